@@ -1,0 +1,39 @@
+# `make demo` and `make test` set up everything they need; nothing else is required first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PACKAGES := $(addprefix -p miex.,pipeline generators au_sources datasets flows)
+# No telemetry of the libraries, no temporary files beside the sources.
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.PHONY: demo test test-slow check bench clean
+
+demo: $(READY)
+	$(BIN)/miex demo --out out/demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow and not weights and not licensed and not gpu"
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m "slow and not weights and not licensed and not gpu"
+
+check: $(READY) .typing/miex
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	MYPYPATH=.typing $(BIN)/mypy $(PACKAGES)
+
+bench: $(READY)
+	for b in tests/benchmarks/bench_*.py; do $(BIN)/python $$b || exit 1; done
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q uv; }
+	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[dev]' -c constraints.txt
+	touch $@
+
+.typing/miex:
+	mkdir -p .typing && ln -sfn .. $@
+
+clean:
+	rm -rf $(VENV) .typing build dist out *.egg-info

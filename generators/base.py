@@ -1,0 +1,122 @@
+"""What a generator is: a face and Action Units in, an image of that face out.
+
+A new generator is one new file (or folder with a `generator.py`) here that registers a factory:
+
+    @register_generator("name")
+    def create(config: GeneratorConfig) -> FaceGenerator[State]: ...
+"""
+
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from miex.au_sources.action_units import AUArray
+from miex.datasets.base import Face
+
+State = TypeVar("State")
+
+
+class GeneratorConfig(BaseModel):
+    """Which generator renders, and how it runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = "warp"
+    checkpoint: Path | None = Field(None, description="weights, for generators that have any")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the device computes it in hardware"
+    )
+    compile: bool = Field(False, description="torch.compile the network")
+    batch_size: int = Field(32, ge=1, le=4096)
+
+
+class FaceGenerator(Protocol[State]):
+    """Renders faces.
+
+    A frame depends on its face and its AU vector alone, bit for bit on one machine: not on the
+    frames that are rendered in the same call, nor on how many they are. Reproducible datasets
+    rest on this.
+
+    Attributes:
+        name: The registered name.
+        sha256: Hash of the weights, or None for a generator without weights.
+        max_intensity: Highest intensity (0-5) up to which the result is believable.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def sha256(self) -> str | None: ...
+
+    @property
+    def max_intensity(self) -> float: ...
+
+    def prepare(self, face: Face) -> State:
+        """Everything that depends on the face only, computed once and reused for every frame.
+
+        Raises:
+            ValueError: The crop's size does not suit the generator.
+        """
+        ...
+
+    def render(self, states: Sequence[State], aus: AUArray) -> NDArray[np.uint8]:
+        """Renders one frame for each pair of a prepared face and an AU vector.
+
+        Args:
+            states: N prepared faces; the same one may stand several times. All of one size S.
+            aus: ``(N, 17)``, FACS intensities 0 to 5, finite.
+
+        Returns:
+            ``uint8 (N, S, S, 3)`` RGB.
+        """
+        ...
+
+
+Factory = Callable[[GeneratorConfig], FaceGenerator[Any]]
+
+_FACTORIES: dict[str, Factory] = {}
+
+
+def register_generator(name: str) -> Callable[[Factory], Factory]:
+    """Registers a factory under a name; `create_generator` finds it by the file of that name."""
+
+    def register(factory: Factory) -> Factory:
+        if name in _FACTORIES:
+            raise ValueError(f"generator {name!r} is registered twice")
+        _FACTORIES[name] = factory
+        return factory
+
+    return register
+
+
+def generator_names() -> list[str]:
+    """Names of every generator in this folder, whether or not its weights are there."""
+    here = Path(__file__).parent
+    files = {p.stem for p in here.glob("*.py")} - {"base"}
+    folders = {p.parent.name for p in here.glob("*/generator.py")}
+    return sorted(files | folders)
+
+
+def create_generator(config: GeneratorConfig) -> FaceGenerator[Any]:
+    """Creates the generator that the config names.
+
+    Raises:
+        ValueError: No such generator.
+        FileNotFoundError: It needs a checkpoint that is not there; the message says where such
+            a file comes from.
+    """
+    if config.name not in _FACTORIES:
+        if config.name not in generator_names():
+            known = ", ".join(generator_names())
+            raise ValueError(f"no generator is called {config.name!r}; there are: {known}")
+        module = f"miex.generators.{config.name}"
+        nested = (Path(__file__).parent / config.name).is_dir()
+        importlib.import_module(f"{module}.generator" if nested else module)
+    return _FACTORIES[config.name](config)
