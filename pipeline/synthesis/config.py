@@ -1,0 +1,163 @@
+"""Everything that decides what a dataset contains, as one frozen value.
+
+How the work is done (workers, progress, where the output lies) is not in here: it must not
+change a single byte of the result.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from miex.datasets.labels import LABEL_SPACES
+from miex.generators.base import GeneratorConfig
+from miex.pipeline.synthesis.faces import FaceConfig
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SequenceConfig(_Frozen):
+    """How many frames a sample has, and how the expression grows over them."""
+
+    frames: int = Field(2, ge=2, le=256, description="frames from onset to apex, both counted")
+    easing: Literal["linear", "smooth", "early", "late"] = Field(
+        "linear", description="growth from onset to apex; linear as in MiE-X's video variant"
+    )
+    back_to_offset: bool = Field(
+        False, description="append the way back: frames - 1 more frames, the last one the onset"
+    )
+
+
+class QualityConfig(_Frozen):
+    """When a rendered sample counts, and what is measured of it."""
+
+    min_motion: float = Field(
+        0.25,
+        ge=0,
+        description="smallest accepted motion between onset and apex: mean optical flow of the "
+        "five percent fastest pixels, in pixels of a 128 px crop",
+    )
+    min_changed_pixels: int = Field(
+        16, ge=1, description="pixels that must differ between onset and apex by 2 grey levels"
+    )
+    max_attempts: int = Field(5, ge=1, le=100, description="draws before a sample is rejected")
+    identity_share: float = Field(
+        0.05, ge=0, le=1, description="share of the samples whose identity similarity is measured"
+    )
+    min_identity_similarity: float = Field(
+        0.0,
+        ge=-1,
+        le=1,
+        description="a measured sample below it is redrawn (cosine between embeddings)",
+    )
+
+
+class ImageConfig(_Frozen):
+    """How frames are encoded. Defaults are measured: docs/image_formats.md."""
+
+    format: Literal["png", "webp", "jpeg"] = Field(
+        "png", description="png and webp are lossless, jpeg is not"
+    )
+    quality: int = Field(95, ge=1, le=100, description="of jpeg only")
+
+
+class SynthesisConfig(_Frozen):
+    """One dataset: which faces, which AUs, which generator, how many samples."""
+
+    name: str = Field("miex", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="id prefix")
+    seed: int = Field(0, ge=0)
+    faces: str = Field(
+        "samples",
+        description="a face table (.parquet), or a source to prepare: samples, folder:PATH, "
+        "celeba:PATH, emotionnet:PATH",
+    )
+    face_preparation: FaceConfig = FaceConfig()
+    identities: int | None = Field(
+        None, ge=1, description="how many identities take part; all that there are by default"
+    )
+    label_space: str = "three_class"
+    sources: tuple[str, ...] = Field(
+        ("expert:miex", "expert:du2014", "expert:casme3"),
+        min_length=1,
+        description="AU sources: expert:TABLE (a name or a YAML file) or pool:FILE.parquet",
+    )
+    intensity: tuple[float, float] = Field(
+        (0.5, 1.5), description="expert intensities are uniform in it, on the 0-5 scale"
+    )
+    emotion_weights: dict[str, float] = Field(
+        default_factory=dict, description="weights of fine emotions within their class"
+    )
+    samples: int | None = Field(
+        None,
+        ge=1,
+        description="samples in all; by default each identity gets every class from every source "
+        "once",
+    )
+    au_triplets: int | None = Field(
+        None,
+        ge=1,
+        description="distinct (onset AUs, apex AUs, label) triplets in all, shared by several "
+        "identities; by default every sample has its own",
+    )
+    sequence: SequenceConfig = SequenceConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    quality: QualityConfig = QualityConfig()
+    image: ImageConfig = ImageConfig()
+    rows_per_shard: int = Field(1024, ge=1)
+
+    @field_validator("label_space")
+    @classmethod
+    def _known_label_space(cls, value: str) -> str:
+        if value not in LABEL_SPACES:
+            raise ValueError(f"no label space is called {value!r}; there are: {', '.join(LABEL_SPACES)}")
+        return value
+
+    @model_validator(mode="after")
+    def _ordered_intensity(self) -> "SynthesisConfig":
+        low, high = self.intensity
+        if not 0 < low <= high <= 5:
+            raise ValueError(f"intensity must be 0 < low <= high <= 5, not ({low}, {high})")
+        if len(set(self.sources)) != len(self.sources):
+            raise ValueError(f"a source stands twice in {self.sources}")
+        return self
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> "SynthesisConfig":
+        """Reads a config file.
+
+        Raises:
+            FileNotFoundError: No such file.
+            ValueError: Not YAML, or a field that does not fit; the message names each one.
+        """
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path} is not YAML: {error}") from None
+        if not isinstance(content, dict):
+            raise ValueError(f"{path}: expected `field: value` lines, found {type(content).__name__}")
+        try:
+            return cls(**content)
+        except ValidationError as error:
+            raise ValueError(f"{path}: {explain(error)}") from None
+
+    def canonical(self) -> str:
+        """The config as JSON with sorted keys: equal configs give equal text."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    def sha256(self) -> str:
+        """Hash of `canonical`."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+
+def explain(error: ValidationError) -> str:
+    """A pydantic error in one line a field: name, what is wrong, what was given."""
+    return "; ".join(
+        f"{'.'.join(map(str, part['loc'])) or 'config'}: "
+        f"{part['msg'].removeprefix('Value error, ')} (given: {part['input']!r})"
+        for part in error.errors()
+    )
