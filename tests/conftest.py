@@ -24,3 +24,14 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no folder `shared` beside the repository: nothing to run on")
     return folder
+
+
+@pytest.fixture(scope="session")
+def sample_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A face table of the photographs that ship inside dependencies, prepared once."""
+    from miex.datasets.faces.base import open_face_source
+    from miex.pipeline.synthesis.faces import prepare_faces
+
+    table = tmp_path_factory.mktemp("faces") / "faces.parquet"
+    prepare_faces(open_face_source("samples"), table, workers=1)
+    return table

@@ -1,0 +1,93 @@
+"""What an AU source is, and how one is opened by its name."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from miex.au_sources.expert import MICRO_INTENSITY, ExpertSource
+from miex.au_sources.expert_table import load_table
+from miex.au_sources.pool import AUPair, AUPool
+from miex.au_sources.pool_file import AUSourceName
+from miex.au_sources.pool_source import PoolSource
+from miex.datasets.labels import LABEL_SPACES, LabelSpace, parse_emotion
+
+
+class AUSource(Protocol):
+    """Where AU pairs come from. It knows the label space whose classes it is asked for."""
+
+    @property
+    def name(self) -> AUSourceName:
+        """Which of the three sources of MiE-X it is: real_mie, early_mae or expert."""
+        ...
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The classes that it can be asked for."""
+        ...
+
+    @property
+    def classes(self) -> frozenset[str]:
+        """Those classes of the label space that it has AUs for."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """What the source is and the beginning of its hash, one line for a dataset card."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the content that is drawn from."""
+        ...
+
+    @property
+    def citation(self) -> str:
+        """What to cite when it is used."""
+        ...
+
+    @property
+    def licence(self) -> str:
+        """Under which terms it may be used."""
+        ...
+
+    def draw(self, emotion_class: str, rng: np.random.Generator) -> AUPair:
+        """Draws a pair whose emotion belongs to a class, and whose apex differs from its onset.
+
+        The result depends on the generator's state alone. AUs that were not measured are NaN.
+
+        Raises:
+            ValueError: The source has no AUs for the class.
+        """
+        ...
+
+
+def open_source(
+    spec: str,
+    intensity: tuple[float, float] = MICRO_INTENSITY,
+    emotion_weights: Mapping[str, float] | None = None,
+    label_space: LabelSpace = LABEL_SPACES["three_class"],
+) -> AUSource:
+    """Opens an AU source.
+
+    Args:
+        spec: `expert:NAME` (a table of miex), `expert:FILE.yaml` (a table of the user) or
+            `pool:FILE.parquet` (an `AUPool`).
+        intensity: Range of an expert's intensities, 0 to 5. Pools bring their own.
+        emotion_weights: Weights of fine emotions within their class, by name.
+        label_space: The classes that will be asked for.
+
+    Raises:
+        FileNotFoundError: No such table or pool.
+        ValueError: The text is no such spec, or what it names does not fit; the message says how.
+    """
+    weights = {parse_emotion(name): weight for name, weight in (emotion_weights or {}).items()}
+    kind, _, rest = spec.partition(":")
+    if kind == "expert" and rest:
+        return ExpertSource(load_table(rest), label_space, intensity, weights)
+    if kind == "pool" and rest:
+        return PoolSource(AUPool.read(Path(rest)), label_space, weights or None, Path(rest).name)
+    raise ValueError(
+        f"AU source {spec!r}: expected expert:NAME, expert:FILE.yaml or pool:FILE.parquet"
+    )

@@ -1,0 +1,273 @@
+"""Expert tables: for every emotion, how likely each AU takes part. Data files in `tables/`."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from miex.au_sources.action_units import AU_COUNT, AU_NAMES, AU_NUMBERS, MAX_INTENSITY
+from miex.datasets.labels import Emotion, parse_emotion
+
+PROTOTYPICAL = "prototypical"
+"""Stands for `ExpertTable.prototypical_probability` in a table file."""
+
+_FOLDER = Path(__file__).parent / "tables"
+
+_Probability = Annotated[float, Field(ge=0, le=1, strict=True, allow_inf_nan=False)]
+_Intensity = Annotated[float, Field(ge=0, le=MAX_INTENSITY, strict=True, allow_inf_nan=False)]
+_Text = Annotated[str, Field(min_length=1)]
+
+
+class AUEntry(BaseModel):
+    """How an AU takes part in an emotion.
+
+    Attributes:
+        probability: That it is on in a draw in which the AUs are independent, 0 to 1.
+        intensity: Range of its intensity, 0 to 5; None leaves it to the source.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    probability: _Probability
+    intensity: tuple[_Intensity, _Intensity] | None = None
+
+    @field_validator("intensity", mode="before")
+    @classmethod
+    def _pair(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("intensity")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not (value[0] <= value[1] and value[1] > 0):
+            raise ValueError("expected [low, high] with 0 <= low <= high and 0 < high")
+        return value
+
+
+class ExpertTable(BaseModel):
+    """A table of AU probabilities given the emotion.
+
+    Attributes:
+        name: Short name.
+        version: Changes whenever a figure does.
+        citation: The publication that the figures are from.
+        source: Where in it, or how they were measured.
+        licence: Under which terms the figures may be used.
+        description: What a user should know before choosing the table.
+        prototypical_probability: The number that the word `prototypical` stands for.
+        emotions: Emotion -> AU number -> entry, AUs of the 17 only.
+        left_out: Emotion -> AU number -> probability, AUs of the source outside the 17.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: _Text
+    version: Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]
+    citation: _Text
+    source: _Text
+    licence: _Text
+    description: str = ""
+    prototypical_probability: _Probability | None = None
+    emotions: dict[Emotion, dict[int, AUEntry]] = Field(min_length=1)
+    left_out: dict[Emotion, dict[int, _Probability]] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, content: Any) -> Any:
+        if not isinstance(content, Mapping):
+            return content
+        prototypical = content.get("prototypical_probability")
+        expanded = dict(content)
+        for key in ("emotions", "left_out"):
+            if isinstance(content.get(key), Mapping):
+                expanded[key] = {
+                    emotion: _expand_aus(emotion, aus, key, prototypical)
+                    for emotion, aus in _by_emotion(content[key], key).items()
+                }
+        return expanded
+
+    @model_validator(mode="after")
+    def _drawable(self) -> "ExpertTable":
+        for emotion, aus in self.emotions.items():
+            if emotion.is_coarse:
+                raise ValueError(
+                    f"emotions.{emotion}: a table describes fine emotions; list sadness, fear, ... "
+                    "each for itself"
+                )
+            for number in aus:
+                if number not in AU_NUMBERS:
+                    raise ValueError(
+                        f"emotions.{emotion}.AU{number:02d}: unknown AU, expected one of "
+                        f"{', '.join(AU_NAMES)}; move the line to `left_out`"
+                    )
+            if not any(entry.probability for entry in aus.values()):
+                raise ValueError(
+                    f"emotions.{emotion}: no AU has a probability above 0, so it would never show; "
+                    "give one, or remove the emotion"
+                )
+        for emotion, others in self.left_out.items():
+            inside = [f"AU{number:02d}" for number in others if number in AU_NUMBERS]
+            if inside:
+                raise ValueError(
+                    f"left_out.{emotion}: {', '.join(inside)} are among the 17; "
+                    "move them to `emotions`"
+                )
+        return self
+
+    @property
+    def sha256(self) -> str:
+        """Hash of name, version and all figures that a draw depends on, not of the file's text."""
+        figures = self.model_dump(mode="json", include={"name", "version", "emotions"})
+        content = json.dumps(figures, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def probabilities(self, emotion: Emotion) -> NDArray[np.float64]:
+        """``(17,)`` probabilities of the AUs, 0 for those that the table does not list."""
+        aus = self.emotions[emotion]
+        return np.array([aus[n].probability if n in aus else 0.0 for n in AU_NUMBERS])
+
+    def intensities(self, emotion: Emotion, default: tuple[float, float]) -> NDArray[np.float64]:
+        """``(17, 2)`` lower and upper end of every AU's intensity, 0 to 5."""
+        ranges = np.tile(np.array(default, dtype=np.float64), (AU_COUNT, 1))
+        for number, entry in self.emotions[emotion].items():
+            if entry.intensity is not None:
+                ranges[AU_NUMBERS.index(number)] = entry.intensity
+        return ranges
+
+
+def cardinality(table: ExpertTable) -> dict[Emotion, float]:
+    """Expected number of AUs that are on in a draw of each emotion.
+
+    Real micro-expressions show 1.25 to 1.7 (AUs per clip in CASME, CASME II, SAMM, MMEW, 4DME and
+    CAS(ME)3; counts of github.com/tvaranka/meb). A draw with no AU on does not occur, so the sum
+    of the probabilities is divided by the probability that any is on.
+    """
+    numbers = {}
+    for emotion in table.emotions:
+        p = table.probabilities(emotion)
+        with np.errstate(divide="ignore"):  # log of an AU that is always on
+            any_on = -np.expm1(np.log1p(-p).sum())
+        numbers[emotion] = float(p.sum() / any_on)
+    return numbers
+
+
+def table_names() -> list[str]:
+    """Names of the tables that come with miex."""
+    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+
+
+def load_table(name_or_path: str | Path) -> ExpertTable:
+    """Loads a table by the name of one that comes with miex, or from a user's own YAML file.
+
+    Raises:
+        FileNotFoundError: No table of that name, no such file.
+        ValueError: Not YAML, or a field that does not fit; the message names file, emotion, field,
+            what was expected and the way out.
+    """
+    if str(name_or_path) in table_names():
+        path = _FOLDER / f"{name_or_path}.yaml"
+    else:
+        path = Path(name_or_path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no expert table {str(name_or_path)!r}; expected one of {', '.join(table_names())} or "
+            "the path of a YAML file"
+        )
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_TableLoader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a YAML table: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path}: expected the fields of a table (name, version, citation, source, licence, "
+            f"emotions), found {type(content).__name__}"
+        )
+    try:
+        return ExpertTable(**content)
+    except ValidationError as error:
+        raise ValueError(f"{path}: {_explain(error)}") from None
+
+
+class _TableLoader(yaml.SafeLoader):
+    """Keys stay text (YAML reads 012 as ten), and none may stand twice (YAML keeps the last)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        mapping: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            if key in mapping:
+                line = key_node.start_mark.line + 1
+                raise ValueError(f"line {line}: {key} stands twice; keep one of them")
+            mapping[key] = self.construct_object(value_node, deep=True)
+        return mapping
+
+
+def _by_emotion(content: Mapping[str, Any], field: str) -> dict[Emotion, Any]:
+    found: dict[Emotion, Any] = {}
+    for text, aus in content.items():
+        try:
+            emotion = parse_emotion(text)
+        except ValueError as error:
+            raise ValueError(f"{field}: {error}") from None
+        if emotion in found:
+            raise ValueError(f"{field}.{text}: {emotion} stands twice; keep one of them")
+        found[emotion] = aus
+    return found
+
+
+def _expand_aus(emotion: Emotion, aus: Any, field: str, prototypical: Any) -> Any:
+    if not isinstance(aus, Mapping):
+        raise ValueError(
+            f"{field}.{emotion}: expected lines such as `AU12: 0.5`, not {aus!r}; remove the "
+            "emotion if it has none"
+        )
+    expanded: dict[int, Any] = {}
+    for text, value in aus.items():
+        match = re.fullmatch(r"(?:AU)?0*([1-9]\d?)", str(text).strip().upper())
+        if match is None:
+            raise ValueError(
+                f"{field}.{emotion}.{text}: unknown AU, expected one of {', '.join(AU_NAMES)}"
+            )
+        number = int(match[1])
+        if number in expanded:
+            raise ValueError(f"{field}.{emotion}: AU{number:02d} stands twice; keep one of them")
+        entry = dict(value) if isinstance(value, Mapping) else {"probability": value}
+        if entry.get("probability") == PROTOTYPICAL:
+            if prototypical is None:
+                raise ValueError(
+                    f"{field}.{emotion}.AU{number:02d}: `{PROTOTYPICAL}` needs the field "
+                    "prototypical_probability at the top of the table"
+                )
+            entry["probability"] = prototypical
+        expanded[number] = entry if field == "emotions" else entry.get("probability")
+    return expanded
+
+
+def _explain(error: ValidationError) -> str:
+    parts = []
+    for part in error.errors():
+        # Behind `emotions` and an emotion stands the number of an AU.
+        steps = [
+            f"AU{step:02d}" if position == 2 else str(step)
+            for position, step in enumerate(part["loc"])
+        ]
+        match part["type"]:
+            case "missing":
+                message = "is absent, and every table needs it; add it"
+            case "extra_forbidden":
+                message = f"unknown field; expected {', '.join(ExpertTable.model_fields)}"
+            case "value_error":
+                message = part["msg"].removeprefix("Value error, ")
+            case _:
+                message = f"{part['msg']}, not {part['input']!r}"
+        parts.append(": ".join(filter(None, [".".join(steps), message])))
+    return "; ".join(parts)

@@ -1,0 +1,69 @@
+"""Files that are either whole or absent."""
+
+import errno
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PARTIAL = ".partial"
+"""Suffix of a file that is being written; whatever carries it may be deleted when no run is on."""
+
+
+class DiskFullError(OSError):
+    """No space was left; nothing half-written stays."""
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; leaving the block puts it in place at once.
+
+    The content is synced to the disk before it gets its name, so that not even a power failure
+    leaves half a file under the final name. An error inside the block removes the temporary file.
+
+    Raises:
+        DiskFullError: The disk is full.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{PARTIAL}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                errno.ENOSPC,
+                f"the disk is full while writing {path}; free some space and start the same "
+                "command again, what is finished is kept",
+            ) from None
+        raise
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """A rename is on the disk only when its folder is."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_partial(folder: Path) -> None:
+    """Deletes what killed runs left half-written in a folder."""
+    for path in folder.glob(f".*{PARTIAL}"):
+        path.unlink(missing_ok=True)
+
+
+def sha256_file(path: Path) -> str:
+    """Hash of a file's content, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
