@@ -18,6 +18,9 @@ FORMAT = "miex-dataset/1"
 
 MANIFEST = "manifest.json"
 
+RUN_LOG = "run.json"
+"""How long the last run took: not part of what equal configs have equal."""
+
 _AU_COUNT = 17
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -30,8 +33,10 @@ SCHEMA = pa.schema(
         pa.field("fine_emotion", pa.string()),
         pa.field("au_source", pa.string(), nullable=False),
         pa.field("aus", pa.list_(pa.list_(pa.float32(), _AU_COUNT)), nullable=False),
-        pa.field("frames", pa.list_(_IMAGE), nullable=False),
+        # Hugging Face takes a column for images only if it is declared nullable; it never is null.
+        pa.field("frames", pa.list_(_IMAGE)),
         pa.field("apex_index", pa.int16(), nullable=False),
+        pa.field("landmarks", pa.list_(pa.list_(pa.float32(), 2)), nullable=False),
         pa.field("source_dataset", pa.string()),
         pa.field("source_subject", pa.string()),
         pa.field("source_clip", pa.string()),
@@ -45,6 +50,7 @@ SCHEMA = pa.schema(
         pa.field("seed", pa.int64(), nullable=False),
         pa.field("attempt", pa.int16(), nullable=False),
         pa.field("motion", pa.float32()),
+        pa.field("motion_iod", pa.float32()),
         pa.field("identity_similarity", pa.float32()),
         pa.field("au_fidelity", pa.float32()),
     ]
@@ -57,8 +63,10 @@ COLUMN_NOTES: dict[str, str] = {
     "26 45, FACS intensity 0-5",
     "frames": "frames[0] is the onset, frames[apex_index] the apex",
     "attempt": "which draw was kept, 0 the first; seed, index and attempt remake the row",
-    "motion": "mean optical flow of the fastest 5 % of pixels from onset to apex, in inter-ocular "
-    "distances of the template",
+    "landmarks": "68 landmarks of the template (iBUG 300-W order), x and y in pixels of the frames",
+    "motion": "mean length of the optical flow (DIS) of the fastest 5 % of pixels from onset to "
+    "apex, in pixels of the frames",
+    "motion_iod": "motion in inter-ocular distances (eye centres) of the template",
     "identity_similarity": "cosine between the embeddings (dlib ResNet) of the apex frame and of "
     "the template; null where not measured",
     "au_fidelity": "correlation of requested and re-estimated AU change; null where not measured",
@@ -87,6 +95,7 @@ def huggingface_features() -> dict[str, Any]:
         "_type": "List",
     }
     features["aus"] = {"feature": vector, "_type": "List"}
+    features["landmarks"] = {"feature": {**vector, "length": 2}, "_type": "List"}
     features["frames"] = {"feature": {"_type": "Image"}, "_type": "List"}
     ordered = {field.name: features[field.name] for field in SCHEMA}
     return {"info": {"features": ordered}}
@@ -121,7 +130,9 @@ class MiexDataset:
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ValueError(f"{path} is damaged ({error}); synthesize again to rebuild it") from None
+            raise ValueError(
+                f"{path} is damaged ({error}); synthesize again to rebuild it"
+            ) from None
         found = manifest.get("format") if isinstance(manifest, dict) else None
         if found != FORMAT:
             raise ValueError(f"{path}: expected format {FORMAT!r}, found {found!r}")
@@ -137,7 +148,9 @@ class MiexDataset:
 
     def table(self, columns: Sequence[str]) -> pa.Table:
         """Some columns of every row; leave out `frames` to keep this small."""
-        return pa.concat_tables([pq.read_table(path, columns=list(columns)) for path in self.shards])
+        return pa.concat_tables(
+            [pq.read_table(path, columns=list(columns)) for path in self.shards]
+        )
 
     def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Every row as a dictionary, streamed: memory does not grow with the dataset."""

@@ -1,0 +1,286 @@
+"""How each Action Unit moves the face, and the head pose under which that motion is seen.
+
+`tables/au_landmark_motion.csv` holds the neutral 3-D shape of the 68 landmarks and their
+displacement under each AU at full intensity, `tables/au_skin_motion.csv` the same for points of
+the skin between them. Seen through a face's own head pose they say where that face goes: forwards
+for `miex.generators.warp`, backwards for an estimator.
+"""
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from miex.au_sources.action_units import AU_NAMES
+
+LANDMARK_COUNT = 68
+
+LANDMARK_TABLE = Path(__file__).parent / "tables" / "au_landmark_motion.csv"
+SKIN_TABLE = Path(__file__).parent / "tables" / "au_skin_motion.csv"
+
+Points: TypeAlias = NDArray[np.float64]
+
+MIXTURES: dict[str, dict[str, float]] = {
+    # mouthDimple draws the corners back into the head, which a camera in front hardly sees; the
+    # buccinator also draws them outwards and a little up (FACS manual, AU 14).
+    "AU14": {"AU14": 1.0, "AU12": 0.2, "AU20": 0.4},
+    # mouthShrugLower lifts the lower lip alone; pressed from below, the upper one gives way by
+    # about .03, as in py-feat's mesh model (au_to_mesh_pls_v4, AU17: .09 less .06 of the head).
+    "AU17": {"AU17": 1.0, "AU10": 0.25},
+    # mouthPress and mouthRoll leave the corners where they are or draw them outwards; tightened
+    # lips are narrower, by .03-.05 a side in py-feat's mesh model: the opposite of a stretch.
+    "AU23": {"AU23": 0.8, "AU20": -0.5},
+    # mouthLowerDown bares the lower teeth only; lips that part also part upwards.
+    "AU25": {"AU25": 1.0, "AU10": 0.2},
+    # jawOpen lowers the lip by .54, 34 mm, near the maximal opening of 40-50 mm, which is AU27.
+    # AU26 is the jaw that drops by relaxing; py-feat's mesh model has .22 for the lip.
+    "AU26": {"AU26": 0.4},
+}
+"""Corrections: an AU as a mixture of the tables' columns; the others stand as they are."""
+
+LEFT_EYE = (36, 37, 38, 39, 40, 41)
+RIGHT_EYE = (45, 44, 43, 42, 47, 46)
+"""Landmarks of the eyes on the left and right of the image: outer corner, upper lid outside and
+inside, inner corner, lower lid inside and outside."""
+
+_WIDEST_EYE = 2.0
+"""Lids further apart than this many times the neutral ones are landmarks gone wrong."""
+
+_JAW = slice(0, 17)
+_LIPS = slice(48, 68)
+
+_POSE_STEPS = 12
+_POSE_TOLERANCE = 1e-5
+"""Radians, and relative scale."""
+
+_HUBER_THRESHOLD = 1.345
+"""Residuals beyond this many robust deviations count less (Huber 1981: 95 % efficiency)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MotionTable:
+    """P points of a neutral head and what each AU does to them.
+
+    Axes: x to the right of the image, y down, z towards the viewer; origin between the eyes;
+    unit inter-ocular distance.
+
+    Attributes:
+        neutral: ``(P, 3)`` positions.
+        motion: ``(17, P, 3)`` displacements at intensity 5, rigid head motion excluded.
+    """
+
+    neutral: Points
+    motion: Points
+
+
+@dataclass(frozen=True, slots=True)
+class HeadPose:
+    """Scaled-orthographic view of the neutral head: ``image = scale * (rotation @ X)[:2] + t``.
+
+    Attributes:
+        scale: Pixels for one inter-ocular distance.
+        rotation: ``(3, 3)``, in the axes of `MotionTable`.
+        translation: ``(2,)`` pixels, where the point between the eyes lies.
+    """
+
+    scale: float
+    rotation: Points
+    translation: Points
+
+    @property
+    def yaw(self) -> float:
+        """Head turn, degrees, positive towards the right of the image."""
+        return float(np.degrees(np.arctan2(self.rotation[0, 2], self.rotation[2, 2])))
+
+    @property
+    def pitch(self) -> float:
+        """Head nod, degrees, positive downwards."""
+        return float(np.degrees(np.arcsin(np.clip(self.rotation[1, 2], -1.0, 1.0))))
+
+    @property
+    def roll(self) -> float:
+        """In-plane rotation, degrees, positive clockwise."""
+        return float(np.degrees(np.arctan2(self.rotation[1, 0], self.rotation[1, 1])))
+
+    def project(self, points: Points) -> Points:
+        """Projects ``(..., 3)`` head coordinates to ``(..., 2)`` pixels."""
+        return self.scale * (points @ self.rotation[:2].T) + self.translation
+
+    def project_motion(self, motion: Points) -> Points:
+        """Projects ``(..., 3)`` displacements to ``(..., 2)`` pixels."""
+        return self.scale * (motion @ self.rotation[:2].T)
+
+
+def _read_table(path: Path) -> tuple[list[dict[str, str]], MotionTable]:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    neutral = np.array([[float(row[axis]) for axis in "xyz"] for row in rows])
+    columns = {
+        au: np.array([[float(row[f"{au}_d{axis}"]) for axis in "xyz"] for row in rows])
+        for au in AU_NAMES
+    }
+    motion = np.stack(
+        [
+            sum(share * columns[part] for part, share in MIXTURES.get(au, {au: 1.0}).items())
+            for au in AU_NAMES
+        ]
+    )
+    neutral.setflags(write=False)
+    motion.setflags(write=False)
+    return rows, MotionTable(neutral, motion)
+
+
+@cache
+def motion_table() -> MotionTable:
+    """The 68 landmarks, with the corrections of `MIXTURES`. Read once."""
+    return _read_table(LANDMARK_TABLE)[1]
+
+
+@cache
+def skin_table() -> tuple[tuple[str, ...], MotionTable]:
+    """Points of the skin between the landmarks: the region of each, and their motion. Read once."""
+    rows, table = _read_table(SKIN_TABLE)
+    return tuple(row["region"] for row in rows), table
+
+
+def as_landmarks(landmarks: ArrayLike) -> Points:
+    """Checks landmarks.
+
+    Args:
+        landmarks: ``(68, 2)`` x and y, pixels, iBUG 300-W order.
+
+    Returns:
+        The same as float64.
+
+    Raises:
+        ValueError: Another shape, numbers that are not finite, or all points in one place.
+    """
+    points = np.asarray(landmarks, dtype=np.float64)
+    if points.shape != (LANDMARK_COUNT, 2):
+        raise ValueError(
+            f"landmarks have shape {points.shape}, expected ({LANDMARK_COUNT}, 2): x and y in "
+            "pixels of the 68 points of iBUG 300-W"
+        )
+    if not np.isfinite(points).all():
+        bad = np.flatnonzero(~np.isfinite(points).all(axis=1)).tolist()
+        raise ValueError(f"landmarks {bad} are not finite; leave this face out")
+    if points.std(axis=0).min() < 1e-6:
+        raise ValueError("landmarks lie in one point or on one line; leave this face out")
+    return points
+
+
+def _landmark_confidence() -> Points:
+    """Weights ``(68,)`` of the landmarks in the pose fit.
+
+    The jaw contour slides along the cheek as the head turns, and the lips move with every
+    expression, so both say less about the pose than eyes, brows and nose.
+    """
+    weights = np.ones(LANDMARK_COUNT)
+    weights[_JAW] = 0.25
+    weights[_LIPS] = 0.5
+    return weights
+
+
+def _affine_start(neutral: Points, points: Points, weights: Points) -> tuple[float, Points]:
+    """Scale and rotation nearest to the weighted affine map (POS, DeMenthon and Davis 1995)."""
+    root = np.sqrt(weights)[:, None]
+    design = np.column_stack([neutral, np.ones(len(neutral))])
+    affine = np.linalg.lstsq(design * root, points * root, rcond=None)[0][:3].T
+    left, singular, right = np.linalg.svd(affine, full_matrices=False)
+    rows = left @ right
+    return float(singular.mean()), np.vstack([rows, np.cross(rows[0], rows[1])])
+
+
+def _rotate(vector: Points) -> Points:
+    """Rotation matrix of a rotation vector (Rodrigues' formula)."""
+    angle = float(np.linalg.norm(vector))
+    if angle < 1e-12:
+        return np.eye(3)
+    x, y, z = vector / angle
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    turn: Points = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+    return turn
+
+
+def _huber(residuals: Points) -> Points:
+    """Huber weights ``(68,)`` of residuals ``(68, 2)``, scaled by their median."""
+    lengths = np.linalg.norm(residuals, axis=1)
+    limit = _HUBER_THRESHOLD * 1.4826 * max(float(np.median(lengths)), 1e-9)
+    weights: Points = np.minimum(1.0, limit / np.maximum(lengths, 1e-12))
+    return weights
+
+
+def fit_pose(landmarks: ArrayLike) -> HeadPose:
+    """Fits the head pose under which the neutral shape explains 68 landmarks.
+
+    Iteratively re-weighted Gauss-Newton on scale, rotation and translation, Huber weights.
+
+    Args:
+        landmarks: ``(68, 2)`` x and y, pixels, iBUG 300-W order.
+
+    Raises:
+        ValueError: Not 68 finite points that span a plane.
+    """
+    points = as_landmarks(landmarks)
+    neutral = motion_table().neutral
+    confidence = _landmark_confidence()
+    scale, rotation = _affine_start(neutral, points, confidence)
+    translation = np.average(points - scale * neutral @ rotation[:2].T, axis=0, weights=confidence)
+    for _ in range(_POSE_STEPS):
+        turned = neutral @ rotation.T
+        residuals = points - (scale * turned[:, :2] + translation)
+        root = np.sqrt(confidence * _huber(residuals))
+        x, y, z = turned.T
+        zero, one = np.zeros_like(x), np.ones_like(x)
+        # A turn by the small vector w moves X by w x X; columns: w, relative scale, t.
+        columns = np.array(
+            [
+                [zero, z * scale, -y * scale, x * scale, one, zero],
+                [-z * scale, zero, x * scale, y * scale, zero, one],
+            ]
+        )
+        design = (columns * root).transpose(2, 0, 1).reshape(-1, 6)
+        step = np.linalg.lstsq(design, (residuals * root[:, None]).reshape(-1), rcond=None)[0]
+        rotation = _rotate(step[:3]) @ rotation
+        scale *= float(np.exp(step[3]))
+        translation = translation + step[4:]
+        if np.abs(step[:4]).max() < _POSE_TOLERANCE:
+            break
+    return HeadPose(scale, rotation, translation)
+
+
+def _aperture(points: Points, eye: tuple[int, ...]) -> float:
+    """Mean distance between the lids; `eye` lists the landmarks of an eye in iBUG order."""
+    _, upper_a, upper_b, _, lower_b, lower_a = points[list(eye)]
+    return float(np.linalg.norm(upper_a - lower_a) + np.linalg.norm(upper_b - lower_b)) / 2
+
+
+def landmark_motion(landmarks: ArrayLike, pose: HeadPose | None = None) -> NDArray[np.float32]:
+    """Where each AU at full intensity moves the landmarks of a face.
+
+    Linear: AU intensities ``a`` (0 to 5) displace the landmarks by ``(a / 5) @ motion``.
+
+    Args:
+        landmarks: ``(68, 2)`` x and y, pixels, iBUG 300-W order.
+        pose: The head pose, if it is known already; otherwise `fit_pose` of the landmarks.
+
+    Returns:
+        ``float32 (17, 68, 2)`` displacement at intensity 5, pixels, rigid motion excluded.
+
+    Raises:
+        ValueError: Not 68 finite points that span a plane.
+    """
+    points = as_landmarks(landmarks)
+    pose = pose or fit_pose(points)
+    table = motion_table()
+    motion = pose.project_motion(table.motion)
+    neutral = pose.project(table.neutral)
+    for eye in (LEFT_EYE, RIGHT_EYE):
+        # A blink closes the eye that is there, be it narrow or wide.
+        own = _aperture(points, eye) / max(_aperture(neutral, eye), 1e-6)
+        motion[AU_NAMES.index("AU45"), list(eye)] *= min(own, _WIDEST_EYE)
+    return motion.astype(np.float32)

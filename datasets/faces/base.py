@@ -1,0 +1,137 @@
+"""Opens a source of faces by its name.
+
+A new database is one new file here that registers a factory:
+
+    @register_face_source("name")
+    def create(spec: SourceSpec) -> FaceSource: ...
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from PIL import Image
+
+from miex.datasets.base import FaceSource
+
+Image.init()
+IMAGE_FORMATS = tuple(
+    name
+    for name in ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+    if name in Image.OPEN
+)
+"""What photographs come in, by Pillow's names. The other formats that Pillow opens are no
+photographs, and one of them (EPS) starts another program."""
+
+IMAGE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".ppm"}
+    | {".tif", ".tiff", ".webp"}
+)
+"""Endings, lower case, of the files that readers take for photographs."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """Which source to open, as a person writes it: ``NAME:PATH?KEY=VALUE``.
+
+    Attributes:
+        name: The registered name.
+        path: The database's folder or file, None if none was given.
+        options: What follows the question mark, joined by ``&``; may be empty.
+    """
+
+    name: str
+    path: Path | None
+    options: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, text: str) -> "SourceSpec":
+        """Takes a text apart. The path of an existing folder or CSV file means `folder:` it.
+
+        Raises:
+            ValueError: An option without a value.
+        """
+        name, colon, rest = text.partition(":")
+        if name not in face_source_names() and Path(text).exists():
+            return cls("folder", Path(text), {})
+        path, mark, query = (rest if colon else name).partition("?")
+        if not colon:
+            name, path = path, ""
+        try:
+            options = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(mark)))
+        except ValueError:
+            raise ValueError(f"{text!r}: expected KEY=VALUE&... after the question mark") from None
+        return cls(name, Path(path).expanduser() if path else None, options)
+
+    def existing_path(self) -> Path:
+        """The path, which this source needs.
+
+        Raises:
+            ValueError: None was given.
+            FileNotFoundError: It is not there.
+        """
+        if self.path is None:
+            raise ValueError(f"{self.name} needs a path: write {self.name}:PATH")
+        if not self.path.exists():
+            raise FileNotFoundError(f"{self.name}: nothing at {self.path}")
+        return self.path
+
+    def known_options(self, *known: str) -> Mapping[str, str]:
+        """The options, if the source knows them all.
+
+        Raises:
+            ValueError: It does not.
+        """
+        unknown = sorted(set(self.options) - set(known))
+        if unknown:
+            expected = ", ".join(known) or "none"
+            raise ValueError(f"{self.name}: unknown option {unknown[0]!r}; there are: {expected}")
+        return self.options
+
+
+Factory = Callable[[SourceSpec], FaceSource]
+
+_FACTORIES: dict[str, Factory] = {}
+
+
+def register_face_source(name: str) -> Callable[[Factory], Factory]:
+    """Registers a factory under a name; `open_face_source` finds it by the file of that name."""
+
+    def register(factory: Factory) -> Factory:
+        if name in _FACTORIES:
+            raise ValueError(f"face source {name!r} is registered twice")
+        _FACTORIES[name] = factory
+        return factory
+
+    return register
+
+
+def face_source_names() -> list[str]:
+    """Names of every source in this folder. Files with an underscore in their name are none."""
+    files = {path.stem for path in Path(__file__).parent.glob("*.py")}
+    return sorted(name for name in files - {"base"} if "_" not in name)
+
+
+def open_face_source(text: str) -> FaceSource:
+    """Opens the source that a text names, see `SourceSpec`.
+
+    Args:
+        text: For instance ``samples``, ``folder:photos?layout=files``, ``celeba:/data/celeba``, or
+            simply the path of a folder.
+
+    Raises:
+        ValueError: No such source, or options that it does not know.
+        FileNotFoundError: Its path is not there.
+    """
+    spec = SourceSpec.parse(text)
+    if spec.name not in face_source_names():
+        known = ", ".join(face_source_names())
+        raise ValueError(
+            f"no face source is called {spec.name!r} and no folder either; there are: {known}, "
+            "written NAME:PATH"
+        )
+    if spec.name not in _FACTORIES:
+        importlib.import_module(f"miex.datasets.faces.{spec.name}")
+    return _FACTORIES[spec.name](spec)

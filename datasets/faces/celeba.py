@@ -1,0 +1,117 @@
+"""CelebA (Liu et al. 2015): a folder of images and `identity_CelebA.txt`.
+
+The identity file has one line an image, ``000001.jpg 2880``: file name and identity number.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from miex.datasets.base import FaceSource, Photograph, Rejection
+from miex.datasets.faces.base import IMAGE_SUFFIXES, SourceSpec, register_face_source
+
+IDENTITY_FILE = "identity_CelebA.txt"
+
+IMAGE_FOLDERS = ("img_celeba", "img_align_celeba_png", "img_align_celeba", "imgs", "images")
+"""Where the images lie, the photographs in the wild before the small aligned ones."""
+
+
+class CelebA:
+    """Reader of CelebA.
+
+    Args:
+        root: The database's folder; identity file and images are found in it or in its folders
+            `Anno` and `Img`, as the archives unpack.
+        identities: The identity file, if it lies elsewhere.
+        images: The folder of images, if it lies elsewhere.
+
+    Raises:
+        FileNotFoundError: No identity file or no folder of images.
+        ValueError: A line of the identity file that cannot be read, or no image there.
+    """
+
+    name = "celeba"
+    licence = "CelebA: non-commercial research only, no redistribution (its README)"
+
+    def __init__(
+        self, root: Path, identities: Path | None = None, images: Path | None = None
+    ) -> None:
+        self.identity_file = identities or _first_existing(
+            root, [IDENTITY_FILE, f"Anno/{IDENTITY_FILE}"], "the identity file"
+        )
+        nested = [f"Img/{folder}" for folder in IMAGE_FOLDERS]
+        self.images = images or _first_existing(
+            root, [*IMAGE_FOLDERS, *nested], "the folder of images"
+        )
+
+    def photographs(self) -> Sequence[Photograph]:
+        """See `FaceSource.photographs`."""
+        return self._scan[0]
+
+    def skipped(self) -> Sequence[Rejection]:
+        """See `FaceSource.skipped`."""
+        return self._scan[1]
+
+    @cached_property
+    def _scan(self) -> tuple[list[Photograph], list[Rejection]]:
+        photographs: list[Photograph] = []
+        skipped: list[Rejection] = []
+        there = {path.name for path in self.images.iterdir()}
+        seen: set[str] = set()
+        for number, line in enumerate(_lines(self.identity_file), start=1):
+            fields = line.split()
+            if not fields:
+                continue
+            if len(fields) != 2 or not fields[1].isdigit() or "/" in fields[0]:
+                raise ValueError(
+                    f"{self.identity_file}, line {number}: {line.strip()[:80]!r}, expected a file "
+                    "name and an identity number"
+                )
+            file, identity = fields
+            if file in seen:
+                raise ValueError(f"{self.identity_file}, line {number}: {file} stands twice")
+            seen.add(file)
+            origin = f"{self.name}:{file}"
+            # The lossless release has the same names with another ending.
+            actual = next(
+                (name for name in (file, f"{Path(file).stem}.png") if name in there), None
+            )
+            if actual is None:
+                skipped.append(Rejection(origin, "missing", f"not in {self.images.name}"))
+            else:
+                photographs.append(Photograph(identity, self.images / actual, origin))
+        listed = {photograph.path.name for photograph in photographs}
+        for name in sorted(there - listed):
+            is_image = Path(name).suffix.lower() in IMAGE_SUFFIXES
+            reason = "not_in_the_identity_file" if is_image else "not_an_image_file"
+            skipped.append(Rejection(f"{self.name}:{name}", reason, "no identity is stated"))
+        if not photographs:
+            raise ValueError(
+                f"{self.images}: none of the {len(seen)} images of {self.identity_file} is there"
+            )
+        return photographs, skipped
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no text file") from None
+
+
+def _first_existing(root: Path, candidates: Sequence[str], what: str) -> Path:
+    for candidate in candidates:
+        if (root / candidate).exists():
+            return root / candidate
+    raise FileNotFoundError(f"CelebA: {what} is not in {root}; expected {' or '.join(candidates)}")
+
+
+@register_face_source("celeba")
+def create(spec: SourceSpec) -> FaceSource:
+    """`celeba:ROOT`, with the options `identities` and `images` for files that lie elsewhere."""
+    options = spec.known_options("identities", "images")
+    paths = {key: Path(value).expanduser() for key, value in options.items()}
+    for key, path in paths.items():
+        if not path.exists():
+            raise FileNotFoundError(f"celeba: {key}: nothing at {path}")
+    return CelebA(spec.existing_path(), **paths)

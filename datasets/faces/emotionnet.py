@@ -1,0 +1,197 @@
+"""EmotionNet (Benitez-Quiroz et al. 2016): lists of image URLs with 60 AU columns, and the images.
+
+A list is tab-separated text: the URL of the image in the database's own store, the URL where it
+was found, then the 60 columns of AU 1 to 60: 1 present, 0 absent, 999 not labelled. The images are
+downloaded (`miex.datasets.faces.emotionnet_download`) or brought along; a file is named as the
+last part of the first URL, with a hash of it where two URLs of the lists end alike.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miex.datasets.base import FaceSource, Photograph, Rejection
+from miex.datasets.faces.base import IMAGE_SUFFIXES, SourceSpec, register_face_source
+
+AU_COLUMNS = 60
+"""Column k of the AU columns, from 1, is AU k."""
+
+DEAD_LINKS = "failed.tsv"
+"""Where the downloader remembers links that led nowhere; no list of photographs."""
+
+UNLABELLED = 999.0
+
+_LONGEST_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class EmotionNetRow:
+    """One line of a list.
+
+    Attributes:
+        url: In the database's store.
+        original_url: Where the image was found; may be empty.
+        aus: ``float32 (60,)``, AU k at index k - 1: 1 present, 0 absent, NaN not labelled.
+    """
+
+    url: str
+    original_url: str
+    aus: NDArray[np.float32]
+
+
+def read_list(path: Path) -> Iterator[EmotionNetRow]:
+    """Reads a list line by line.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: A line that is none; the message names it.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no EmotionNet list at {path}")
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield _parse(line, f"{path}, line {number}")
+
+
+def _parse(line: str, where: str) -> EmotionNetRow:
+    fields = [field.strip().strip("'\"") for field in line.rstrip("\r\n").split("\t")]
+    while len(fields) > AU_COLUMNS + 2 and not fields[-1]:
+        fields.pop()
+    if len(fields) != AU_COLUMNS + 2:
+        raise ValueError(
+            f"{where}: {len(fields)} tab-separated columns, expected {AU_COLUMNS + 2}: two URLs "
+            "and AU 1 to 60"
+        )
+    if not fields[0].startswith(("http://", "https://")):
+        raise ValueError(f"{where}: {fields[0][:80]!r} in the first column is no URL")
+    try:
+        values = np.array([float(field) for field in fields[2:]], dtype=np.float32)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}; expected 1, 0 or 999") from None
+    wrong = ~np.isin(values, (0.0, 1.0, UNLABELLED))
+    if wrong.any():
+        au = int(np.flatnonzero(wrong)[0])
+        raise ValueError(f"{where}: AU{au + 1} is {values[au]:g}, expected 1, 0 or 999")
+    values[values == UNLABELLED] = np.nan
+    return EmotionNetRow(fields[0], fields[1], values)
+
+
+def image_names(urls: Sequence[str]) -> list[str]:
+    """The file name of each URL's image: its last part, made unique where two end alike.
+
+    Args:
+        urls: First columns of the lists.
+
+    Returns:
+        As many names, safe for any file system.
+    """
+    ends = [_file_name(url) for url in urls]
+    shared = Counter(end for end, _ in {(end, url) for end, url in zip(ends, urls, strict=True)})
+    return [
+        end if shared[end] == 1 else _hashed(end, url) for end, url in zip(ends, urls, strict=True)
+    ]
+
+
+def _file_name(url: str) -> str:
+    end = PurePosixPath(unquote(urlsplit(url).path)).name
+    name = PurePosixPath(re.sub(r"[^\w.() -]", "_", end).strip(". ") or "image")
+    if len(name.name.encode()) <= _LONGEST_NAME:
+        return name.name
+    return _hashed(f"{name.stem[:40]}{name.suffix[:8]}", url)
+
+
+def _hashed(name: str, url: str) -> str:
+    path = PurePosixPath(name)
+    return f"{path.stem}-{hashlib.sha256(url.encode()).hexdigest()[:8]}{path.suffix}"
+
+
+class EmotionNet:
+    """Reader of EmotionNet.
+
+    It states no identities, so every image is its own; photographs of one person are found by
+    embedding when the faces are prepared.
+
+    Args:
+        lists: The URL lists.
+        images: The folder of images.
+
+    Raises:
+        FileNotFoundError: No list, or no folder of images.
+        ValueError: `photographs` meets a line that is none, or finds no image.
+    """
+
+    name = "emotionnet"
+    licence = "EmotioNet: research by non-profit institutions only, no redistribution"
+
+    def __init__(self, lists: Sequence[Path], images: Path) -> None:
+        if not lists:
+            raise FileNotFoundError("EmotionNet: no URL list was given")
+        if not images.is_dir():
+            raise FileNotFoundError(
+                f"EmotionNet: no folder of images at {images}; download it with "
+                "`miex faces download-emotionnet LIST OUT`"
+            )
+        self.lists = tuple(lists)
+        self.images = images
+
+    def rows(self) -> Iterator[EmotionNetRow]:
+        """Every line of every list."""
+        for path in self.lists:
+            yield from read_list(path)
+
+    def photographs(self) -> Sequence[Photograph]:
+        """See `FaceSource.photographs`."""
+        return self._scan[0]
+
+    def skipped(self) -> Sequence[Rejection]:
+        """See `FaceSource.skipped`."""
+        return self._scan[1]
+
+    @cached_property
+    def _scan(self) -> tuple[list[Photograph], list[Rejection]]:
+        names = dict.fromkeys(image_names([row.url for row in self.rows()]))
+        there = {path.name for path in self.images.iterdir() if path.is_file()}
+        photographs: list[Photograph] = []
+        skipped: list[Rejection] = []
+        for name in names:
+            origin = f"{self.name}:{name}"
+            if name in there:
+                photographs.append(Photograph(name, self.images / name, origin))
+            else:
+                detail = f"listed, not in {self.images.name}: not downloaded or a dead link"
+                skipped.append(Rejection(origin, "missing", detail))
+        for name in sorted(there - set(names)):
+            if Path(name).suffix.lower() in IMAGE_SUFFIXES:
+                detail = "no line of the lists names it"
+                skipped.append(Rejection(f"{self.name}:{name}", "not_in_the_lists", detail))
+        if not photographs:
+            raise ValueError(
+                f"EmotionNet: none of the {len(names)} listed images is in {self.images}; download "
+                "them with `miex faces download-emotionnet LIST OUT`"
+            )
+        return photographs, skipped
+
+
+@register_face_source("emotionnet")
+def create(spec: SourceSpec) -> FaceSource:
+    """`emotionnet:ROOT`: lists `*.txt` or `*.tsv` in ROOT, images in ROOT/images.
+
+    Options `lists` (a file) and `images` (a folder) for what lies elsewhere.
+    """
+    options = spec.known_options("lists", "images")
+    root = spec.existing_path()
+    found = sorted({*root.glob("*.txt"), *root.glob("*.tsv")} - {root / DEAD_LINKS})
+    lists = [Path(options["lists"]).expanduser()] if "lists" in options else found
+    if not lists:
+        raise FileNotFoundError(f"emotionnet: no list *.txt or *.tsv in {root}")
+    images = Path(options["images"]).expanduser() if "images" in options else root / "images"
+    return EmotionNet(lists, images)

@@ -1,0 +1,175 @@
+"""Photographs in a folder of one's own, or in a CSV map.
+
+Three layouts: `folders` (one folder an identity, however deep its files lie), `files` (one file an
+identity), `csv` (a table with the columns `path` and `identity`, paths relative to it).
+"""
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, get_args
+
+from miex.datasets.base import FaceSource, Photograph, Rejection
+from miex.datasets.faces.base import IMAGE_SUFFIXES, SourceSpec, register_face_source
+
+Layout = Literal["auto", "folders", "files", "csv"]
+
+
+class Folder:
+    """Reader of photographs in a folder or a CSV map.
+
+    Args:
+        path: The folder, or the CSV file.
+        layout: How identities are told apart. `auto` takes `csv` for a file that ends in .csv,
+            `files` where the images lie in the folder itself, `folders` where they lie in folders
+            below it.
+        name: First part of every origin.
+        licence: Terms of the photographs.
+
+    Raises:
+        FileNotFoundError: No such folder or file.
+        ValueError: No image in it, or a layout that does not fit; the message says what would.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        layout: Layout = "auto",
+        name: str = "folder",
+        licence: str = "not stated: the terms of your own photographs",
+    ) -> None:
+        if layout not in get_args(Layout):
+            known = ", ".join(get_args(Layout))
+            raise ValueError(f"layout {layout!r} is unknown; expected one of {known}")
+        if not path.exists():
+            raise FileNotFoundError(f"no folder of photographs at {path}")
+        self.path = path
+        self.layout = layout
+        self.name = name
+        self.licence = licence
+
+    def photographs(self) -> Sequence[Photograph]:
+        """See `FaceSource.photographs`."""
+        return self._scan[0]
+
+    def skipped(self) -> Sequence[Rejection]:
+        """See `FaceSource.skipped`."""
+        return self._scan[1]
+
+    @cached_property
+    def _scan(self) -> tuple[list[Photograph], list[Rejection]]:
+        if self.layout == "csv" or (self.layout == "auto" and self.path.suffix == ".csv"):
+            return self._read_map()
+        if not self.path.is_dir():
+            raise ValueError(f"{self.path} is a file; expected a folder, or a map ending in .csv")
+        images, skipped = self._walk()
+        if not images:
+            raise ValueError(
+                f"no image below {self.path} ({len(skipped)} other files); expected one folder an "
+                "identity, one file an identity, or a CSV file with the columns path,identity; "
+                f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
+            )
+        by_folder = self._by_folder(images)
+        names = {} if by_folder else _file_identities(images)
+        photographs = [
+            Photograph(
+                identity=relative.parts[0] if by_folder else names[relative],
+                path=self.path / relative,
+                origin=f"{self.name}:{relative.as_posix()}",
+            )
+            for relative in images
+        ]
+        return photographs, skipped
+
+    def _walk(self) -> tuple[list[Path], list[Rejection]]:
+        images: list[Path] = []
+        others: list[Path] = []
+        for folder, below, files in os.walk(self.path, followlinks=True):
+            # A link to a folder above would be walked for ever.
+            real = Path(folder).resolve()
+            below[:] = [name for name in below if not real.is_relative_to((real / name).resolve())]
+            for file in files:
+                relative = (Path(folder) / file).relative_to(self.path)
+                hidden = any(part.startswith((".", "__MACOSX")) for part in relative.parts)
+                is_image = relative.suffix.lower() in IMAGE_SUFFIXES and not hidden
+                (images if is_image else others).append(relative)
+        skipped = [
+            Rejection(f"{self.name}:{path.as_posix()}", "not_an_image_file", "skipped by its name")
+            for path in sorted(others, key=Path.as_posix)
+        ]
+        return sorted(images, key=Path.as_posix), skipped
+
+    def _by_folder(self, images: Sequence[Path]) -> bool:
+        if self.layout == "files":
+            return False
+        loose = [image for image in images if len(image.parts) == 1]
+        if self.layout == "auto" and len(loose) == len(images):
+            return False
+        if loose:
+            raise ValueError(
+                f"{self.path} holds {len(loose)} images itself ({loose[0]}, ...) and "
+                f"{len(images) - len(loose)} in folders below; move the loose ones into a folder "
+                "an identity, or choose the layout `files` (one file an identity)"
+            )
+        return True
+
+    def _read_map(self) -> tuple[list[Photograph], list[Rejection]]:
+        if not self.path.is_file():
+            raise ValueError(f"{self.path} is a folder; the layout csv expects a CSV file")
+        photographs: dict[str, Photograph] = {}
+        skipped: list[Rejection] = []
+        for line, path, identity in _map_rows(self.path):
+            origin = f"{self.name}:{Path(path).as_posix()}"
+            if origin in photographs:
+                raise ValueError(f"{self.path}, line {line}: {path} stands twice")
+            if (self.path.parent / path).is_file():
+                photographs[origin] = Photograph(identity, self.path.parent / path, origin)
+            else:
+                skipped.append(Rejection(origin, "missing", "named in the map, not there"))
+        if not photographs:
+            raise ValueError(
+                f"{self.path}: none of its {len(skipped)} files is there; paths are relative to "
+                f"{self.path.parent}"
+            )
+        return [photographs[origin] for origin in sorted(photographs)], skipped
+
+
+def _map_rows(path: Path) -> list[tuple[int, str, str]]:
+    """Line number, path and identity of every row of a CSV map."""
+    rows: list[tuple[int, str, str]] = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            columns = reader.fieldnames or ()
+            if not {"path", "identity"} <= set(columns):
+                raise ValueError(f"{path}: columns {list(columns)}, expected path and identity")
+            for row in reader:
+                image, identity = (row["path"] or "").strip(), (row["identity"] or "").strip()
+                if not image or not identity:
+                    raise ValueError(f"{path}, line {reader.line_num}: path or identity is empty")
+                rows.append((reader.line_num, image, identity))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no text in UTF-8 with commas: {error}") from None
+    return rows
+
+
+def _file_identities(images: Sequence[Path]) -> dict[Path, str]:
+    """File names without their ending, or with it where two would be the same."""
+    stems = Counter(image.with_suffix("") for image in images)
+    return {
+        image: (image.with_suffix("") if stems[image.with_suffix("")] == 1 else image).as_posix()
+        for image in images
+    }
+
+
+@register_face_source("folder")
+def create(spec: SourceSpec) -> FaceSource:
+    """`folder:PATH`, with the option `layout`."""
+    options = spec.known_options("layout")
+    layout = options.get("layout", "auto")
+    if layout not in get_args(Layout):
+        raise ValueError(f"layout {layout!r} is unknown; expected {', '.join(get_args(Layout))}")
+    return Folder(spec.existing_path(), layout)  # type: ignore[arg-type]
