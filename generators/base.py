@@ -50,13 +50,19 @@ class FaceGenerator(Protocol[State]):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """See the class."""
+        ...
 
     @property
-    def sha256(self) -> str | None: ...
+    def sha256(self) -> str | None:
+        """See the class."""
+        ...
 
     @property
-    def max_intensity(self) -> float: ...
+    def max_intensity(self) -> float:
+        """See the class."""
+        ...
 
     def prepare(self, face: Face) -> State:
         """Everything that depends on the face only, computed once and reused for every frame.
@@ -99,7 +105,7 @@ def register_generator(name: str) -> Callable[[Factory], Factory]:
 def generator_names() -> list[str]:
     """Names of every generator in this folder, whether or not its weights are there."""
     here = Path(__file__).parent
-    files = {p.stem for p in here.glob("*.py")} - {"base"}
+    files = {p.stem for p in here.glob("[!_]*.py")} - {"base"}
     folders = {p.parent.name for p in here.glob("*/generator.py")}
     return sorted(files | folders)
 

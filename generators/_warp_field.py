@@ -1,0 +1,238 @@
+"""From the motion of single points to a motion of every pixel: the basis fields of one face."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from miex.au_sources.action_units import AU_COUNT
+from miex.au_sources.face_motion import (
+    HeadPose,
+    Points,
+    landmark_motion,
+    motion_table,
+    skin_table,
+)
+from miex.generators._warp_geometry import (
+    OUTLINE_MARGIN,
+    FaceGeometry,
+    outline_distance,
+    pixel_centres,
+    smoothstep,
+)
+
+NODES = 48
+"""Fields are stored on this many nodes a side, a third of the distance between lid and brow."""
+
+_STIFFNESS = 1e-3
+"""Ridge of the thin plates: keeps them calm where landmarks of a turned face fall together."""
+
+_RING = 1.4
+"""The plates rest on a ring around the face, this many times as wide as its outline."""
+
+_CROWDED = 0.1
+"""Skin points nearer to a landmark than this, inter-ocular distances, lie upon it."""
+
+_LOWER_LIDS = (40, 41, 46, 47)
+_UPPER_LIDS = (37, 38, 43, 44)
+_UPPER_LIP = (49, 50, 51, 52, 53, 61, 62, 63)
+_LOWER_LIP = (55, 56, 57, 58, 59, 65, 66, 67)
+
+
+def _kernel(points: Points, centres: Points) -> Points:
+    """Thin-plate kernel ``r² log r²`` (Duchon 1977), ``(points, centres)``."""
+    squared = np.subtract.outer(points[:, 0], centres[:, 0]) ** 2
+    squared += np.subtract.outer(points[:, 1], centres[:, 1]) ** 2
+    squared += 1e-12
+    kernel: Points = squared * np.log(squared)
+    return kernel
+
+
+def _affine_part(points: Points) -> Points:
+    return np.column_stack([np.ones(len(points)), points])
+
+
+def _solve(matrix: Points, right: Points) -> Points:
+    """Gaussian elimination with partial pivoting, in an order that no thread count changes.
+
+    LAPACK splits the work among threads, and its last bits depend on how many there are.
+    """
+    count = len(matrix)
+    rows = np.hstack([matrix, right])
+    for step in range(count):
+        pivot = step + int(np.argmax(np.abs(rows[step:, step])))
+        rows[[step, pivot]] = rows[[pivot, step]]
+        rows[step, step:] /= rows[step, step]
+        rows[step + 1 :, step + 1 :] -= rows[step + 1 :, step, None] * rows[step, step + 1 :]
+    solution = rows[:, count:]
+    for step in range(count - 1, 0, -1):
+        solution[:step] -= rows[:step, step, None] * solution[step]
+    return solution
+
+
+def _product(a: Points, b: Points) -> Points:
+    """``a @ b`` without BLAS, for the same reason."""
+    product: Points = np.einsum("ij,jk->ik", a, b)
+    return product
+
+
+def _plate_system(kernel: Points, centres: Points) -> Points:
+    """Matrix of a thin plate through the centres: kernels, ridge and affine part."""
+    count = len(centres)
+    system = np.zeros((count + 3, count + 3))
+    system[:count, :count] = kernel + _STIFFNESS * np.eye(count)
+    system[:count, count:] = _affine_part(centres)
+    system[count:, :count] = system[:count, count:].T
+    return system
+
+
+def _plates(
+    points: Points, values: Points, bands: list[NDArray[np.intp]], queries: Points
+) -> list[Points]:
+    """Thin plates through subsets of points that have most of them in common.
+
+    The plate through the common points is solved once; the few others border its system.
+
+    Args:
+        points: ``(n, 2)``.
+        values: ``(n, k)``.
+        bands: Indices of the points of each subset.
+        queries: ``(q, 2)`` where to evaluate.
+
+    Returns:
+        ``(q, k)`` for each subset.
+    """
+    in_all = np.logical_and.reduce([np.isin(np.arange(len(points)), band) for band in bands])
+    core, rest = np.flatnonzero(in_all), np.flatnonzero(~in_all)
+    within = _kernel(points, points)
+    border = np.vstack([within[np.ix_(core, rest)], _affine_part(points[rest]).T])
+    right = np.vstack([values[core], np.zeros((3, values.shape[1]))])
+    weights = _solve(
+        _plate_system(within[np.ix_(core, core)], points[core]), np.hstack([border, right])
+    )
+    towards = _kernel(queries, points)
+    design = np.hstack([towards[:, core], _affine_part(queries)])
+    common = _product(design, weights)
+    fields = []
+    for band in bands:
+        own = np.flatnonzero(np.isin(rest, band))
+        index = rest[own]
+        corner = within[np.ix_(index, index)] + _STIFFNESS * np.eye(len(index))
+        across = _product(border[:, own].T, weights)
+        extra = _solve(corner - across[:, own], values[index] - across[:, len(rest) :])
+        reach = towards[:, index] - common[:, own]
+        fields.append(common[:, len(rest) :] + _product(reach, extra))
+    return fields
+
+
+def place_skin(landmarks: Points, pose: HeadPose) -> Points:
+    """Where the points of the skin table lie in a face, ``(P, 2)`` pixels.
+
+    The head pose places them; a thin plate through the 68 landmarks adds the face's own shape.
+    """
+    neutral = pose.project(motion_table().neutral) / pose.scale
+    skin = pose.project(skin_table()[1].neutral) / pose.scale
+    own = landmarks / pose.scale - neutral
+    everywhere = np.arange(len(neutral))
+    moved: Points = skin + _plates(neutral, own, [everywhere], skin)[0]
+    return moved * pose.scale
+
+
+def face_outline(landmarks: Points, skin: Points) -> Points:
+    """Polygon along the jaw and, above it, through the skin table's outline points."""
+    regions = np.array(skin_table()[0])
+    arc = skin[regions == "outline"]
+    middle = (landmarks[0] + landmarks[16]) / 2
+    angle = np.arctan2(*(arc - middle).T[::-1]) - np.arctan2(*(landmarks[16] - middle)[::-1])
+    # From ear to ear over the forehead is a turn from 0 to -180 degrees about their middle.
+    return np.vstack([landmarks[:17], arc[np.argsort(np.mod(-angle, 2 * np.pi))]])
+
+
+def _control_points(
+    landmarks: Points, skin: Points, pose: HeadPose, outline: Points
+) -> tuple[Points, Points]:
+    """Points that carry the field and their motion ``(n, 17, 2)``; the ring rests.
+
+    Skin that lies upon a landmark is left out: on the far side of a turned face the two are apart
+    in depth, and their motions contradict each other.
+    """
+    regions = np.array(skin_table()[0])
+    skin_motion = pose.project_motion(skin_table()[1].motion)
+    skin_motion[:, regions == "outline"] = 0.0
+    gaps = np.linalg.norm(skin[:, None] - landmarks[None], axis=-1).min(axis=1)
+    apart = gaps > _CROWDED * pose.scale
+    centre = outline.mean(axis=0)
+    ring = centre + _RING * (outline[::2] - centre)
+    points = np.vstack([landmarks, skin[apart], ring])
+    motion = np.concatenate(
+        [
+            landmark_motion(landmarks, pose).astype(np.float64),
+            skin_motion[:, apart],
+            np.zeros((AU_COUNT, len(ring), 2)),
+        ],
+        axis=1,
+    )
+    return points, motion.transpose(1, 0, 2)
+
+
+def _bands(count: int) -> list[NDArray[np.intp]]:
+    """Control points of the fields above the eyes, between eyes and mouth, and of the jaw."""
+    excluded = (
+        _LOWER_LIDS + _LOWER_LIP,
+        _UPPER_LIDS + _LOWER_LIP,
+        _UPPER_LIDS + _UPPER_LIP,
+    )
+    return [np.setdiff1d(np.arange(count), leave) for leave in excluded]
+
+
+def _band_weights(geometry: FaceGeometry, nodes: Points) -> Points:
+    """Share of the three bands in the upper and the lower layer, ``(2, 3, nodes)``."""
+    descent = geometry.descent(nodes)
+    below_eyes = smoothstep((descent - 0.2) / 0.25)
+    above_mouth = smoothstep((descent - 0.55) / 0.25)
+    layers = []
+    for eyes, mouth in zip(
+        geometry.split_eyes(nodes), geometry.mouth.split(nodes, geometry.unit), strict=True
+    ):
+        brow = (1.0 - below_eyes) * (1.0 - eyes)
+        jaw = above_mouth * mouth
+        layers.append([brow, 1.0 - brow - jaw, jaw])
+    return np.array(layers)
+
+
+def basis_fields(
+    landmarks: Points, skin: Points, pose: HeadPose, geometry: FaceGeometry, size: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The motion of every node under each AU, for the layers above and below the apertures.
+
+    Args:
+        landmarks: ``(68, 2)`` pixels.
+        skin: ``(P, 2)`` pixels, from `place_skin`.
+        pose: Head pose of the landmarks.
+        geometry: Outline and apertures.
+        size: Side S of the crop, pixels.
+
+    Returns:
+        ``float32 (17, 2, 2, NODES, NODES)``: AU, layer, x and y, node; pixels at intensity 1.
+        ``bool (S, S)``: pixels that may change.
+    """
+    distance = outline_distance(geometry.outline, size) / geometry.unit
+    window = smoothstep(1.0 - distance.astype(np.float64) / OUTLINE_MARGIN)
+    coarse = cv2.resize(window, (NODES, NODES), interpolation=cv2.INTER_LINEAR)
+    active = coarse > 0
+    nodes = pixel_centres(size, NODES)[active]
+
+    points, motion = _control_points(landmarks, skin, pose, geometry.outline)
+    plates = _plates(
+        points / geometry.unit,
+        motion.reshape(len(points), -1),
+        _bands(len(points)),
+        nodes / geometry.unit,
+    )
+    weights = _band_weights(geometry, nodes) * coarse[active]
+    fields = np.zeros((2, len(nodes), 2 * AU_COUNT))
+    for band, plate in enumerate(plates):
+        fields += weights[:, band, :, None] * plate
+    basis = np.zeros((2, NODES, NODES, 2 * AU_COUNT), np.float32)
+    basis[:, active] = fields / 5.0
+    shaped = basis.reshape(2, NODES, NODES, AU_COUNT, 2).transpose(3, 0, 4, 1, 2)
+    return np.ascontiguousarray(shaped), distance < OUTLINE_MARGIN

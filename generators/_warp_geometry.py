@@ -1,0 +1,192 @@
+"""Where a face lies in its crop: outline, the three apertures, and the line between their sides.
+
+The skin moves smoothly everywhere but at the eyes and the mouth, where it is cut: the upper lid
+and the lower lid go their own ways and bare what lies behind.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from miex.au_sources.face_motion import Points
+
+OUTLINE_MARGIN = 0.2
+"""Motion fades out within this distance outside the outline of the face, inter-ocular distances.
+Pixels further out never change."""
+
+_HARD_SPLIT_REACH = 0.15
+"""From a corner of an eye or the mouth outwards, the cut heals over this distance."""
+
+_PARABOLA_RIDGE = 0.06
+"""Against values of about .2 for a point on the curve."""
+
+_FAR = 0.08
+"""Further than this from lid or lip there is skin, inter-ocular distances."""
+
+
+def smoothstep(x: Points) -> Points:
+    """0 below 0, 1 above 1, ``3x² - 2x³`` between."""
+    x = np.clip(x, 0.0, 1.0)
+    return x * x * (3.0 - 2.0 * x)
+
+
+@dataclass(frozen=True, slots=True)
+class Aperture:
+    """An eye or the mouth: two curves between two corners.
+
+    Attributes:
+        corner: ``(2,)`` the left corner, pixels.
+        axis: ``(2,)`` unit vector towards the right corner.
+        length: Distance of the corners, pixels.
+        upper: Coefficients c of the upper curve, ``t (1 - t) (c0 + c1 u + c2 u²)`` with
+            ``u = 2 t - 1``, in pixels below the chord of the corners; t runs from 0 at the left
+            corner to 1 at the right one.
+        lower: The same for the lower curve.
+    """
+
+    corner: Points
+    axis: Points
+    length: float
+    upper: Points
+    lower: Points
+
+    @classmethod
+    def fit(cls, left: Points, right: Points, upper: Points, lower: Points) -> "Aperture":
+        """Fits the curves to the points on them, ``(n, 2)`` each."""
+        length = max(float(np.linalg.norm(right - left)), 1.0)
+        blank = cls(left, (right - left) / length, length, np.zeros(3), np.zeros(3))
+        curves = []
+        for points in (upper, lower):
+            t, below = blank.coordinates(points)
+            curves.append(blank.curve(np.clip(t, 0.1, 0.9), below))
+        return cls(left, blank.axis, length, *curves)
+
+    def curve(self, t: Points, below: Points) -> Points:
+        """Coefficients of the curve through points at t, this many pixels below the chord.
+
+        A ridge draws the curve towards a parabola: on a turned face the points crowd together,
+        and a curve through all of them would swing out beside them.
+        """
+        powers = np.vander(2 * t - 1, 3, increasing=True)
+        design = np.vstack([powers * (t * (1 - t))[:, None], _PARABOLA_RIDGE * np.eye(3)[1:]])
+        coefficients: Points = np.linalg.lstsq(
+            design, np.concatenate([below, np.zeros(2)]), rcond=None
+        )[0]
+        return coefficients
+
+    def coordinates(self, points: Points) -> tuple[Points, Points]:
+        """Position along the chord (0 to 1 between the corners) and pixels below it."""
+        x, y = points[..., 0] - self.corner[0], points[..., 1] - self.corner[1]
+        cosine, sine = self.axis
+        return (x * cosine + y * sine) / self.length, y * cosine - x * sine
+
+    def heights(self, t: Points) -> tuple[Points, Points]:
+        """Upper and lower curve at positions t, pixels below the chord; 0 beyond the corners."""
+        inside = np.clip(t, 0.0, 1.0)
+        arch, u = inside * (1 - inside), 2 * inside - 1
+        upper, lower = (arch * (c[0] + u * (c[1] + u * c[2])) for c in (self.upper, self.lower))
+        return upper, lower
+
+    def outside(self, t: Points) -> Points:
+        """Distance beyond the nearer corner, pixels; 0 between the corners."""
+        return np.maximum(np.maximum(-t, t - 1.0), 0.0) * self.length
+
+    def split(self, points: Points, unit: float) -> tuple[Points, Points]:
+        """How far the motion below the cut holds at each point, in both layers.
+
+        Args:
+            points: ``(..., 2)`` pixels.
+            unit: Pixels for one inter-ocular distance.
+
+        Returns:
+            The weight of the motion below for the layer above and for the layer below. Between
+            the corners 0 and 1, a hard cut; beyond them both go over into one smooth transition.
+        """
+        t, y = self.coordinates(points)
+        outside = self.outside(t)
+        healed = smoothstep(outside / (_HARD_SPLIT_REACH * unit))
+        across = smoothstep(0.5 + 0.5 * y / np.maximum(outside, 0.5))
+        return healed * across, 1.0 - healed * (1.0 - across)
+
+
+@dataclass(frozen=True, slots=True)
+class FaceGeometry:
+    """The parts of one face, in pixels of its crop.
+
+    Attributes:
+        unit: Pixels for one inter-ocular distance.
+        outline: ``(n, 2)`` closed polygon along jaw and hairline.
+        eyes: The left and the right eye of the image.
+        mouth: The inner contour of the lips.
+        closed: 1 for a mouth that is closed, 0 for an open one, between while it opens.
+    """
+
+    unit: float
+    outline: Points
+    eyes: tuple[Aperture, Aperture]
+    mouth: Aperture
+    closed: float
+
+    def descent(self, points: Points) -> Points:
+        """0 at the height of the eyes, 1 at the height of the mouth."""
+        left, right = (eye.corner + eye.axis * eye.length / 2 for eye in self.eyes)
+        eyes = (left + right) / 2
+        mouth = self.mouth.corner + self.mouth.axis * self.mouth.length / 2
+        across = (right - left) / max(float(np.linalg.norm(right - left)), 1e-6)
+        down = np.array([-across[1], across[0]])
+        return np.asarray((points - eyes) @ down / max(float((mouth - eyes) @ down), 1e-6))
+
+    def nearer_eye(self, points: Points) -> NDArray[np.bool_]:
+        """True where the right eye is the nearer one."""
+        left, right = self.eyes
+        return np.asarray(
+            left.outside(left.coordinates(points)[0]) > right.outside(right.coordinates(points)[0])
+        )
+
+    def split_eyes(self, points: Points) -> tuple[Points, Points]:
+        """`Aperture.split` of the nearer eye."""
+        right = self.nearer_eye(points)
+        halves = [eye.split(points, self.unit) for eye in self.eyes]
+        return np.where(right, halves[1][0], halves[0][0]), np.where(
+            right, halves[1][1], halves[0][1]
+        )
+
+    def edges(self, points: Points) -> tuple[Points, Points]:
+        """Signed distances that tell the skin above an aperture from the skin below it.
+
+        Args:
+            points: ``(..., 2)`` pixels.
+
+        Returns:
+            Pixels above the upper edge and pixels below the lower edge of the nearest aperture;
+            both negative inside it. Beyond the corners the edges coincide on the chord.
+        """
+        apertures = (*self.eyes, self.mouth)
+        above, below = [], []
+        for aperture in apertures:
+            t, y = aperture.coordinates(points)
+            upper, lower = aperture.heights(t)
+            up, down = upper - y, y - lower
+            # Far from an aperture nothing shows between the layers, whatever the curves do.
+            far = _FAR * self.unit
+            above.append(np.where(down > far, -down, up))
+            below.append(np.where(up > far, -up, down))
+        nearest = np.where(self.descent(points) > 0.5, 2, self.nearer_eye(points).astype(int))
+        return np.choose(nearest, above), np.choose(nearest, below)
+
+
+def outline_distance(outline: Points, size: int) -> NDArray[np.float32]:
+    """Distance from the outline of the face, ``float32 (S, S)`` pixels, negative inside."""
+    mask = np.zeros((size, size), np.uint8)
+    cv2.fillPoly(mask, [np.round(outline * 16).astype(np.int32)], 255, shift=4)
+    inside = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    outside = cv2.distanceTransform(255 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(outside - inside, np.float32)
+
+
+def pixel_centres(size: int, count: int) -> Points:
+    """Centres of ``count x count`` equal cells of a crop, ``(count, count, 2)`` pixels."""
+    line = (np.arange(count) + 0.5) * (size / count) - 0.5
+    return np.stack(np.meshgrid(line, line), axis=-1)

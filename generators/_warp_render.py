@@ -1,0 +1,158 @@
+"""From prepared faces and AU vectors to frames: two moving layers of skin before what lies behind.
+
+Sums, products, comparisons and bilinear reads of a frame's own pixels are all that is used, so
+that neither the batch nor the number of threads can change a bit of a frame.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from miex.generators._warp_field import NODES
+from miex.generators._warp_sampling import pixel_grid, sample_linear, sample_spline
+
+_INVERSION_STEPS = 2
+"""Fixed-point steps that invert the field. Its slope stays below .3 at intensity 2, so that of a
+motion of 3 px an error of .3³ is left, below a tenth of a pixel."""
+
+_UPPER_STRETCH, _LOWER_STRETCH = 0.5, 0.75
+"""Parts of an open mouth's height that follow the upper and the lower lip."""
+
+_GAP_SHADE = 24.0
+"""Shade below the upper teeth when an open mouth opens to twice its height: .63 where it is most,
+at three quarters of the height (`depth³ (1 - depth)` is 27/256 there, the other factor 1/4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WarpState:
+    """A face prepared for rendering, on the generator's device.
+
+    Attributes:
+        crop: ``uint8 (3, S, S)``.
+        coefficients: ``(3, S + 4, S + 4)`` B-spline coefficients of the crop.
+        basis: ``(17, 2, 2, NODES, NODES)`` motion at intensity 1: AU, layer, x and y; pixels.
+        edges: ``(2, S, S)`` pixels above the upper and below the lower edge of eye or mouth.
+        eyeballs: ``(S, S, 2)`` where to read an uncovered eyeball, pixels to add.
+        mouth: ``(2, S, S)`` 1 where the inside of an open mouth stretches, and 1 where a closed
+            mouth opens; fractions for lips that are hardly parted.
+        cavity: ``(3, 1, 1)`` colour of the inside of a closed mouth.
+        movable: ``bool (1, S, S)`` pixels that may change.
+        softness: ``(1, 1, 1)`` width of an edge, pixels.
+    """
+
+    crop: Tensor
+    coefficients: Tensor
+    basis: Tensor
+    edges: Tensor
+    eyeballs: Tensor
+    mouth: Tensor
+    cavity: Tensor
+    movable: Tensor
+    softness: Tensor
+
+
+@torch.inference_mode()
+def render_frames(states: list[WarpState], aus: NDArray[np.float32]) -> Tensor:
+    """Frames ``uint8 (N, 3, S, S)`` of N states of one size and ``(N, 17)`` intensities."""
+    crop = _stack(states, "crop")
+    size = crop.shape[-1]
+    pixels = pixel_grid(size, size, crop.device)
+    back = _backward_motion(states, aus, size)
+    upper, lower = (pixels + back).unbind(1)
+
+    edges = _stack(states, "edges")
+    above = sample_linear(edges[:, :1], upper)
+    below = sample_linear(edges[:, 1:], lower)
+    softness = _stack(states, "softness")
+    in_upper, in_lower = _cover(above / softness, below / softness)
+
+    before = -edges.sum(1, keepdim=True)
+    gap = -(above + below).clamp(max=-1e-3)
+    widened = (gap - before).clamp(min=0)
+    depth = (-above / gap).clamp(0, 1)
+    mouth = _stack(states, "mouth")
+    stretching, opening = mouth[:, :1], mouth[:, 1:]
+    inside = pixels + _stack(states, "eyeballs")
+    inside = inside + _stretch(stretching, depth, back)
+    doubled = (before * widened / (gap * gap)).clamp(0, 0.25)
+    dark = opening * (widened / softness).clamp(max=1)
+    dark = dark + stretching * (_GAP_SHADE * doubled * depth * depth * depth * (1 - depth))
+
+    # The layer that covers half a pixel or more is read by splines; what mixes into it at a soft
+    # edge is read linearly, which nobody can tell there and costs a quarter.
+    hard_upper, hard_lower = in_upper >= 0.5, in_lower >= 0.5
+    source = torch.where(
+        hard_upper.movedim(1, -1), upper, torch.where(hard_lower.movedim(1, -1), lower, inside)
+    )
+    sharp = sample_spline(_stack(states, "coefficients"), source)
+    photo = crop.float()
+    skin_above = torch.where(hard_upper, sharp, sample_linear(photo, upper))
+    skin_below = torch.where(hard_lower, sharp, sample_linear(photo, lower))
+    behind = torch.where(hard_upper | hard_lower, sample_linear(photo, inside), sharp)
+    behind = behind + dark * (_stack(states, "cavity") - behind)
+    colour = in_upper * skin_above + in_lower * skin_below + (1 - in_upper - in_lower) * behind
+    frames = colour.round().clamp(0, 255).to(torch.uint8)
+    return torch.where(_stack(states, "movable"), frames, crop)
+
+
+def _stack(states: list[WarpState], name: str) -> Tensor:
+    return torch.stack([getattr(state, name) for state in states])
+
+
+def _backward_motion(states: list[WarpState], aus: NDArray[np.float32], size: int) -> Tensor:
+    """Where each pixel of both layers comes from, relative to it, ``(N, 2, S, S, 2)`` pixels.
+
+    The weighted sum of the basis fields says where a point goes; the fixed point of
+    ``b(p) = -motion(p + b(p))`` says where it comes from.
+    """
+    motion = torch.stack([_forward_motion(s, v) for s, v in zip(states, aus, strict=True)]).flatten(
+        0, 1
+    )
+    nodes = pixel_grid(size, NODES, motion.device)
+    back = -motion
+    for _ in range(_INVERSION_STEPS):
+        back = -sample_linear(motion, nodes + back.movedim(1, -1), size)
+    full = F.interpolate(back, size=(size, size), mode="bicubic", antialias=True)
+    return full.movedim(1, -1).reshape(len(states), 2, size, size, 2)
+
+
+def _forward_motion(state: WarpState, values: NDArray[np.float32]) -> Tensor:
+    total = torch.zeros_like(state.basis[0])
+    for unit in np.flatnonzero(values):
+        total = total + float(values[unit]) * state.basis[unit]
+    return total
+
+
+def _cover(above: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
+    """Shares of a pixel that the layers above and below an aperture cover.
+
+    Where they overlap, as lips that press on each other, they meet half-way.
+
+    Args:
+        above: Distance above the upper edge, in widths of a soft edge.
+        below: Distance below the lower edge.
+    """
+    lead = (above - below) / 2
+    upper = (0.5 + torch.minimum(above, lead)).clamp(0, 1)
+    lower = (0.5 + torch.minimum(below, -lead)).clamp(0, 1)
+    return upper, lower
+
+
+def _stretch(stretching: Tensor, depth: Tensor, back: Tensor) -> Tensor:
+    """Displacement ``(N, S, S, 2)`` inside an open mouth, which goes on from both lips.
+
+    The upper teeth stand still; the gap under them widens. A stretch forgives landmarks that
+    miss the edge of a lip, which a cut there would not.
+
+    Args:
+        stretching: ``(N, 1, S, S)`` 1 in an open mouth.
+        depth: ``(N, 1, S, S)`` 0 at the upper lip, 1 at the lower one.
+        back: ``(N, 2, S, S, 2)`` displacement of the layers.
+    """
+    upper = stretching * (1 - depth / _UPPER_STRETCH).clamp(min=0)
+    lower = stretching * (1 - (1 - depth) / _LOWER_STRETCH).clamp(min=0)
+    return upper.movedim(1, -1) * back[:, 0] + lower.movedim(1, -1) * back[:, 1]

@@ -1,0 +1,301 @@
+"""Weights of GANimation's generator: reads both public formats and ours, writes ours.
+
+Nothing is ever unpickled beyond tensors: `torch.load(weights_only=True)`, or safetensors. What a
+file holds is told from its content, never from its name:
+
+| format | keys | instance norms | biases of convolutions |
+|---|---|---|---|
+| miex | as in `GANimation.state_dict()` | weight and bias | none |
+| pumarola (albertpumarola/GANimation, `net_epoch_<N>_id_G.pth`) | `main.0.weight`, ... | weight and bias | none |
+| donydchen (donydchen/ganimation_replicate, `<N>_net_gen.pth`) | `model.0.weight`, ... | none | dropped: the instance norm cancels them |
+"""  # noqa: E501
+
+import hashlib
+import io
+import json
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from miex.generators.ganimation.network import GANimation, new_network
+
+Format = Literal["miex", "pumarola", "donydchen"]
+
+PUBLIC_IMAGE_SIZE = 128
+"""Side of the images that both public codes train on."""
+
+WHERE_FROM = (
+    "such files are: <N>_net_gen.pth, trained ones are linked in the README of"
+    " github.com/donydchen/ganimation_replicate (MIT); net_epoch_<N>_id_G.pth, written by the"
+    " training of github.com/albertpumarola/GANimation (GPL-3); and the safetensors that"
+    " miex.generators.ganimation.checkpoint.save_checkpoint writes"
+)
+
+_FORMAT = "miex-ganimation"
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A generator's weights and what is known about them.
+
+    Attributes:
+        network: The weights, float32 on the CPU.
+        format: Whose layout the file had.
+        image_size: Side of the images that it was trained on.
+        card: How it was trained, as whoever wrote the file put it; empty for the public formats.
+        sha256: Hash of the file, hexadecimal.
+    """
+
+    network: GANimation
+    format: Format
+    image_size: int
+    card: Mapping[str, str]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How a format names the weights: its name of each of our keys, and what is dropped."""
+
+    keys: Mapping[str, str]
+    dropped: frozenset[str] = frozenset()
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Reads a checkpoint of any of the three formats.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no such checkpoint: not readable, with more in it than tensors, or
+            with missing, unexpected or misshapen tensors. The message names the file and the key.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such checkpoint file; {WHERE_FROM}")
+    content = path.read_bytes()
+    tensors, metadata = _read_tensors(path, content)
+    name, state = _rename(path, tensors)
+    size, card = _read_metadata(path, metadata)
+    network = new_network()
+    network.load_state_dict(state)
+    return Checkpoint(network.eval(), name, size, card, hashlib.sha256(content).hexdigest())
+
+
+def save_checkpoint(
+    network: GANimation,
+    path: Path,
+    *,
+    image_size: int = PUBLIC_IMAGE_SIZE,
+    card: Mapping[str, str] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Writes our format: safetensors, whole or not at all.
+
+    Args:
+        network: The weights.
+        path: File to write; an existing one is replaced.
+        image_size: Side of the images that it was trained on.
+        card: How it was trained.
+        dtype: float32 (bit-exact) or float16 (half the size).
+
+    Raises:
+        ValueError: Another dtype, or a weight that is not finite in it.
+    """
+    if dtype not in (torch.float32, torch.float16):
+        raise ValueError(f"a checkpoint is written in torch.float32 or torch.float16, not {dtype}")
+    tensors = {
+        key: tensor.detach().to("cpu", dtype).contiguous()
+        for key, tensor in network.state_dict().items()
+    }
+    for key, tensor in tensors.items():
+        _require_finite(path, key, tensor)
+    # One entry: safetensors writes several in any order, and the file is known by its hash.
+    about = {"version": _VERSION, "image_size": image_size, "card": dict(card or {})}
+    metadata = {_FORMAT: json.dumps(about, sort_keys=True)}
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(safetensors.torch.save(tensors, metadata))
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _read_tensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors by key, and the metadata that only safetensors have."""
+    if content[8:9] == b"{":
+        try:
+            tensors = safetensors.torch.load(content)
+        except safetensors.SafetensorError as error:
+            raise ValueError(
+                f"{path}: damaged safetensors file ({error}); fetch it again"
+            ) from None
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return tensors, header.get("__metadata__", {})
+    if not content.startswith((b"PK\x03\x04", b"\x80")):
+        begin = content[:16]
+        raise ValueError(
+            f"{path}: neither safetensors nor a file of torch.save (it begins with {begin!r});"
+            f" if it was downloaded, it may be a web page or a pointer instead; {WHERE_FROM}"
+        )
+    try:
+        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path}: refused, and nothing in it was run: it holds Python objects or code besides"
+            f" tensors ({_first_sentence(error)}). A checkpoint is a plain state dict. If you trust"
+            " its author, open it where harm is impossible and save only"
+            " `network.state_dict()` again"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: damaged or cut off ({_first_sentence(error)}); fetch it again"
+        ) from None
+    if not isinstance(loaded, dict):
+        raise ValueError(
+            f"{path}: holds one {type(loaded).__name__}, expected a state dict (name to tensor);"
+            f" {WHERE_FROM}"
+        )
+    return loaded, {}
+
+
+def _first_sentence(error: Exception) -> str:
+    """What went wrong, without the advice that PyTorch adds (to unpickle after all)."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if "GLOBAL" in line or "Unsupported" in line]
+    chosen = (named or lines or [type(error).__name__])[0]
+    return chosen.removeprefix("WeightsUnpickler error: ").split(". ")[0][:200]
+
+
+def _layers() -> Iterator[tuple[str, int, int | None]]:
+    """Our name of each normalised convolution with its place in the public codes' sequences.
+
+    Yields:
+        Our prefix, index in the main sequence, and index inside the block for residual blocks.
+    """
+    yield "stem", 0, None
+    for i in range(2):
+        yield f"encoder.{i}", 3 + 3 * i, None
+    for i in range(6):
+        yield f"residual.{i}.first", 9 + i, 0
+        yield f"residual.{i}.second", 9 + i, 3
+    for i in range(2):
+        yield f"decoder.{i}", 15 + 3 * i, None
+
+
+@cache
+def _layouts() -> dict[Format, _Layout]:
+    ours = {key: key for key in _shapes()}
+    pumarola = {"colour.weight": "img_reg.0.weight", "attention.weight": "attetion_reg.0.weight"}
+    donydchen = {"colour.weight": "color_top.0.weight", "attention.weight": "au_top.0.weight"}
+    statistics: set[str] = set()
+    biases: set[str] = set()
+    for prefix, index, inner in _layers():
+        conv = f"main.{index}" if inner is None else f"main.{index}.main.{inner}"
+        norm = f"main.{index + 1}" if inner is None else f"main.{index}.main.{inner + 1}"
+        pumarola[f"{prefix}.conv.weight"] = f"{conv}.weight"
+        pumarola[f"{prefix}.norm.weight"] = f"{norm}.weight"
+        pumarola[f"{prefix}.norm.bias"] = f"{norm}.bias"
+        statistics |= {f"{norm}.running_mean", f"{norm}.running_var"}
+        conv = f"model.{index}" if inner is None else f"model.{index}.conv_block.{inner}"
+        donydchen[f"{prefix}.conv.weight"] = f"{conv}.weight"
+        biases.add(f"{conv}.bias")
+    return {
+        "miex": _Layout(ours),
+        "pumarola": _Layout(pumarola, frozenset(statistics)),
+        "donydchen": _Layout(donydchen, frozenset(biases)),
+    }
+
+
+@cache
+def _shapes() -> dict[str, tuple[int, ...]]:
+    return {key: tuple(tensor.shape) for key, tensor in new_network().state_dict().items()}
+
+
+def _rename(path: Path, tensors: Mapping[str, Tensor]) -> tuple[Format, dict[str, Tensor]]:
+    """The format of these tensors, and the weights under our names."""
+    if tensors and all(str(key).startswith("module.") for key in tensors):
+        tensors = {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
+    layouts = _layouts()
+    name = max(layouts, key=lambda each: len(tensors.keys() & layouts[each].keys.values()))
+    layout = layouts[name]
+    theirs = set(layout.keys.values())
+    head = layout.keys["colour.weight"]
+    if head not in tensors and len(tensors.keys() & theirs) < len(theirs) / 2:
+        first = ", ".join(str(key) for key in list(tensors)[:3]) or "nothing"
+        raise ValueError(
+            f"{path}: no generator of GANimation (it holds {first}"
+            f"{', ...' if len(tensors) > 3 else ''}); is it the discriminator's file? {WHERE_FROM}"
+        )
+    where = f"{path} (format {name})"
+    missing = sorted(theirs - tensors.keys())
+    unexpected = sorted(str(key) for key in tensors.keys() - theirs - layout.dropped)
+    for problem, keys in (("missing", missing), ("unexpected", unexpected)):
+        if keys:
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            raise ValueError(
+                f"{where}: key {keys[0]!r}{more} {problem}; expected {len(theirs)} tensors, those"
+                f" of a generator with 17 AUs and 6 residual blocks; {WHERE_FROM}"
+            )
+    shapes = _shapes()
+    state = {}
+    for ours, shape in shapes.items():
+        if ours in layout.keys:
+            state[ours] = _require_weight(where, layout.keys[ours], tensors, shape)
+        else:
+            state[ours] = torch.full(shape, 1.0 if ours.endswith("weight") else 0.0)
+    return name, state
+
+
+def _require_weight(
+    where: str, key: str, tensors: Mapping[str, object], shape: tuple[int, ...]
+) -> Tensor:
+    tensor = tensors[key]
+    if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+        kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+        raise ValueError(f"{where}: {key!r} is {kind}, expected a tensor of floats")
+    if tuple(tensor.shape) != shape:
+        raise ValueError(
+            f"{where}: {key!r} has shape {tuple(tensor.shape)}, expected {shape}: the file comes"
+            f" from a generator of another width or number of AUs; {WHERE_FROM}"
+        )
+    _require_finite(where, key, tensor)
+    return tensor.float()
+
+
+def _require_finite(where: Path | str, key: str, tensor: Tensor) -> None:
+    if not tensor.isfinite().all():
+        raise ValueError(
+            f"{where}: {key!r} holds NaN or infinity in {tensor.dtype}: its training diverged;"
+            " take an earlier epoch"
+        )
+
+
+def _read_metadata(path: Path, metadata: Mapping[str, str]) -> tuple[int, dict[str, str]]:
+    if _FORMAT not in metadata:
+        return PUBLIC_IMAGE_SIZE, {}
+    try:
+        about = json.loads(metadata[_FORMAT])
+        version, size = int(about["version"]), int(about["image_size"])
+        card = {str(key): str(value) for key, value in about["card"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: metadata {_FORMAT!r} is incomplete or damaged ({error!r}); expected a JSON"
+            " object with version and image_size as integers, card as an object of strings"
+        ) from None
+    if version > _VERSION:
+        raise ValueError(
+            f"{path}: version {version} of {_FORMAT}, this miex reads up to {_VERSION}; update miex"
+        )
+    return size, card

@@ -1,0 +1,229 @@
+"""The generator `ganimation`: GANimation's network behind the protocol of all generators."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from threading import Barrier
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from miex.au_sources.action_units import AU_COUNT, MAX_INTENSITY, AUArray, to_condition
+from miex.datasets.base import Face
+from miex.generators._device import choose_device
+from miex.generators.base import GeneratorConfig, register_generator
+from miex.generators.ganimation.checkpoint import WHERE_FROM, Checkpoint, load_checkpoint
+from miex.generators.ganimation.network import (
+    MIN_SIZE,
+    SIZE_STEP,
+    FastGANimation,
+    to_network_range,
+    to_pixels,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedFace:
+    """A face on the device: 4.2 MB in float32 and 2.3 MB in bfloat16 at 128 x 128.
+
+    Attributes:
+        image: ``(1, 3, S, S)``, -1 to 1, float32.
+        features: ``(1, 64, S, S)``, the image part of the first convolution.
+    """
+
+    image: Tensor
+    features: Tensor
+
+
+class GANimationGenerator:
+    """Renders with a checkpoint of GANimation.
+
+    A frame's kernels must not depend on the frames beside it (see `FaceGenerator`), and kernels
+    are chosen by the shape of a batch and by the number of threads. So on a CPU each frame is
+    rendered alone by one thread, several frames at a time, which also is the fastest way; there,
+    `batch_size` has no effect. On any other device every batch has `batch_size` frames, the last
+    one filled up with repeats.
+
+    Args:
+        checkpoint: The weights.
+        config: How it runs; `name` and `checkpoint` are not looked at.
+
+    Raises:
+        ValueError: The device is not there, or torch.compile does not work here.
+    """
+
+    name = "ganimation"
+    max_intensity = MAX_INTENSITY
+
+    def __init__(self, checkpoint: Checkpoint, config: GeneratorConfig) -> None:
+        self.sha256 = checkpoint.sha256
+        self.device = choose_device(config.device)
+        self._batch_size = config.batch_size
+        self.dtype = choose_dtype(config.precision, self.device)
+        self._network = FastGANimation(checkpoint.network, self.dtype, self.device)
+        self._frames = self._network.forward
+        self._threads = None
+        if self.device.type == "cpu":
+            self._threads = threads_that_compute_alone(torch.get_num_threads())
+        if config.compile:
+            self._compile(checkpoint.image_size)
+
+    def prepare(self, face: Face) -> PreparedFace:
+        """Normalises the crop and convolves it with the image part of the first layer.
+
+        Raises:
+            ValueError: The crop is not square, or its side is no multiple of 4 from 8 on.
+        """
+        height, width = face.crop.shape[:2]
+        if height != width or height % SIZE_STEP or height < MIN_SIZE:
+            raise ValueError(
+                f"{face.origin}: crop of {width} x {height} pixels; ganimation needs a square"
+                f" whose side is a multiple of {SIZE_STEP}, at least {MIN_SIZE}"
+            )
+        pixels = torch.from_numpy(np.ascontiguousarray(face.crop)).to(self.device)
+        return self._alone(pixels)
+
+    def render(self, states: Sequence[PreparedFace], aus: AUArray) -> NDArray[np.uint8]:
+        """Renders one frame for each pair; pairs that are the same are rendered once.
+
+        Args:
+            states: N prepared faces of one size S.
+            aus: ``(N, 17)``, FACS intensities 0 to 5, finite.
+
+        Returns:
+            ``uint8 (N, S, S, 3)`` RGB.
+
+        Raises:
+            ValueError: As many AU vectors as faces are needed, faces of one size, intensities
+                from 0 to 5.
+        """
+        conditions = to_condition(aus)
+        if conditions.ndim != 2 or len(conditions) != len(states):
+            raise ValueError(
+                f"AUs of shape {conditions.shape} for {len(states)} faces; expected"
+                f" ({len(states)}, 17), one row for each face"
+            )
+        sides = sorted({state.image.shape[-1] for state in states})
+        if len(sides) > 1:
+            raise ValueError(f"faces of {sides} pixels in one call; expected all of one size")
+        if not states:
+            return np.empty((0, 0, 0, 3), np.uint8)
+        distinct: dict[tuple[int, bytes], int] = {}
+        which = [
+            distinct.setdefault((id(state), row.tobytes()), len(distinct))
+            for state, row in zip(states, conditions, strict=True)
+        ]
+        first = np.unique(which, return_index=True)[1]
+        frames = self._render([states[i] for i in first], torch.from_numpy(conditions[first]))
+        return frames[which]
+
+    def _render(self, states: list[PreparedFace], conditions: Tensor) -> NDArray[np.uint8]:
+        if self._threads is not None:
+            alone = self._threads.map(
+                self._render_batch, ([state] for state in states), conditions[:, None]
+            )
+            return np.concatenate(list(alone))
+        size = self._batch_size
+        batches = []
+        for start in range(0, len(states), size):
+            filled = np.minimum(np.arange(start, start + size), len(states) - 1)
+            batch = self._render_batch([states[i] for i in filled], conditions[filled])
+            batches.append(batch[: len(states) - start])
+        return np.concatenate(batches)
+
+    @torch.inference_mode()
+    def _render_batch(self, states: list[PreparedFace], conditions: Tensor) -> NDArray[np.uint8]:
+        image = torch.cat([state.image for state in states])
+        features = torch.cat([state.features for state in states])
+        with self._same_kernels():
+            rendered = self._frames(image, features, conditions.to(self.device))
+        return to_pixels(rendered).permute(0, 2, 3, 1).cpu().numpy()
+
+    def _alone(self, pixels: Tensor) -> PreparedFace:
+        if self._threads is None:
+            return self._prepare(pixels)
+        return self._threads.submit(self._prepare, pixels).result()
+
+    @torch.inference_mode()
+    def _prepare(self, pixels: Tensor) -> PreparedFace:
+        image = to_network_range(pixels).permute(2, 0, 1)[None]
+        with self._same_kernels():
+            return PreparedFace(image, self._network.features(image))
+
+    def _same_kernels(self) -> AbstractContextManager[None]:
+        """On CUDA: kernels chosen by shape alone, no atomics, and float32 that is float32."""
+        if self.device.type != "cuda":
+            return nullcontext()
+        return torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        )
+
+    def _compile(self, side: int) -> None:
+        """Compiles, and renders a frame: what torch.compile lacks shows here, not in a run."""
+        self._frames = torch.compile(self._network, dynamic=False)
+        try:
+            black = self._alone(torch.zeros(side, side, 3, dtype=torch.uint8, device=self.device))
+            self._render([black], torch.zeros(1, AU_COUNT))
+        except RuntimeError as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ValueError(
+                f"torch.compile does not work here ({reason}); it needs a C++ compiler on a CPU,"
+                " Triton on a GPU. Set `compile` to false: the frames are nearly as fast"
+            ) from None
+
+
+def threads_that_compute_alone(count: int) -> ThreadPoolExecutor:
+    """Threads in which PyTorch starts no further ones.
+
+    `torch.set_num_threads` holds for the calling thread and for threads that start later, so all
+    threads of the pool are started here, and then the caller's number is set again.
+    """
+
+    def alone() -> None:
+        torch.get_num_threads()  # the first call in a thread sets it to the number for all
+        torch.set_num_threads(1)
+
+    number = torch.get_num_threads()
+    pool = ThreadPoolExecutor(count, "ganimation", initializer=alone)
+    started = Barrier(count + 1)
+    for _ in range(count):
+        pool.submit(started.wait)
+    started.wait()
+    torch.set_num_threads(number)
+    return pool
+
+
+def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """float32, or bfloat16; `auto` is bfloat16 where the device multiplies it in hardware."""
+    if precision == "auto":
+        return torch.bfloat16 if _multiplies_bf16(device) else torch.float32
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def _multiplies_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+        found = torch.cpu.get_capabilities()
+        return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return False
+
+
+@register_generator("ganimation")
+def create(config: GeneratorConfig) -> GANimationGenerator:
+    """Creates the generator from the checkpoint that the config names.
+
+    Raises:
+        FileNotFoundError: The config names no checkpoint, or a file that is not there.
+        ValueError: The checkpoint cannot be used, or the device is not there.
+    """
+    if config.checkpoint is None:
+        raise FileNotFoundError(
+            "generator 'ganimation' needs weights: set `checkpoint` to a file of them;"
+            f" {WHERE_FROM}. Generator 'warp' needs none"
+        )
+    return GANimationGenerator(load_checkpoint(config.checkpoint), config)
