@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from miex.datasets.labels import LABEL_SPACES
 from miex.generators.base import GeneratorConfig
-from miex.pipeline.synthesis.faces import FaceConfig
+from miex.pipeline.synthesis.face_config import FaceConfig
 
 
 class _Frozen(BaseModel):
@@ -36,14 +36,11 @@ class SequenceConfig(_Frozen):
 class QualityConfig(_Frozen):
     """When a rendered sample counts, and what is measured of it."""
 
-    min_motion: float = Field(
-        0.25,
+    min_motion_iod: float = Field(
+        0.002,
         ge=0,
-        description="smallest accepted motion between onset and apex: mean optical flow of the "
-        "five percent fastest pixels, in pixels of a 128 px crop",
-    )
-    min_changed_pixels: int = Field(
-        16, ge=1, description="pixels that must differ between onset and apex by 2 grey levels"
+        description="smallest accepted motion from onset to apex, in inter-ocular distances; "
+        "frames that are equal pixel by pixel are refused whatever this says",
     )
     max_attempts: int = Field(5, ge=1, le=100, description="draws before a sample is rejected")
     identity_share: float = Field(
@@ -61,7 +58,7 @@ class ImageConfig(_Frozen):
     """How frames are encoded. Defaults are measured: docs/image_formats.md."""
 
     format: Literal["png", "webp", "jpeg"] = Field(
-        "png", description="png and webp are lossless, jpeg is not"
+        "webp", description="webp and png are lossless, jpeg is not"
     )
     quality: int = Field(95, ge=1, le=100, description="of jpeg only")
 
@@ -114,7 +111,9 @@ class SynthesisConfig(_Frozen):
     @classmethod
     def _known_label_space(cls, value: str) -> str:
         if value not in LABEL_SPACES:
-            raise ValueError(f"no label space is called {value!r}; there are: {', '.join(LABEL_SPACES)}")
+            raise ValueError(
+                f"no label space is called {value!r}; there are: {', '.join(LABEL_SPACES)}"
+            )
         return value
 
     @model_validator(mode="after")
@@ -139,7 +138,9 @@ class SynthesisConfig(_Frozen):
         except yaml.YAMLError as error:
             raise ValueError(f"{path} is not YAML: {error}") from None
         if not isinstance(content, dict):
-            raise ValueError(f"{path}: expected `field: value` lines, found {type(content).__name__}")
+            raise ValueError(
+                f"{path}: expected `field: value` lines, found {type(content).__name__}"
+            )
         try:
             return cls(**content)
         except ValidationError as error:

@@ -1,0 +1,138 @@
+"""The dataset card: what a person, and the Hugging Face Hub, read first."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pyarrow as pa
+import yaml
+
+from miex.datasets.miex import COLUMN_NOTES, SCHEMA
+
+_SIZES = {
+    1_000: "n<1K",
+    10_000: "1K<n<10K",
+    100_000: "10K<n<100K",
+    1_000_000: "100K<n<1M",
+    10_000_000: "1M<n<10M",
+    100_000_000: "10M<n<100M",
+}
+"""The Hub's size categories by their upper bound (huggingface/hub-docs, datasetcard.md)."""
+
+_IMAGES = {
+    "png": "PNG, lossless",
+    "webp": "WebP, lossless",
+    "jpeg": "JPEG of quality {quality}, 4:4:4, lossy",
+}
+
+_NOTES = {
+    "sample_id": "name of the dataset and number of the sample in its plan",
+    "identity": "the person on the template photograph",
+    "emotion": "name of the class",
+    "fine_emotion": "the emotion inside the class; null where the AUs' origin tells no finer",
+    "au_source": "where the AUs come from: real_mie (real micro-expressions), early_mae (the "
+    "beginning of macro-expressions), expert (a table of AUs by emotion)",
+    "apex_index": "index of the apex in `frames`",
+    "source_dataset": "database the AUs were read from",
+    "source_subject": "subject there; keep it out of the training set when it is tested on",
+    "source_clip": "clip there",
+    "source_onset_frame": "number of the onset frame there",
+    "source_apex_frame": "number of the apex frame there",
+    "au_estimator": "what measured the AUs, or the expert table",
+    "template": "the face's origin, SOURCE:PATH",
+    "template_sha256": "hash of the photograph's file",
+    "generator": "what rendered the frames",
+    "generator_sha256": "hash of its weights; null for a generator without any",
+    "seed": "seed of the dataset",
+} | COLUMN_NOTES
+
+
+def dataset_card(manifest: Mapping[str, Any]) -> str:
+    """Writes the `README.md` of a dataset, with Hugging Face's front matter.
+
+    It holds no date and no path of the output, so that equal datasets have equal cards.
+
+    Args:
+        manifest: Content of `manifest.json`.
+
+    Returns:
+        Markdown.
+    """
+    config = manifest["config"]
+    sources = manifest["inputs"]["sources"]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"number": "{:,}".format, "sentence": _sentence, "counted": _counted}
+    body = environment.get_template("card.md").render(
+        manifest=manifest,
+        counts=manifest["counts"],
+        faces=manifest["inputs"]["faces"],
+        generator=manifest["inputs"]["generator"],
+        size=manifest["inputs"]["faces"].get("size", config["face_preparation"]["size"]),
+        frames_per_sample=config["sequence"]["frames"],
+        image=_IMAGES[config["image"]["format"]].format(**config["image"]),
+        columns=[(field.name, _type_name(field), _NOTES[field.name]) for field in SCHEMA],
+        rejected=Counter(rejection["reason"] for rejection in manifest["rejections"]),
+        citations=list(dict.fromkeys(source["citation"] for source in sources)),
+        versions=", ".join(f"{name} {text}" for name, text in manifest["versions"].items()),
+        config_yaml=yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100),
+    )
+    matter = yaml.safe_dump(_front_matter(manifest), sort_keys=False, allow_unicode=True)
+    return f"---\n{matter}---\n\n{body}"
+
+
+def _front_matter(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    samples = manifest["counts"]["written"]
+    video = manifest["config"]["sequence"]["frames"] > 2
+    return {
+        "pretty_name": f"{manifest['name']}: synthetic micro-expressions",
+        "license": "other",
+        "license_name": "licences-of-the-sources",
+        "license_link": "README.md",
+        "task_categories": ["video-classification" if video else "image-classification"],
+        "size_categories": [
+            next((name for bound, name in _SIZES.items() if samples < bound), "100M<n<1B")
+        ],
+        "annotations_creators": ["machine-generated"],
+        "tags": [
+            "synthetic",
+            "micro-expression",
+            "facial-expression",
+            "action-units",
+            "emotion-recognition",
+            "miex",
+        ],
+        # The folder may hold other tables (faces.parquet); only the shards are the dataset.
+        "configs": [
+            {
+                "config_name": "default",
+                "data_files": [{"split": "train", "path": "data/train-*.parquet"}],
+            }
+        ],
+    }
+
+
+def _type_name(field: pa.Field) -> str:
+    """`float32`, `string?` for a nullable column, or the words for a nested one."""
+    nested = {
+        "aus": "list of float32[17]",
+        "frames": "list of images",
+        "landmarks": "list of float32[2]",
+    }
+    name = "float32" if pa.types.is_float32(field.type) else str(field.type)
+    return nested.get(field.name, f"{name}{'?' if field.nullable else ''}")
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """`no_face 12, too_blurred 3`, the most frequent first."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in ordered)

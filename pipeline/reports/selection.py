@@ -1,0 +1,118 @@
+"""Chooses samples that stand for a whole dataset, and reads no others."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from miex.datasets.miex import MiexDataset
+
+_CANDIDATES = 4096
+"""How many rows are looked at when a dataset has more: bounds memory and time."""
+
+_KEYS = ("identity", "label", "fine_emotion", "au_source", "au_estimator", "source_dataset")
+
+
+@contextmanager
+def open_shard(path: Path) -> Iterator[pq.ParquetFile]:
+    """Opens a shard for reading.
+
+    Raises:
+        ValueError: It is missing or damaged, also when that shows only while reading from it.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(
+            f"{path} cannot be read ({error}); `miex verify {path.parent.parent}` checks every "
+            "shard, and the command that made the dataset makes missing ones again"
+        ) from None
+
+
+def source_label(row: Mapping[str, Any]) -> str:
+    """Where a row's AUs come from, in few words: ``expert, miex 1`` or ``real_mie, casme2``."""
+    origin = row["source_dataset"]
+    if origin is None and row["au_estimator"] is not None:
+        origin = row["au_estimator"].split(" (")[0].removeprefix("table ")
+    return row["au_source"] if origin is None else f"{row['au_source']}, {origin}"
+
+
+def choose_samples(dataset: MiexDataset, count: int, seed: int) -> list[dict[str, Any]]:
+    """Reads a few rows, balanced over classes and AU sources, then identities and emotions.
+
+    Args:
+        dataset: Where to choose.
+        count: How many; fewer come back if the dataset has no more.
+        seed: Equal seeds choose equal samples.
+
+    Returns:
+        Complete rows, ordered by class, source and place in the dataset.
+
+    Raises:
+        ValueError: `count` or `seed` does not fit, or a shard is missing or damaged.
+    """
+    if count < 1 or seed < 0:
+        raise ValueError(f"samples: {count}, seed: {seed}; expected at least 1 and at least 0")
+    rng = np.random.default_rng(seed)
+    total = len(dataset)
+    numbers = np.arange(total)
+    if total > _CANDIDATES:
+        numbers = np.sort(rng.choice(total, _CANDIDATES, replace=False))
+    keys = dict(zip(numbers.tolist(), _read(dataset, numbers.tolist(), _KEYS), strict=True))
+    order = {key: (row["label"], source_label(row), key) for key, row in keys.items()}
+    chosen = _spread(keys, [int(number) for number in rng.permutation(numbers)], count)
+    rows = dict(zip(sorted(chosen), _read(dataset, sorted(chosen), None), strict=True))
+    return [rows[number] for number in sorted(chosen, key=order.__getitem__)]
+
+
+def _spread(keys: Mapping[int, Mapping[str, Any]], order: Sequence[int], count: int) -> list[int]:
+    """Takes rows from every cell (class, source) in turn, the least seen identity first."""
+    cells: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for number in order:
+        cells[source_label(keys[number]), keys[number]["label"]].append(number)
+    # Classes change faster than sources: a last turn that is cut short spoils their balance least.
+    turn = [cells[cell] for cell in sorted(cells)]
+    identities: Counter[str] = Counter()
+    emotions: Counter[str | None] = Counter()
+    chosen: list[int] = []
+    while len(chosen) < count and any(turn):
+        for cell in turn:
+            if not cell or len(chosen) == count:
+                continue
+            best = min(
+                cell,
+                key=lambda n: (identities[keys[n]["identity"]], emotions[keys[n]["fine_emotion"]]),
+            )
+            cell.remove(best)
+            identities[keys[best]["identity"]] += 1
+            emotions[keys[best]["fine_emotion"]] += 1
+            chosen.append(best)
+    return chosen
+
+
+def _read(
+    dataset: MiexDataset, numbers: Sequence[int], columns: Sequence[str] | None
+) -> Iterator[dict[str, Any]]:
+    """Rows by their number in the dataset, ascending; only their row groups are read."""
+    wanted = np.asarray(numbers, dtype=np.int64)
+    start = 0
+    for path in dataset.shards:
+        with open_shard(path) as file:
+            for group in range(file.num_row_groups):
+                stop = start + file.metadata.row_group(group).num_rows
+                inside = wanted[(wanted >= start) & (wanted < stop)] - start
+                if inside.size:
+                    table = file.read_row_group(group, columns=list(columns) if columns else None)
+                    yield from table.take(inside).to_pylist()
+                start = stop
+    if wanted.size and wanted[-1] >= start:
+        raise ValueError(
+            f"{dataset.folder}: the shards hold {start} rows, the manifest says {len(dataset)}; "
+            f"`miex verify {dataset.folder}` says which shard differs"
+        )

@@ -1,0 +1,220 @@
+"""A dataset that is being made: its inputs, its folder, and which shards are finished."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from miex.au_sources.base import AUSource, open_source
+from miex.datasets.faces.base import open_face_source
+from miex.datasets.files import remove_partial
+from miex.datasets.labels import LABEL_SPACES
+from miex.datasets.miex import FORMAT, MANIFEST
+from miex.generators.base import FaceGenerator, create_generator
+from miex.pipeline.synthesis.config import SynthesisConfig
+from miex.pipeline.synthesis.face_table import FaceTable
+from miex.pipeline.synthesis.faces import prepare_faces
+from miex.pipeline.synthesis.manifest import describe_inputs, versions, write_json
+from miex.pipeline.synthesis.plan import Plan
+from miex.pipeline.synthesis.shards import ShardRecord, read_shard_record
+
+_STATE = ".miex"
+"""Folder inside an unfinished dataset: whose it is, and the hashes of its finished shards."""
+
+OnFaces = Callable[[int, int, dict[str, int]], None]
+"""Progress of the face preparation: (done, total, counts by outcome)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A dataset that is being made. Small and picklable: any process can render a shard of it.
+
+    Attributes:
+        config: What to make.
+        out: The dataset folder.
+        faces: The face table.
+        fingerprint: Hash of the config, every input and every version that matters.
+        samples: How many samples are planned.
+        shards: How many shards they fill.
+    """
+
+    config: SynthesisConfig
+    out: Path
+    faces: Path
+    fingerprint: str
+    samples: int
+    shards: int
+
+
+def start(
+    config: SynthesisConfig,
+    out: Path,
+    *,
+    workers: int | None = None,
+    on_faces: OnFaces | None = None,
+) -> Job:
+    """Checks everything that can be checked before the work begins, and prepares the faces.
+
+    Args:
+        config: What to make.
+        out: The dataset folder; new, empty, or holding the same dataset unfinished or finished.
+        workers: Processes for the preparation of faces, all cores by default.
+        on_faces: Called with (done, total, counts by outcome) while faces are prepared.
+
+    Raises:
+        ValueError: The folder holds something else, or the config and its inputs do not fit.
+        FileNotFoundError: A table, pool, checkpoint or folder is missing.
+    """
+    out = Path(out)
+    _refuse_foreign_folder(out)
+    sources = _open_sources(config)
+    generator = create_generator(config.generator)
+    table = _face_table(config, out, workers, on_faces)
+    faces = FaceTable.open(table)
+    plan = Plan(config, faces.identities, sources)
+    parts = {
+        "config": config.model_dump(mode="json"),
+        "inputs": describe_inputs(config, faces, sources, generator),
+        "versions": versions(),
+    }
+    fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    _claim(out, {"format": FORMAT, "fingerprint": fingerprint, **parts})
+    remove_partial(out / "data")
+    shards = -(-plan.samples // config.rows_per_shard)
+    return Job(config, out, table, fingerprint, plan.samples, shards)
+
+
+def pending(job: Job) -> list[int]:
+    """Numbers of the shards that are not finished, or whose file no longer is what was written."""
+    return [number for number in range(job.shards) if finished_shard(job, number) is None]
+
+
+def planned(job: Job, number: int) -> range:
+    """The sample numbers of a shard."""
+    rows = job.config.rows_per_shard
+    return range(number * rows, min((number + 1) * rows, job.samples))
+
+
+def open_inputs(job: Job) -> tuple[Plan, FaceTable, list[AUSource], FaceGenerator[Any]]:
+    """Opens everything that a job's config names."""
+    faces = FaceTable.open(job.faces)
+    sources = _open_sources(job.config)
+    plan = Plan(job.config, faces.identities, sources)
+    return plan, faces, sources, create_generator(job.config.generator)
+
+
+def _refuse_foreign_folder(out: Path) -> None:
+    """Only what miex made may be written into."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; the dataset needs a folder of its own")
+    ours = (
+        (out / MANIFEST).is_file() or (out / _STATE).is_dir() or (out / "faces.parquet").is_file()
+    )
+    if out.is_dir() and any(out.iterdir()) and not ours:
+        parts = out / "faces.parquet.parts"
+        if not parts.exists():
+            raise ValueError(f"{out} is not empty and holds no miex dataset; choose a new folder")
+
+
+def _claim(out: Path, identity: dict[str, Any]) -> None:
+    """Takes the folder for this dataset, or says why it belongs to another one.
+
+    Raises:
+        ValueError: Another dataset is in it; the message names what differs.
+    """
+    state = out / _STATE / "job.json"
+    owner = out / MANIFEST if (out / MANIFEST).is_file() else state
+    if owner.is_file():
+        known = json.loads(owner.read_text(encoding="utf-8"))
+        if known.get("fingerprint") == identity["fingerprint"]:
+            return
+        different = "; ".join(_differences(known, identity)) or "its format"
+        raise ValueError(
+            f"{out} holds another dataset; it differs in {different}. Choose a new folder, or "
+            "delete this one"
+        )
+    write_json(state, identity)
+
+
+def _differences(known: dict[str, Any], wanted: dict[str, Any], at: str = "") -> list[str]:
+    """Names the leaves in which two nested dictionaries differ, at most five."""
+    found: list[str] = []
+    for key in ("config", "inputs", "versions") if not at else sorted(known.keys() | wanted.keys()):
+        one, other = known.get(key), wanted.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            found += _differences(one, other, f"{at}{key}.")
+        elif one != other:
+            found.append(f"{at}{key} ({one!r} there, {other!r} asked for)")
+    return found[:5]
+
+
+def _marker(out: Path, number: int) -> Path:
+    return out / _STATE / f"shard-{number:05d}.json"
+
+
+def _recorded_hash(job: Job, number: int) -> str | None:
+    """The hash under which a shard was recorded, in the state folder or in the manifest."""
+    try:
+        recorded = json.loads(_marker(job.out, number).read_text(encoding="utf-8"))
+        return str(recorded["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    try:
+        manifest = json.loads((job.out / MANIFEST).read_text(encoding="utf-8"))
+        return str(manifest["shards"][number]["sha256"])
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return None
+
+
+def finished_shard(job: Job, number: int) -> ShardRecord | None:
+    """A shard's record, if its file is there and unharmed.
+
+    A shard without a recorded hash was renamed into place just before its run was killed; it is
+    whole, because only whole files get that name.
+    """
+    record = read_shard_record(job.out, number, job.shards, job.fingerprint)
+    if record is None or _recorded_hash(job, number) not in (None, record.sha256):
+        return None
+    return record
+
+
+def _open_sources(config: SynthesisConfig) -> list[AUSource]:
+    return [
+        open_source(
+            spec,
+            label_space=LABEL_SPACES[config.label_space],
+            intensity=config.intensity,
+            emotion_weights=config.emotion_weights,
+        )
+        for spec in config.sources
+    ]
+
+
+def _face_table(
+    config: SynthesisConfig, out: Path, workers: int | None, on_faces: OnFaces | None
+) -> Path:
+    """The face table that the config names, prepared first where it names photographs."""
+    if config.faces.endswith(".parquet"):
+        return Path(config.faces)
+    table = out / "faces.parquet"
+    prepare_faces(
+        open_face_source(config.faces),
+        table,
+        config.face_preparation,
+        workers=workers,
+        on_progress=on_faces,
+    )
+    return table
+
+
+def record_shard(job: Job, record: ShardRecord) -> None:
+    """Notes the hash of a shard that was just written."""
+    write_json(_marker(job.out, record.number), {"sha256": record.sha256})
+
+
+def clear_state(job: Job) -> None:
+    """Removes the notes of an unfinished dataset; the manifest knows all of it now."""
+    shutil.rmtree(job.out / _STATE, ignore_errors=True)

@@ -1,0 +1,165 @@
+"""The manifest: what a dataset folder holds, where it came from, and what was left out."""
+
+import json
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from miex.au_sources.base import AUSource
+from miex.datasets.files import whole_file
+from miex.datasets.miex import FORMAT, MANIFEST
+from miex.generators.base import FaceGenerator
+from miex.pipeline.synthesis.config import SynthesisConfig
+from miex.pipeline.synthesis.face_table import FaceTable
+from miex.pipeline.synthesis.plan import Plan
+from miex.pipeline.synthesis.shards import ShardRecord
+
+_PACKAGES = (
+    "miex",
+    "dlib-bin",
+    "numpy",
+    "opencv-contrib-python-headless",
+    "pillow",
+    "pyarrow",
+    "torch",
+)
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that can change a byte of the result."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def describe_inputs(
+    config: SynthesisConfig,
+    faces: FaceTable,
+    sources: Sequence[AUSource],
+    generator: FaceGenerator[Any],
+) -> dict[str, Any]:
+    """Hashes, licences and citations of faces, AU sources and generator."""
+    return {
+        "faces": {
+            "table": config.faces,
+            "sha256": faces.sha256,
+            "size": faces.config.size,
+            "identities": len(set(faces.identities)),
+            "licences": dict(faces.licences),
+            "rejections": faces.rejection_counts,
+        },
+        "sources": [
+            {
+                "spec": spec,
+                "name": source.name,
+                "description": source.description,
+                "sha256": source.sha256,
+                "citation": source.citation,
+                "licence": source.licence,
+            }
+            for spec, source in zip(config.sources, sources, strict=True)
+        ],
+        "generator": {
+            "name": generator.name,
+            "sha256": generator.sha256,
+            "max_intensity": generator.max_intensity,
+        },
+    }
+
+
+def count_rows(folder: Path, plan: Plan, records: Sequence[ShardRecord]) -> dict[str, Any]:
+    """Counts what the shards really hold, read from the shards themselves."""
+    config_sources = plan.source_specs
+    by: dict[str, Counter[str]] = {
+        name: Counter() for name in ("emotion", "spec", "fine_emotion", "au_source")
+    }
+    identities: set[str] = set()
+    redrawn = frames = 0
+    columns = ["sample_id", "identity", "emotion", "fine_emotion", "au_source", "attempt", "aus"]
+    for record in records:
+        with pq.ParquetFile(folder / record.path) as file:
+            for batch in file.iter_batches(1024, columns=columns):
+                table = batch.to_pydict()
+                identities.update(table["identity"])
+                redrawn += sum(attempt > 0 for attempt in table["attempt"])
+                frames += sum(len(aus) for aus in table["aus"])
+                for name in ("emotion", "au_source"):
+                    by[name].update(table[name])
+                by["fine_emotion"].update(name or "not annotated" for name in table["fine_emotion"])
+                by["spec"].update(
+                    config_sources[plan.source_of(plan.index_of(sample_id))]
+                    for sample_id in table["sample_id"]
+                )
+    return {
+        "planned": plan.samples,
+        "written": sum(record.rows for record in records),
+        "rejected": sum(len(record.rejections) for record in records),
+        "redrawn": redrawn,
+        "frames": frames,
+        "identities": len(identities),
+        "by_class": {name: by["emotion"][name] for name in plan.label_space.classes},
+        "by_source": {spec: by["spec"][spec] for spec in config_sources},
+        "by_emotion": dict(sorted(by["fine_emotion"].items())),
+        "by_au_source": dict(sorted(by["au_source"].items())),
+    }
+
+
+def build_manifest(
+    folder: Path,
+    config: SynthesisConfig,
+    fingerprint: str,
+    inputs: dict[str, Any],
+    plan: Plan,
+    records: Sequence[ShardRecord],
+) -> dict[str, Any]:
+    """Everything that is known about a finished dataset; equal for equal datasets."""
+    return {
+        "format": FORMAT,
+        "name": config.name,
+        "fingerprint": fingerprint,
+        "config": config.model_dump(mode="json"),
+        "config_sha256": config.sha256(),
+        "inputs": inputs,
+        "versions": versions(),
+        "label_space": {
+            "name": plan.label_space.name,
+            "classes": list(plan.label_space.classes),
+            "citation": plan.label_space.citation,
+        },
+        "counts": count_rows(folder, plan, records),
+        "shards": [
+            {
+                "path": record.path,
+                "rows": record.rows,
+                "sha256": record.sha256,
+                "bytes": record.bytes,
+                "first": record.first,
+                "last": record.last,
+            }
+            for record in records
+        ],
+        "rejections": [asdict(rejection) for record in records for rejection in record.rejections],
+    }
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> Path:
+    """Writes `manifest.json`; its presence says that the dataset is complete."""
+    path = folder / MANIFEST
+    write_json(path, manifest)
+    return path
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes indented JSON, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -1,0 +1,190 @@
+"""Turns sample numbers into finished rows: draw, render, assess, draw again if need be, encode."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miex.au_sources.base import AUSource
+from miex.datasets.base import Face
+from miex.generators.base import FaceGenerator
+from miex.pipeline.synthesis.config import SynthesisConfig
+from miex.pipeline.synthesis.encoding import encode_frame
+from miex.pipeline.synthesis.face_table import FaceTable
+from miex.pipeline.synthesis.plan import Draw, Plan
+from miex.pipeline.synthesis.quality import Embed, Verdict, assess
+
+_FRAMES_AT_ONCE = 256
+"""Bounds the memory, whatever the number of frames a sample has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A sample that was drawn as often as allowed and never counted."""
+
+    sample_id: str
+    identity: str
+    reason: str
+    attempts: int
+    detail: str
+
+
+class _Frame:
+    """A rendered frame; encoded at most once however many samples share it."""
+
+    __slots__ = ("_encoded", "image")
+
+    def __init__(self, image: NDArray[np.uint8]) -> None:
+        self.image = image
+        self._encoded: bytes | None = None
+
+    def encoded(self, config: SynthesisConfig) -> bytes:
+        if self._encoded is None:
+            self._encoded = encode_frame(self.image, config.image)
+        return self._encoded
+
+
+class Renderer:
+    """Renders samples of a plan.
+
+    Args:
+        config: The dataset's config.
+        plan: Which face makes which expression.
+        faces: The templates.
+        sources: The AU sources of the config, opened, in its order.
+        generator: What renders.
+        embed: Measures identity where the plan wants it.
+    """
+
+    def __init__(
+        self,
+        config: SynthesisConfig,
+        plan: Plan,
+        faces: FaceTable,
+        sources: Sequence[AUSource],
+        generator: FaceGenerator[Any],
+        embed: Embed,
+    ) -> None:
+        self._config = config
+        self._plan = plan
+        self._faces = faces
+        self._sources = sources
+        self._generator = generator
+        self._embed = embed
+        self._prepared: dict[int, tuple[Face, Any]] = {}
+
+    def chunks(self, indices: range) -> Iterator[range]:
+        """Cuts sample numbers into pieces that are rendered together."""
+        sequence = self._config.sequence
+        frames = 2 * sequence.frames - 1 if sequence.back_to_offset else sequence.frames
+        at_once = max(_FRAMES_AT_ONCE, 2 * self._config.generator.batch_size)
+        step = max(1, at_once // frames)
+        for start in range(indices.start, indices.stop, step):
+            yield range(start, min(start + step, indices.stop))
+
+    def rows(self, indices: range) -> Iterator[dict[str, Any] | Rejection]:
+        """Renders samples that lie side by side in the plan.
+
+        Yields:
+            For every index, in order, a row of the dataset's schema or a rejection.
+        """
+        done: dict[int, dict[str, Any] | Rejection] = {}
+        attempts = dict.fromkeys(indices, 0)
+        frames: dict[tuple[int, bytes], _Frame] = {}
+        while attempts:
+            draws = [self._plan.draw(index, attempt) for index, attempt in attempts.items()]
+            self._prepare({draw.face for draw in draws})
+            self._render(draws, frames)
+            for draw in draws:
+                parts = [frames[draw.face, vector.tobytes()] for vector in draw.aus]
+                verdict = self._assess(draw, parts)
+                if verdict.reason is None:
+                    done[draw.index] = self._row(draw, parts, verdict)
+                elif draw.attempt + 1 >= self._config.quality.max_attempts:
+                    done[draw.index] = self._rejection(draw, verdict)
+                else:
+                    attempts[draw.index] += 1
+                    continue
+                del attempts[draw.index]
+        for index in indices:
+            yield done[index]
+
+    def _prepare(self, rows: set[int]) -> None:
+        """Keeps prepared faces while they are in use; neighbours in the plan share them."""
+        self._prepared = {row: kept for row, kept in self._prepared.items() if row in rows}
+        missing = sorted(rows - self._prepared.keys())
+        for row, face in zip(missing, self._faces.load(missing), strict=True):
+            self._prepared[row] = (face, self._generator.prepare(face))
+
+    def _render(self, draws: Sequence[Draw], frames: dict[tuple[int, bytes], _Frame]) -> None:
+        """Renders what is not rendered yet; equal AUs on one face are rendered once."""
+        wanted = {(draw.face, vector.tobytes()): vector for draw in draws for vector in draw.aus}
+        missing = {key: vector for key, vector in wanted.items() if key not in frames}
+        if not missing:
+            return
+        states = [self._prepared[face][1] for face, _ in missing]
+        images = self._generator.render(states, np.stack(list(missing.values())))
+        frames.update(zip(missing, map(_Frame, images), strict=True))
+
+    def _assess(self, draw: Draw, parts: Sequence[_Frame]) -> Verdict:
+        return assess(
+            self._prepared[draw.face][0],
+            np.stack([part.image for part in parts]),
+            draw.apex_index,
+            self._config.quality,
+            self._embed if self._plan.measures_identity(draw.index) else None,
+        )
+
+    def _rejection(self, draw: Draw, verdict: Verdict) -> Rejection:
+        return Rejection(
+            sample_id=self._plan.sample_id(draw.index),
+            identity=self._prepared[draw.face][0].identity,
+            reason=str(verdict.reason),
+            attempts=draw.attempt + 1,
+            detail=f"{draw.emotion} from {self._config.sources[draw.source]}; last draw moved "
+            f"{verdict.motion_iod:.4f} inter-ocular distances"
+            + (
+                ""
+                if verdict.identity_similarity is None
+                else f", identity similarity {verdict.identity_similarity:.3f}"
+            ),
+        )
+
+    def _row(self, draw: Draw, parts: Sequence[_Frame], verdict: Verdict) -> dict[str, Any]:
+        face = self._prepared[draw.face][0]
+        sample_id = self._plan.sample_id(draw.index)
+        pair = draw.pair
+        suffix = self._config.image.format
+        return {
+            "sample_id": sample_id,
+            "identity": face.identity,
+            "label": draw.label,
+            "emotion": draw.emotion,
+            "fine_emotion": None if pair.emotion.is_coarse else str(pair.emotion),
+            "au_source": pair.source,
+            "aus": draw.aus.tolist(),
+            "frames": [
+                {"bytes": part.encoded(self._config), "path": f"{sample_id}_{number:03d}.{suffix}"}
+                for number, part in enumerate(parts)
+            ],
+            "apex_index": draw.apex_index,
+            "landmarks": face.landmarks.tolist(),
+            "source_dataset": pair.dataset,
+            "source_subject": pair.subject,
+            "source_clip": pair.clip,
+            "source_onset_frame": pair.onset_frame,
+            "source_apex_frame": pair.apex_frame,
+            "au_estimator": pair.estimator,
+            "template": face.origin,
+            "template_sha256": face.sha256,
+            "generator": self._generator.name,
+            "generator_sha256": self._generator.sha256,
+            "seed": self._config.seed,
+            "attempt": draw.attempt,
+            "motion": verdict.motion,
+            "motion_iod": verdict.motion_iod,
+            "identity_similarity": verdict.identity_similarity,
+            "au_fidelity": None,
+        }

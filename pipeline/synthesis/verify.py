@@ -1,0 +1,138 @@
+"""Whether a dataset folder still is what its manifest says."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from miex.au_sources.action_units import AU_COUNT, MAX_INTENSITY
+from miex.datasets.files import sha256_file
+from miex.datasets.miex import SCHEMA, MiexDataset, decode_frames
+from miex.pipeline.synthesis.workers import cores, map_in_threads
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is not as it should be.
+
+    Attributes:
+        where: A file or a sample.
+        what: What was expected and what was found.
+    """
+
+    where: str
+    what: str
+
+
+def verify(
+    folder: Path,
+    *,
+    workers: int | None = None,
+    on_rows: Callable[[int], None] | None = None,
+) -> list[Problem]:
+    """Checks a finished dataset: checksums, schema, counts, every row and every frame.
+
+    Args:
+        folder: The dataset folder.
+        workers: Threads (decoding frees the interpreter); all cores by default.
+        on_rows: Called with the number of rows that were checked since the last call.
+
+    Returns:
+        What is wrong; empty for a sound dataset.
+
+    Raises:
+        FileNotFoundError: The folder holds no finished dataset.
+        ValueError: Its manifest cannot be read.
+    """
+    dataset = MiexDataset.open(folder)
+    counts: Counter[str] = Counter()
+    problems: list[Problem] = []
+
+    def check(shard: dict[str, Any]) -> tuple[list[Problem], Counter[str]]:
+        found: Counter[str] = Counter()
+        return list(_check_shard(dataset, shard, found, on_rows)), found
+
+    for part, found in map_in_threads(check, dataset.manifest["shards"], workers or cores()):
+        problems += part
+        counts += found
+    return problems + list(_check_counts(dataset, counts))
+
+
+def _check_shard(
+    dataset: MiexDataset,
+    shard: dict[str, Any],
+    counts: Counter[str],
+    on_rows: Callable[[int], None] | None,
+) -> Iterator[Problem]:
+    name = shard["path"]
+    path = dataset.folder / name
+    if not path.is_file():
+        yield Problem(name, "is missing; the same `miex synthesize` command makes it again")
+        return
+    if sha256_file(path) != shard["sha256"]:
+        yield Problem(name, "its checksum is not the manifest's: the file was changed or damaged")
+    try:
+        with pq.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(SCHEMA):
+                yield Problem(name, "its columns are not those of this version's schema")
+                return
+            if file.metadata.num_rows != shard["rows"]:
+                yield Problem(
+                    name, f"holds {file.metadata.num_rows} rows, the manifest says {shard['rows']}"
+                )
+            previous = ""
+            for batch in file.iter_batches(64):
+                for row in batch.to_pylist():
+                    for what in _check_row(row, dataset.manifest, previous):
+                        yield Problem(row["sample_id"], what)
+                    previous = row["sample_id"]
+                    counts["written"] += 1
+                    counts["frames"] += len(row["frames"] or ())
+                    counts["redrawn"] += row["attempt"] > 0
+                    counts[f"class {row['emotion']}"] += 1
+                if on_rows:
+                    on_rows(len(batch))
+    except (OSError, pa.ArrowException) as error:
+        yield Problem(name, f"cannot be read: {error}")
+
+
+def _check_row(row: dict[str, Any], manifest: dict[str, Any], previous: str) -> Iterator[str]:
+    classes = manifest["label_space"]["classes"]
+    if row["sample_id"] <= previous:
+        yield f"stands after {previous}: sample ids must rise"
+    if not 0 <= row["label"] < len(classes) or classes[row["label"]] != row["emotion"]:
+        yield f"label {row['label']} is not class {row['emotion']!r} of {classes}"
+    if not row["frames"]:
+        yield "has no frames"
+        return
+    aus = np.array(row["aus"], dtype=np.float32)
+    if aus.shape != (len(row["frames"]), AU_COUNT):
+        yield f"{len(row['frames'])} frames but AUs of shape {aus.shape}"
+    elif not np.isfinite(aus).all() or aus.min() < 0 or aus.max() > MAX_INTENSITY:
+        yield f"AUs outside 0-{MAX_INTENSITY:g} or not finite"
+    if not 0 < row["apex_index"] < len(row["frames"]):
+        yield f"apex_index {row['apex_index']} outside 1-{len(row['frames']) - 1}"
+        return
+    try:
+        frames = decode_frames(row)
+    except ValueError as error:
+        yield str(error)
+        return
+    if np.array_equal(frames[0], frames[row["apex_index"]]):
+        yield "the apex equals the onset: a label without motion"
+
+
+def _check_counts(dataset: MiexDataset, found: Counter[str]) -> Iterator[Problem]:
+    stated = dataset.manifest["counts"]
+    expected = {name: stated[name] for name in ("written", "frames", "redrawn")}
+    expected |= {f"class {name}": number for name, number in stated["by_class"].items()}
+    for name, number in expected.items():
+        if found[name] != number:
+            yield Problem("manifest.json", f"{name}: says {number}, the shards hold {found[name]}")
+    if stated["planned"] != stated["written"] + stated["rejected"]:
+        yield Problem("manifest.json", "planned is not written + rejected")

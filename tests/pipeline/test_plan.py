@@ -1,0 +1,162 @@
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from miex.au_sources.base import open_source
+from miex.au_sources.pool import AUPair
+from miex.datasets.labels import LABEL_SPACES, Emotion
+from miex.pipeline.synthesis.config import SequenceConfig, SynthesisConfig
+from miex.pipeline.synthesis.plan import Plan, ease, expression
+
+FACES = [f"person{number}" for number in range(20)]
+
+
+def plan_of(config: SynthesisConfig, identities: list[str] = FACES) -> Plan:
+    space = LABEL_SPACES[config.label_space]
+    sources = [
+        open_source(
+            spec,
+            label_space=space,
+            intensity=config.intensity,
+            emotion_weights=config.emotion_weights,
+        )
+        for spec in config.sources
+    ]
+    return Plan(config, identities, sources)
+
+
+def test_by_default_every_identity_gets_every_class_from_every_source_once() -> None:
+    plan = plan_of(SynthesisConfig(sources=("expert:miex", "expert:casme3")))
+    draws = [plan.draw(index, 0) for index in range(plan.samples)]
+    cells = Counter((draw.face, draw.label, draw.source) for draw in draws)
+    assert plan.samples == 20 * 3 * 2
+    assert set(cells.values()) == {1}
+
+
+@pytest.mark.parametrize("samples", [1, 7, 100, 1001])
+def test_any_number_of_samples_is_spread_evenly(samples: int) -> None:
+    plan = plan_of(SynthesisConfig(samples=samples, identities=6))
+    draws = [plan.draw(index, 0) for index in range(samples)]
+    cells = Counter((draw.label, draw.source) for draw in draws)
+    faces = Counter(draw.face for draw in draws)
+    assert max(cells.values()) - min(cells.values()) <= (1 if len(cells) == 9 else 0)
+    assert max(faces.values()) - min(faces.values()) <= 1
+    assert [draw.face for draw in draws] == sorted(draw.face for draw in draws)
+
+
+def test_a_draw_depends_on_seed_index_and_attempt_alone() -> None:
+    one, again = plan_of(SynthesisConfig(seed=3)), plan_of(SynthesisConfig(seed=3))
+    for index in (5, 0, 17):
+        assert np.array_equal(one.draw(index, 1).aus, again.draw(index, 1).aus)
+    assert not np.array_equal(one.draw(5, 0).aus, one.draw(5, 1).aus)
+    other = plan_of(SynthesisConfig(seed=4))
+    assert not np.array_equal(one.draw(5, 0).aus, other.draw(5, 0).aus)
+
+
+def test_seed_zero_is_a_seed() -> None:
+    assert np.array_equal(
+        plan_of(SynthesisConfig(seed=0)).draw(1, 0).aus, plan_of(SynthesisConfig()).draw(1, 0).aus
+    )
+
+
+def test_triplets_are_shared_when_their_number_is_set() -> None:
+    plan = plan_of(SynthesisConfig(samples=600, au_triplets=30))
+    triplets = {
+        (draw.label, draw.source, draw.aus.tobytes())
+        for draw in (plan.draw(index, 0) for index in range(600))
+    }
+    assert len(triplets) == 30
+
+
+def test_without_a_number_every_sample_has_its_own_triplet() -> None:
+    plan = plan_of(SynthesisConfig(samples=600, sources=("expert:miex",)))
+    assert len({plan.draw(index, 0).aus.tobytes() for index in range(600)}) == 600
+
+
+def test_identities_are_chosen_by_the_seed_and_never_twice() -> None:
+    chosen = [
+        {plan.draw(index, 0).face for index in range(plan.samples)}
+        for plan in (plan_of(SynthesisConfig(seed=seed, identities=5)) for seed in (0, 0, 1))
+    ]
+    assert len(chosen[0]) == 5
+    assert chosen[0] == chosen[1] != chosen[2]
+
+
+def test_several_photographs_of_one_identity_count_once() -> None:
+    plan = plan_of(SynthesisConfig(), ["a", "a", "b"])
+    assert plan.identities == 2
+
+
+def test_too_many_identities_are_refused() -> None:
+    with pytest.raises(ValueError, match="21 are asked for, the face table has 20"):
+        plan_of(SynthesisConfig(identities=21))
+
+
+def test_too_few_triplets_are_refused() -> None:
+    with pytest.raises(ValueError, match="au_triplets: 8"):
+        plan_of(SynthesisConfig(au_triplets=8))
+
+
+def test_sample_ids_and_indices_are_inverse() -> None:
+    plan = plan_of(SynthesisConfig(name="a-b"))
+    assert plan.sample_id(42) == "a-b-00000042"
+    assert plan.index_of("a-b-00000042") == 42
+    for wrong in ("a-b-99999999", "c-00000001", "a-b", ""):
+        with pytest.raises(KeyError):
+            plan.index_of(wrong)
+
+
+def test_identity_is_measured_on_the_stated_share() -> None:
+    plan = plan_of(SynthesisConfig(samples=4000))
+    share = np.mean([plan.measures_identity(index) for index in range(4000)])
+    assert share == pytest.approx(0.05, abs=0.015)
+
+
+def pair(onset: float, apex: float, track: list[float] | None = None) -> AUPair:
+    vector = lambda value: np.full(17, value, dtype=np.float32)  # noqa: E731
+    return AUPair(
+        onset=vector(onset),
+        apex=vector(apex),
+        track=None if track is None else np.stack([vector(value) for value in track]),
+        emotion=Emotion.HAPPINESS,
+        source="real_mie",
+        dataset="test",
+        subject="1",
+    )
+
+
+def test_two_frames_are_onset_and_apex() -> None:
+    aus, apex = expression(pair(0.5, 2), SequenceConfig())
+    assert aus.shape == (2, 17)
+    assert aus[:, 0].tolist() == [0.5, 2]
+    assert apex == 1
+
+
+def test_frames_grow_by_the_easing_and_come_back() -> None:
+    aus, apex = expression(pair(0, 2), SequenceConfig(frames=3, back_to_offset=True))
+    assert aus[:, 3].tolist() == [0, 1, 2, 1, 0]
+    assert apex == 2
+
+
+def test_a_track_keeps_its_course() -> None:
+    aus, _ = expression(pair(0, 2, [0, 2, 1, 2]), SequenceConfig(frames=7))
+    assert aus[:, 0].tolist() == [0, 1, 2, 1.5, 1, 1.5, 2]
+
+
+def test_unmeasured_aus_do_not_move() -> None:
+    onset, apex = np.ones((2, 17), dtype=np.float32)
+    onset[4] = apex[5] = np.nan
+    half = replace(pair(1, 2), onset=onset, apex=apex)
+    aus, _ = expression(half, SequenceConfig(frames=4))
+    assert np.isfinite(aus).all()
+    assert (aus[:, 4:6] == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["linear", "smooth", "early", "late"])
+def test_every_easing_grows_from_zero_to_one(kind: str) -> None:
+    grown = ease(np.linspace(0, 1, 11), kind)
+    assert grown[0] == 0
+    assert grown[-1] == 1
+    assert (np.diff(grown) > 0).all()

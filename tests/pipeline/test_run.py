@@ -1,0 +1,240 @@
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from miex.datasets.miex import SCHEMA, MiexDataset, decode_frames
+from miex.pipeline.synthesis.config import QualityConfig, SequenceConfig, SynthesisConfig
+from miex.pipeline.synthesis.job import pending, start
+from miex.pipeline.synthesis.run import redraw, render_shard, synthesize
+from miex.pipeline.synthesis.verify import verify
+
+
+def small(table: Path, **changes: object) -> SynthesisConfig:
+    settings: dict[str, object] = {
+        "faces": str(table),
+        "identities": 3,
+        "rows_per_shard": 6,
+        "seed": 7,
+        "quality": QualityConfig(identity_share=0.1),
+    }
+    return SynthesisConfig(**(settings | changes))  # type: ignore[arg-type]
+
+
+def content(folder: Path) -> dict[str, str]:
+    """Hashes of everything that equal configs must have equal."""
+    files = [*folder.glob("data/*"), folder / "manifest.json", folder / "README.md"]
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(files)
+    }
+
+
+@pytest.fixture(scope="module")
+def made(sample_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("made") / "dataset"
+    synthesize(small(sample_table), out, workers=1)
+    return out
+
+
+def test_the_folder_holds_what_was_planned(made: Path) -> None:
+    dataset = MiexDataset.open(made)
+    counts = dataset.manifest["counts"]
+    assert counts["planned"] == 27
+    assert counts["written"] + counts["rejected"] == 27
+    assert counts["by_class"].keys() == {"negative", "positive", "surprise"}
+    assert counts["identities"] == 3
+    assert len(dataset.shards) == 5
+    assert pq.read_schema(dataset.shards[0]).remove_metadata().equals(SCHEMA)
+    for name in ("README.md", "sheet.png", "report/index.html", "run.json"):
+        assert (made / name).stat().st_size > 0
+    assert not (made / ".miex").exists()
+
+
+def test_verify_finds_nothing(made: Path) -> None:
+    rows = []
+    assert verify(made, on_rows=rows.append) == []
+    assert sum(rows) == len(MiexDataset.open(made))
+
+
+def test_onset_shows_the_template_and_the_apex_moves(made: Path) -> None:
+    for row in MiexDataset.open(made).rows():
+        frames = decode_frames(row)
+        assert not np.array_equal(frames[0], frames[row["apex_index"]])
+        assert row["motion"] > 0
+        assert row["aus"][0] == [0] * 17
+        assert len(row["landmarks"]) == 68
+
+
+def test_another_number_of_workers_gives_the_same_bytes(
+    made: Path, sample_table: Path, tmp_path: Path
+) -> None:
+    done: list[int] = []
+    synthesize(small(sample_table), tmp_path / "two", workers=2, on_samples=done.append)
+    assert content(tmp_path / "two") == content(made)
+    assert sum(done) == 27
+
+
+def test_any_row_can_be_made_again_alone(made: Path) -> None:
+    dataset = MiexDataset.open(made)
+    rows = {row["sample_id"]: row for row in dataset.rows()}
+    for sample_id in ("miex-00000000", "miex-00000014", max(rows)):
+        again = redraw(made, sample_id)
+        assert isinstance(again, dict)
+        kept = rows[sample_id]
+        assert again["frames"] == kept["frames"]
+        assert np.float32(again["motion"]) == np.float32(kept["motion"])
+        assert {name: again[name] for name in ("label", "attempt", "template")} == {
+            name: kept[name] for name in ("label", "attempt", "template")
+        }
+    with pytest.raises(KeyError, match="no sample is called"):
+        redraw(made, "miex-00000099")
+
+
+def test_a_finished_dataset_is_left_as_it_is(made: Path, sample_table: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in made.glob("data/*")}
+    done: list[int] = []
+    synthesize(small(sample_table), made, workers=1, on_samples=done.append)
+    assert {path: path.stat().st_mtime_ns for path in made.glob("data/*")} == before
+    assert sum(done) == 27
+
+
+def test_a_damaged_or_lost_shard_is_made_again(
+    made: Path, sample_table: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "dataset"
+    config = small(sample_table)
+    synthesize(config, out, workers=1)
+    shards = MiexDataset.open(out).shards
+    shards[0].unlink()
+    damaged = bytearray(shards[1].read_bytes())
+    damaged[len(damaged) // 3] ^= 255
+    shards[1].write_bytes(damaged)
+    assert {Path(problem.where).name for problem in verify(out)} >= {
+        shards[0].name,
+        shards[1].name,
+    }
+    assert pending(start(config, out)) == [0, 1]
+    synthesize(config, out, workers=1)
+    assert content(out) == content(made)
+
+
+def test_a_shard_that_was_not_recorded_yet_is_recognised(
+    sample_table: Path, tmp_path: Path
+) -> None:
+    job = start(small(sample_table), tmp_path / "dataset")
+    render_shard(job, 2)
+    (tmp_path / "dataset" / ".miex" / "shard-00002.json").unlink()
+    assert pending(job) == [0, 1, 3, 4]
+
+
+def test_another_dataset_in_the_folder_is_refused(made: Path, sample_table: Path) -> None:
+    before = content(made)
+    with pytest.raises(ValueError, match=r"holds another dataset.*config.seed \(7 there, 8 asked"):
+        synthesize(small(sample_table, seed=8), made)
+    assert content(made) == before
+
+
+def test_a_folder_of_something_else_is_refused(sample_table: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(ValueError, match="not empty and holds no miex dataset"):
+        synthesize(small(sample_table), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_missing_face_table_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.parquet"):
+        synthesize(SynthesisConfig(faces=str(tmp_path / "nowhere.parquet")), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_rejections_are_counted_with_their_reason(sample_table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "dataset"
+    strict = QualityConfig(min_motion_iod=0.03, max_attempts=2, identity_share=0)
+    manifest = synthesize(small(sample_table, quality=strict), out, workers=1)
+    counts = manifest["counts"]
+    assert counts["rejected"] > 0
+    assert counts["redrawn"] > 0
+    assert counts["written"] + counts["rejected"] == counts["planned"] == 27
+    assert {entry["reason"] for entry in manifest["rejections"]} == {"too_little_motion"}
+    assert {entry["attempts"] for entry in manifest["rejections"]} == {2}
+    assert verify(out) == []
+
+
+def test_a_dataset_without_one_sample_is_an_error(sample_table: Path, tmp_path: Path) -> None:
+    strict = QualityConfig(min_motion_iod=5, max_attempts=1, identity_share=0)
+    with pytest.raises(ValueError, match="every sample was rejected"):
+        synthesize(small(sample_table, quality=strict), tmp_path / "out", workers=1)
+
+
+def test_n_frames_from_onset_to_apex_and_back(sample_table: Path, tmp_path: Path) -> None:
+    sequence = SequenceConfig(frames=5, easing="smooth", back_to_offset=True)
+    out = tmp_path / "dataset"
+    synthesize(small(sample_table, sequence=sequence, samples=9, identities=1), out, workers=1)
+    for row in MiexDataset.open(out).rows():
+        frames = decode_frames(row)
+        assert len(frames) == 9
+        assert row["apex_index"] == 4
+        assert np.array_equal(frames[0], frames[8])
+        distances = [np.abs(frames[0].astype(int) - frame).sum() for frame in frames[:5]]
+        assert distances == sorted(distances)
+
+
+def test_hugging_face_opens_the_result(made: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    loaded = datasets.load_dataset(str(made), cache_dir=str(tmp_path), split="train")
+    first = next(MiexDataset.open(made).rows())
+    assert len(loaded) == len(MiexDataset.open(made))
+    assert np.array_equal(np.asarray(loaded[0]["frames"][1]), decode_frames(first)[1])
+    assert np.array_equal(loaded[0]["aus"], first["aus"])
+
+
+RUN = """
+import sys
+from pathlib import Path
+from miex.pipeline.synthesis.config import SynthesisConfig
+from miex.pipeline.synthesis.run import synthesize
+if __name__ == "__main__":
+    synthesize(SynthesisConfig.from_yaml(Path(sys.argv[1])), Path(sys.argv[2]), workers=2)
+"""
+
+
+@pytest.mark.slow
+def test_ten_kills_change_nothing(sample_table: Path, tmp_path: Path) -> None:
+    config = small(sample_table, samples=400, rows_per_shard=16)
+    (tmp_path / "config.yaml").write_text(json.dumps(config.model_dump(mode="json")))
+    (tmp_path / "run.py").write_text(RUN)
+    peace, war = tmp_path / "peace", tmp_path / "war"
+    synthesize(config, peace, workers=1)
+    rng = random.Random(0)
+    killed = 0
+    for _ in range(10):
+        process = subprocess.Popen(
+            [sys.executable, "run.py", "config.yaml", str(war)],
+            cwd=tmp_path,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 120
+        before = len(list(war.glob("data/train-*")))
+        while process.poll() is None and time.monotonic() < deadline:
+            if len(list(war.glob("data/train-*"))) > before:
+                break
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.3))
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            killed += 1
+        process.wait()
+    subprocess.run([sys.executable, "run.py", "config.yaml", str(war)], cwd=tmp_path, check=True)
+    assert killed >= 5
+    assert content(war) == content(peace)
+    assert not list(war.glob("data/.*"))
