@@ -1,0 +1,93 @@
+"""What a flow run shows in Prefect's interface: progress, counts, the contact sheet, paths."""
+
+import base64
+import io
+import time
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+from PIL import Image
+from prefect.artifacts import (
+    create_image_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+PREVIEW_WIDTH = 480
+"""Pixels; the preview travels inside the artifact, so it has to stay small."""
+
+
+class ProgressArtifact:
+    """A progress bar on the graph of the flow run, updated at most once a second."""
+
+    def __init__(self, key: str, description: str) -> None:
+        created = create_progress_artifact(0.0, key=key, description=description)
+        # Prefect's type covers asynchronous callers, too, who would get a coroutine.
+        self._id = cast(UUID, created)
+        self._updated = time.monotonic()
+
+    def update(self, done: int, total: int) -> None:
+        """Shows that `done` of `total` are done."""
+        now = time.monotonic()
+        # Every update is a call to the server.
+        if done < total and now - self._updated < 1:
+            return
+        self._updated = now
+        update_progress_artifact(self._id, 100.0 * done / max(total, 1))
+
+
+def publish(out: Path, manifest: dict[str, Any]) -> None:
+    """Shows a finished dataset: where it lies, how many samples of what, what they look like."""
+    create_markdown_artifact(key="dataset", markdown=paths_markdown(out, manifest))
+    create_table_artifact(key="counts", table=count_rows(manifest))
+    sheet = out / "sheet.png"
+    if sheet.is_file():
+        create_image_artifact(
+            image_url=preview(sheet), key="contact-sheet", description=f"Whole: {sheet}"
+        )
+
+
+def paths_markdown(out: Path, manifest: dict[str, Any]) -> str:
+    """The dataset's parts with their paths, as GitHub-flavoured markdown."""
+    counts = manifest["counts"]
+    parts = {
+        "Shards": out / "data",
+        "Manifest": out / "manifest.json",
+        "Dataset card": out / "README.md",
+        "Report": out / "report" / "index.html",
+        "Contact sheet": out / "sheet.png",
+    }
+    lines = [
+        f"# {manifest['name']}: {counts['written']} samples, {counts['identities']} identities",
+        "",
+        "| part | path |",
+        "|---|---|",
+        *(f"| {part} | `{path}` |" for part, path in parts.items()),
+        "",
+        f"Check it with `miex verify {out}`.",
+    ]
+    return "\n".join(lines)
+
+
+def count_rows(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every count of the manifest as a row; a count of its own for each class and source."""
+    rows: list[dict[str, Any]] = []
+    for what, count in manifest["counts"].items():
+        if isinstance(count, dict):
+            rows += [{"what": f"{what} {key}", "count": value} for key, value in count.items()]
+        else:
+            rows.append({"what": what, "count": count})
+    return rows
+
+
+def preview(sheet: Path) -> str:
+    """A contact sheet as a small ``data:`` address that the interface draws."""
+    with Image.open(sheet) as image:
+        small = image.convert("RGB")
+        small.thumbnail((PREVIEW_WIDTH, 4 * PREVIEW_WIDTH))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=70)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,168 @@
+"""What `miex synthesize`, `miex demo` and `miex faces` do, with progress and a summary."""
+
+import shlex
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import ValidationError
+from rich.markup import escape
+
+from miex.datasets.faces.base import open_face_source
+from miex.datasets.faces.emotionnet_download import DownloadConfig, download_emotionnet
+from miex.datasets.miex import SCHEMA, MiexDataset, decode_frames
+from miex.flows.terminal import Terminal, reasons
+from miex.pipeline.synthesis.config import SynthesisConfig, explain
+from miex.pipeline.synthesis.faces import prepare_faces
+from miex.pipeline.synthesis.job import Job
+from miex.pipeline.synthesis.render import Rejection
+from miex.pipeline.synthesis.run import redraw, synthesize
+
+
+def run_synthesis(
+    terminal: Terminal, config: SynthesisConfig, out: Path, workers: int | None
+) -> dict[str, Any]:
+    """Makes a dataset and shows how far it is.
+
+    Returns:
+        The manifest.
+    """
+    resumed = any(out.glob("data/*.parquet"))
+    with terminal.stages() as stages:
+
+        def on_faces(done: int, total: int, _counts: dict[str, int]) -> None:
+            stages.of("faces", "photographs").to(done, total)
+
+        def on_start(job: Job) -> None:
+            stages.of("render", "samples").to(0, job.samples)
+
+        def on_samples(count: int) -> None:
+            nonlocal resumed
+            stages.of("render", "samples").advance(count, timed=not resumed)
+            resumed = False
+
+        return synthesize(
+            config,
+            out,
+            workers=workers,
+            on_faces=on_faces,
+            on_start=on_start,
+            on_samples=on_samples,
+        )
+
+
+def show_dataset(terminal: Terminal, out: Path, manifest: dict[str, Any]) -> None:
+    """Says what a finished dataset holds, what was left out and why, and where everything is."""
+    counts = manifest["counts"]
+    terminal.say(
+        f"[bold green]{counts['written']} samples[/], {counts['frames']} frames, "
+        f"{counts['identities']} identities"
+    )
+    for group in ("by_class", "by_source"):
+        parts = ", ".join(f"{name} {number}" for name, number in counts[group].items())
+        terminal.say(escape(f"  {group.replace('_', ' ')}: {parts}"))
+    terminal.say(f"  redrawn for want of motion: {counts['redrawn']}")
+    left_out = {
+        "faces left out": manifest["inputs"]["faces"]["rejections"],
+        "samples left out": Counter(item["reason"] for item in manifest["rejections"]),
+    }
+    for title, found in left_out.items():
+        if found:
+            terminal.table(title, ("count", "reason"), reasons(found))
+    places = {
+        "contact sheet": out / "sheet.png",
+        "report": out / "report" / "index.html",
+        "shards": out / "data",
+        "manifest": out / "manifest.json",
+        "card": out / "README.md",
+    }
+    for name, path in places.items():
+        terminal.say(f"  {name:13} {escape(str(path))}")
+    terminal.say(f"Next: look at the contact sheet, then  miex verify {shlex.quote(str(out))}")
+
+
+def run_faces(terminal: Terminal, config: SynthesisConfig, out: Path, workers: int | None) -> None:
+    """Prepares the faces that a config names and says what was left out."""
+    if config.faces.endswith(".parquet"):
+        raise ValueError(f"{config.faces} is a face table already; name photographs")
+    if out.suffix != ".parquet":
+        raise ValueError(f"--out {out}: a face table ends in .parquet")
+    with terminal.stages() as stages:
+
+        def on_faces(done: int, total: int, _counts: dict[str, int]) -> None:
+            stages.of("faces", "photographs").to(done, total)
+
+        table = prepare_faces(
+            open_face_source(config.faces),
+            out,
+            config.face_preparation,
+            workers=workers,
+            on_progress=on_faces,
+        )
+    identities = len(set(table.identities))
+    terminal.say(
+        f"[bold green]{len(table)} faces[/] of {identities} identities out of "
+        f"{table.notes.photographs} photographs: {escape(str(out))}"
+    )
+    if table.rejection_counts:
+        terminal.table("left out", ("count", "reason"), reasons(table.rejection_counts))
+    terminal.say(f"Next: miex synthesize --faces {shlex.quote(str(out))} --out out/miex")
+
+
+def run_download(
+    terminal: Terminal, lists: list[Path], out: Path, settings: dict[str, Any], retry_failed: bool
+) -> None:
+    """Downloads EmotionNet's images and says which links were dead.
+
+    Raises:
+        ValueError: A setting that does not exist, or a list that is none.
+        FileNotFoundError: No such list.
+    """
+    try:
+        config = DownloadConfig(**settings)
+    except ValidationError as error:
+        raise ValueError(explain(error)) from None
+    with terminal.stages() as stages:
+
+        def on_progress(done: int, total: int, _counts: dict[str, int]) -> None:
+            stages.of("download", "links").to(done, total)
+
+        summary = download_emotionnet(lists, out, config, on_progress, retry_failed)
+    terminal.say(
+        f"[bold green]{summary.downloaded} images[/] downloaded, {summary.already_there} were "
+        f"there, {sum(summary.failed.values())} of {summary.links} links failed"
+    )
+    if summary.failed:
+        terminal.table("failed", ("count", "reason"), reasons(summary.failed))
+    source = shlex.quote(f"emotionnet:{out}?lists={lists[0]}")
+    terminal.say(f"Next: miex faces {source} --out faces.parquet")
+
+
+def run_redraw(terminal: Terminal, folder: Path, sample_id: str) -> bool:
+    """Makes one sample again, alone, and compares it with the row in its shard.
+
+    Returns:
+        Whether the two are equal in every column.
+
+    Raises:
+        KeyError: The dataset has no such sample.
+    """
+    stored = MiexDataset.open(folder).row(sample_id)
+    again = redraw(folder, sample_id)
+    if isinstance(again, Rejection):
+        terminal.fail(f"{sample_id} is rejected now: {again.reason} ({again.detail})")
+        return False
+    # As a shard would hold it: 32-bit numbers.
+    again = pa.Table.from_pylist([again], schema=SCHEMA).to_pylist()[0]
+    different = [name for name in stored if stored[name] != again[name]]
+    if different:
+        pixels = not np.array_equal(decode_frames(stored), decode_frames(again))
+        terminal.fail(
+            f"{sample_id} differs from its shard in {', '.join(different)}; "
+            f"its pixels are {'different' if pixels else 'equal'}"
+        )
+        return False
+    terminal.say(f"[green]ok[/] {sample_id}: made again from its seed, equal in every column")
+    return True

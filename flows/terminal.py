@@ -1,0 +1,202 @@
+"""What the commands show: progress, results and errors, in a terminal and without one."""
+
+import errno
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from threading import RLock
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from miex.datasets.files import DiskFullError
+
+EXPECTED_ERRORS = (ValueError, OSError, KeyError, ImportError, MemoryError, RuntimeError)
+"""What bad input and a bad machine raise; anything else is a defect and keeps its traceback."""
+
+LINE_INTERVAL = 5.0
+"""Seconds between two progress lines where there is no terminal."""
+
+
+class Terminal:
+    """Results go to standard output, progress and errors to standard error."""
+
+    def __init__(self) -> None:
+        # Soft wrapping keeps a path on one line, so that it can be copied and grepped.
+        self.out = Console(highlight=False, soft_wrap=True)
+        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def say(self, text: str = "") -> None:
+        """Prints a line of the result; rich markup works in it."""
+        self.out.print(text)
+
+    def fail(self, text: str) -> None:
+        """Prints one red line on standard error."""
+        self.err.print(f"[bold red]error:[/] [red]{escape(text)}[/]")
+
+    def table(self, title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+        """Prints a table; plain columns without a frame where there is no terminal."""
+        if self.out.is_terminal:
+            table = Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD)
+            for row in rows:
+                table.add_row(*map(escape, row))
+            self.out.print(table, soft_wrap=False)
+            return
+        # No last-column padding and no wrapping: what reads this is a log or another program.
+        widths = [min(40, max(map(len, cells))) for cells in zip(columns, *rows, strict=True)]
+        self.say(escape(title))
+        for row in rows:
+            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+            self.say(escape(f"  {'  '.join(cells)}".rstrip()))
+
+    @contextmanager
+    def stages(self) -> Iterator["Stages"]:
+        """Shows progress while the block runs: bars, or lines where there is no terminal."""
+        if self.err.is_terminal:
+            with Progress(*_columns(), console=self.err) as progress:
+                yield Stages(lambda stage, unit: _BarMeter(progress, stage, unit))
+            return
+        stages = Stages(lambda stage, unit: _LineMeter(self.err, stage, unit))
+        yield stages
+        stages.close()
+
+
+class Meter:
+    """Counts what is done in one stage. Safe to call from several threads."""
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        self.done = 0
+        self.total: int | None = None
+        self._base = 0, time.monotonic()
+        self._lock = RLock()
+
+    def advance(self, count: int = 1, *, timed: bool = True) -> None:
+        """Some more units are done; not timed are those that an earlier run did."""
+        with self._lock:
+            self.to(self.done + count, self.total, timed=timed)
+
+    def to(self, done: int, total: int | None, *, timed: bool = True) -> None:
+        """So many units of so many are done."""
+        with self._lock:
+            self.done, self.total = done, total
+            if not timed:
+                self._base = done, time.monotonic()
+            self._show()
+
+    def pace(self) -> str:
+        """Units a second and the time that is left, as far as they are known."""
+        units, began = self._base
+        rate = (self.done - units) / max(time.monotonic() - began, 1e-3)
+        if not rate:
+            return ""
+        left = (self.total or 0) - self.done
+        return f"{rate:.1f} {self.unit}/s" + (f", {duration(left / rate)} left" if left > 0 else "")
+
+    def close(self) -> None:
+        """The stage has ended."""
+
+    def _show(self) -> None:
+        raise NotImplementedError
+
+
+class Stages:
+    """The meters of a command, one a stage; a stage ends when the next one begins."""
+
+    def __init__(self, create: Callable[[str, str], Meter]) -> None:
+        self._create = create
+        self._meters: dict[str, Meter] = {}
+
+    def of(self, stage: str, unit: str) -> Meter:
+        """The meter of a stage, shown from the first time it is asked for."""
+        if stage not in self._meters:
+            self.close()
+            self._meters[stage] = self._create(stage, unit)
+        return self._meters[stage]
+
+    def close(self) -> None:
+        """Ends the stage that is on."""
+        if self._meters:
+            list(self._meters.values())[-1].close()
+
+
+class _BarMeter(Meter):
+    def __init__(self, progress: Progress, stage: str, unit: str) -> None:
+        super().__init__(unit)
+        self._progress = progress
+        self._task = progress.add_task(stage, total=None, pace="")
+
+    def _show(self) -> None:
+        self._progress.update(self._task, completed=self.done, total=self.total, pace=self.pace())
+
+
+class _LineMeter(Meter):
+    def __init__(self, console: Console, stage: str, unit: str) -> None:
+        super().__init__(unit)
+        self._console, self._stage = console, stage
+        self._began = self._shown = time.monotonic()
+
+    def close(self) -> None:
+        self._print(f"in {duration(time.monotonic() - self._began)}")
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        if now - self._shown >= LINE_INTERVAL:
+            self._shown = now
+            self._print(f"of {self.total}" if self.total else "")
+
+    def _print(self, more: str) -> None:
+        parts = (f"{self.done} {self.unit} {more}".rstrip(), self.pace())
+        self._console.print(f"{self._stage}: {', '.join(filter(None, parts))}", markup=False)
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    return (
+        TextColumn("{task.description:8}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[pace]}"),
+    )
+
+
+def duration(seconds: float) -> str:
+    """A time span as a person says it: ``0.4 s``, ``12 s``, ``3 min 20 s``, ``1 h 05 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line."""
+    if isinstance(error, KeyError):
+        text = str(error.args[0]) if error.args else "KeyError"
+    elif isinstance(error, MemoryError):
+        text = "out of memory: use fewer --workers or a smaller generator.batch_size"
+    elif isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        if error.errno == errno.ENOSPC and not isinstance(error, DiskFullError):
+            text += "; free some space and start the same command again, what is finished is kept"
+    else:
+        text = str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def reasons(counts: Mapping[str, int]) -> list[tuple[str, ...]]:
+    """Rejections as table rows, the most frequent first."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [(str(count), reason) for reason, count in ordered]
