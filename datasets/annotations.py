@@ -1,0 +1,289 @@
+"""From annotations to clips: corrections, the order of frame numbers, and the frames themselves."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from miex.datasets.base import Rejection
+from miex.datasets.clips import ApexRule, Clip, Repair, middle_frame, origin_of
+from miex.datasets.correction_file import Correction
+from miex.datasets.frames import FrameFolder, Frames
+from miex.datasets.labels import Emotion
+
+MAX_SHIFT = 3
+"""How many frames an onset or apex whose image is missing may move to the nearest one there is:
+15 ms at 200 frames a second, a tenth of the median rise of 32 frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """What a database says about one expression, before anything was checked.
+
+    Attributes:
+        subject: `Clip.subject`.
+        clip: `Clip.clip`.
+        emotion: What the text means.
+        emotion_text: The text.
+        onset: Frame number.
+        apex: Frame number, None where the database has none.
+        offset: Frame number.
+        where: `Clip.annotation`.
+        aus: AU coding as written.
+        objective_class: 1 to 7.
+        apex_rule: Where `apex` comes from, if there is one.
+        fps: Frames a second, where it differs from the database's.
+        frames: Its frames, where they were looked at to make the annotation.
+        notes: What is peculiar.
+    """
+
+    subject: str
+    clip: str
+    emotion: Emotion
+    emotion_text: str
+    onset: int
+    apex: int | None
+    offset: int
+    where: str
+    aus: str | None = None
+    objective_class: int | None = None
+    apex_rule: ApexRule = ApexRule.ANNOTATED
+    fps: float | None = None
+    frames: Frames | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The frames of an annotation, and a note on where they were, or nothing."""
+
+    frames: Frames
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why an annotation becomes no clip; see `Rejection`."""
+
+    reason: str
+    detail: str
+
+
+Locate = Callable[[Annotation], Located | None]
+"""Finds the frames of an annotation, None if there are none."""
+
+
+class ClipBuilder:
+    """Makes clips of annotations and keeps account of what it changes and leaves out.
+
+    Args:
+        database: Name of the database.
+        fps: Its frames a second.
+        locate: Finds frames; None builds clips without.
+        corrections: By (subject, clip).
+
+    Attributes:
+        clips: The usable ones.
+        repairs: What was replaced.
+        rejections: What was left out.
+    """
+
+    def __init__(
+        self,
+        database: str,
+        fps: float | None,
+        locate: Locate | None,
+        corrections: Mapping[tuple[str, str], Sequence[Correction]],
+    ) -> None:
+        self.clips: list[Clip] = []
+        self.repairs: list[Repair] = []
+        self.rejections: list[Rejection] = []
+        self._database = database
+        self._fps = fps
+        self._locate = locate
+        self._corrections = corrections
+        self._seen: dict[tuple[str, str], str] = {}
+
+    def add(self, annotation: Annotation) -> None:
+        """Makes a clip, or a rejection.
+
+        Raises:
+            ValueError: A correction expects another value, or a path leaves the root.
+        """
+        key = (annotation.subject, annotation.clip)
+        if key in self._seen:
+            detail = f"{annotation.where}: the clip stands in {self._seen[key]} already"
+            self.reject(annotation, "listed_twice", detail)
+            return
+        self._seen[key] = annotation.where
+        annotation, fixed = _corrected(annotation, self._corrections.get(key, ()))
+        if annotation.frames is None and self._locate is not None:
+            located = self._locate(annotation)
+            if located is None or not located.frames.numbers:
+                self.reject(annotation, "no_frames", f"{annotation.where}: no frames are there")
+                return
+            annotation = _with_frames(annotation, located)
+        frames = annotation.frames
+        numbers = None if frames is None else frames.numbers
+        settled = _settle(annotation, numbers)
+        if isinstance(settled, Problem):
+            self.reject(annotation, settled.reason, f"{annotation.where}: {settled.detail}")
+            return
+        changes = [*fixed, *_changes(annotation, settled)]
+        origin = origin_of(self._database, *key)
+        self.repairs += [Repair(origin, *change, annotation.where) for change in changes]
+        self.clips.append(self._clip(settled, [change[3] for change in changes]))
+
+    def unused_corrections(self) -> list[tuple[str, str]]:
+        """Which (subject, clip) of the corrections were not among the annotations."""
+        return sorted(set(self._corrections) - set(self._seen))
+
+    def reject(self, annotation: Annotation, reason: str, detail: str) -> None:
+        """Leaves a clip out."""
+        origin = origin_of(self._database, annotation.subject, annotation.clip)
+        self.rejections.append(Rejection(origin, reason, detail))
+
+    def _clip(self, settled: Annotation, changes: Sequence[str]) -> Clip:
+        notes = list(dict.fromkeys([*settled.notes, *changes]))
+        if settled.apex == settled.onset:
+            notes.append("the apex is the onset")
+        return Clip(
+            database=self._database,
+            subject=settled.subject,
+            clip=settled.clip,
+            emotion=settled.emotion,
+            emotion_text=settled.emotion_text,
+            onset=settled.onset,
+            apex=settled.apex,
+            offset=settled.offset,
+            apex_rule=settled.apex_rule,
+            aus=settled.aus,
+            fps=settled.fps or self._fps,
+            objective_class=settled.objective_class,
+            frames=settled.frames,
+            annotation=settled.where,
+            notes=tuple(notes),
+        )
+
+
+Change = tuple[str, int | str | None, int | str, str]
+"""Field, old value, new value, reason."""
+
+
+def _corrected(
+    annotation: Annotation, corrections: Sequence[Correction]
+) -> tuple[Annotation, list[Change]]:
+    changes: list[Change] = []
+    for entry in corrections:
+        old = getattr(annotation, entry.field)
+        if old != entry.old:
+            raise ValueError(
+                f"{annotation.where}: {entry.field} of {annotation.subject} {annotation.clip} is "
+                f"{old!r}, but a correction ({entry.source}) replaces {entry.old!r} by "
+                f"{entry.new!r}; this is another version of the annotation: give a file of "
+                "corrections that fits it, or an empty one, with the option `corrections`"
+            )
+        rule = ApexRule.CORRECTED if entry.field == "apex" else annotation.apex_rule
+        values: dict[str, Any] = {entry.field: entry.new, "apex_rule": rule}
+        annotation = replace(annotation, **values)
+        changes.append((entry.field, old, entry.new, f"corrected by {entry.source}"))
+    return annotation, changes
+
+
+def _with_frames(annotation: Annotation, located: Located) -> Annotation:
+    """Adds frames; a folder that was cut to the clip and numbered anew is counted as annotated."""
+    frames = located.frames
+    notes = [*annotation.notes, *filter(None, [located.note])]
+    span = range(annotation.onset, annotation.offset + 1)
+    if (
+        isinstance(frames, FrameFolder)
+        and len(frames.files) == len(span)
+        and not any(number in span for number in frames.files)
+    ):
+        frames = frames.renumbered(annotation.onset)
+        notes.append("the files of the folder are counted from the onset")
+    return replace(annotation, frames=frames, notes=tuple(notes))
+
+
+def _settle(annotation: Annotation, numbers: Sequence[int] | None) -> Annotation | Problem:
+    """Puts the frame numbers into order and onto frames that are there."""
+    ends = _ends(annotation, 0 if numbers is None else numbers[0])
+    if ends is None:
+        detail = f"onset {annotation.onset}, apex {annotation.apex}, offset {annotation.offset}"
+        return Problem("not_in_order", f"{detail}: more than one of them is wrong")
+    onset, offset = ends
+    there: Sequence[int] | None = None
+    if numbers is not None:
+        there = [number for number in numbers if onset <= number <= offset]
+        if not there:
+            detail = f"none of the frames {onset} to {offset}"
+            return Problem("no_frames", f"{detail}, only {numbers[0]} to {numbers[-1]}")
+        if there[0] - onset > MAX_SHIFT:
+            return Problem("onset_missing", f"no frame {onset}, the next is {there[0]}")
+        onset, offset = there[0], there[-1]
+    apex = annotation.apex
+    if apex is not None and there is not None and ends[0] <= apex <= ends[1]:
+        nearest = _nearest(there, apex)
+        if abs(nearest - apex) <= MAX_SHIFT:
+            apex = nearest
+        elif onset <= apex <= offset:
+            return Problem("apex_missing", f"no frame {apex}, the nearest is {nearest}")
+    return _with_apex(replace(annotation, onset=onset, offset=offset), apex, there)
+
+
+def _ends(annotation: Annotation, first: int) -> tuple[int, int] | None:
+    """Onset and offset in order: where one of them is wrong, the apex stands midway.
+
+    Args:
+        annotation: With any frame numbers.
+        first: Number of the first frame there can be.
+
+    Returns:
+        None where more than one number is wrong.
+    """
+    onset, apex, offset = annotation.onset, annotation.apex, annotation.offset
+    if onset <= offset:
+        return onset, offset
+    if apex is not None and onset <= apex:
+        return onset, 2 * apex - onset
+    if apex is not None and apex <= offset:
+        return max(2 * apex - offset, first), offset
+    return None
+
+
+def _with_apex(annotation: Annotation, apex: int | None, there: Sequence[int] | None) -> Annotation:
+    """The apex of a clip whose ends are settled; the middle frame where there is no usable one."""
+    if apex is not None and annotation.onset <= apex <= annotation.offset:
+        return replace(annotation, apex=apex)
+    if apex is None and annotation.apex_rule is ApexRule.NONE:
+        return annotation
+    rule = ApexRule.MIDDLE_FRAME if apex is None else ApexRule.REPAIRED
+    middle = middle_frame(annotation.onset, annotation.offset)
+    if there is not None:
+        middle = _nearest(there, middle)
+    return replace(annotation, apex=middle, apex_rule=rule)
+
+
+def _nearest(there: Sequence[int], wanted: int) -> int:
+    return min(there, key=lambda number: (abs(number - wanted), number))
+
+
+def _changes(before: Annotation, after: Annotation) -> list[Change]:
+    """What `_settle` replaced. An apex that nobody annotated is no repair: its rule is recorded."""
+    ends_wrong = before.offset < before.onset
+    reasons = {
+        "onset": "onset after the offset: taken as far before the apex as the offset lies behind"
+        if ends_wrong
+        else "no image of the onset: next frame",
+        "apex": "apex outside of onset and offset, or beyond the frames: middle frame"
+        if after.apex_rule is ApexRule.REPAIRED
+        else "no image of the apex: nearest frame",
+        "offset": "offset before the onset: taken as far behind the apex as the onset lies before"
+        if ends_wrong
+        else "no image of the offset: last frame",
+    }
+    changes: list[Change] = []
+    for name, reason in reasons.items():
+        old, new = getattr(before, name), getattr(after, name)
+        if old is not None and old != new:
+            changes.append((name, old, new, reason))
+    return changes

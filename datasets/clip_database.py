@@ -1,0 +1,231 @@
+"""What the readers of databases have in common: options, lookup of files, account of every clip."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from miex.datasets.annotations import Annotation, ClipBuilder, Located
+from miex.datasets.base import Rejection
+from miex.datasets.clip_report import make_report, summary
+from miex.datasets.clips import Clip, ClipReport
+from miex.datasets.correction_file import Corrections, own_corrections, read_corrections
+from miex.datasets.faces.base import SourceSpec
+from miex.datasets.frames import FrameFolder, index_frames, inside
+from miex.datasets.sheets import Columns, Row, read_rows
+
+SHEET_OPTIONS = ("sheet", "images", "corrections")
+"""What every database with a sheet understands: where they lie if not under the usual name."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """A database in general.
+
+    Attributes:
+        name: Its name here.
+        licence: Under which terms it may be used, one line.
+        fps: Frames a second, None where it is not known.
+        published: Number of clips that its authors state.
+    """
+
+    name: str
+    licence: str
+    fps: float | None
+    published: int | None = None
+
+
+class ClipDatabase:
+    """A `ClipReader`, of anything that yields annotations.
+
+    Args:
+        about: The database in general.
+        root: The folder that was opened.
+        annotate: Reads the annotations; what is left out at once comes as a rejection.
+        sheet: The annotation sheet, if there is one.
+        images: The folder of the frames, None without frames.
+        locate: Finds the frames of an annotation that comes without.
+        corrections: By (subject, clip).
+        corrections_file: Where they come from if the user gave them; every one must fit a clip.
+    """
+
+    def __init__(
+        self,
+        about: About,
+        root: Path,
+        annotate: Callable[[], Iterable[Annotation | Rejection]],
+        sheet: Path | None = None,
+        images: Path | None = None,
+        locate: Callable[[Annotation], Located | None] | None = None,
+        corrections: Corrections | None = None,
+        corrections_file: Path | None = None,
+    ) -> None:
+        self.name = about.name
+        self.licence = about.licence
+        self._about = about
+        self._root = root
+        self._annotate = annotate
+        self._sheet = sheet
+        self._images = images
+        self._locate = locate
+        self._corrections = corrections or {}
+        self._corrections_file = corrections_file
+
+    def clips(self) -> Sequence[Clip]:
+        """See `ClipReader.clips`."""
+        if not self._built.clips:
+            first = self._built.rejections[0] if self._built.rejections else None
+            detail = f"; for instance {first.origin}: {first.detail}" if first else ""
+            raise ValueError(f"{summary(self.report())}: no clip is usable{detail}")
+        return self._built.clips
+
+    def report(self) -> ClipReport:
+        """See `ClipReader.report`."""
+        built = self._built
+        return make_report(
+            self.name,
+            self._root,
+            self._sheet,
+            self._images,
+            self._about.published,
+            built.clips,
+            built.repairs,
+            built.rejections,
+        )
+
+    @cached_property
+    def _built(self) -> ClipBuilder:
+        builder = ClipBuilder(self.name, self._about.fps, self._locate, self._corrections)
+        for item in self._annotate():
+            if isinstance(item, Rejection):
+                builder.rejections.append(item)
+            else:
+                builder.add(item)
+        unused = builder.unused_corrections()
+        if unused and self._corrections_file:
+            raise ValueError(
+                f"{self._corrections_file}: {'/'.join(unused[0])} is no clip of {self.name} "
+                f"({len(unused)} entries fit none)"
+            )
+        return builder
+
+
+@dataclass(frozen=True, slots=True)
+class SheetLayout:
+    """What is particular to a database with an annotation sheet.
+
+    Attributes:
+        about: The database in general.
+        sheets: File names under which the sheet comes.
+        required: Columns that its sheet must have.
+        optional: Columns that it may have.
+        read: Makes an annotation of a row, or a rejection of a row that is left out.
+        images: Folders below the root that hold the frames; the first that is there is taken.
+        places: Where the frames of an annotation may lie below that folder, one name a level,
+            each with a note on it or an empty text; the first that is there is taken.
+    """
+
+    about: About
+    sheets: tuple[str, ...]
+    required: Columns
+    optional: Columns
+    read: Callable[[Row], Annotation | Rejection]
+    images: tuple[str, ...]
+    places: Callable[[Annotation], Iterable[tuple[tuple[str, ...], str]]]
+
+
+def open_sheet_database(
+    layout: SheetLayout, spec: SourceSpec, frames: bool, *more_options: str
+) -> ClipDatabase:
+    """Opens a database that has an annotation sheet.
+
+    Args:
+        layout: What is particular to it.
+        spec: Its folder, or the sheet itself.
+        frames: Whether images are needed.
+        more_options: Options that it knows besides `SHEET_OPTIONS`.
+
+    Raises:
+        FileNotFoundError: No sheet or no images under any of the names.
+        ValueError: An unknown option.
+    """
+    options = spec.known_options(*SHEET_OPTIONS, *more_options)
+    path = spec.existing_path()
+    name = layout.about.name
+    root = path if path.is_dir() else path.parent
+    sheet = path if path.is_file() else root
+    if "sheet" in options or path.is_dir():
+        sheet = find(name, root, layout.sheets, "annotation sheet", options.get("sheet"), "sheet")
+    images = None
+    locate = None
+    if frames:
+        images = find(name, root, layout.images, "folder of frames", options.get("images"))
+        locate = _FolderIndex(images, layout).locate
+    file = _given(root, options["corrections"]) if "corrections" in options else None
+    corrections = own_corrections(name) if file is None else read_corrections(file)
+
+    def annotate() -> Iterable[Annotation | Rejection]:
+        return map(layout.read, read_rows(sheet, layout.required, layout.optional))
+
+    return ClipDatabase(layout.about, root, annotate, sheet, images, locate, corrections, file)
+
+
+@dataclass(slots=True)
+class _FolderIndex:
+    """Finds the folder of an annotation; a folder of many clips is read once."""
+
+    images: Path
+    layout: SheetLayout
+    known: dict[Path, FrameFolder] = field(default_factory=dict)
+
+    def locate(self, annotation: Annotation) -> Located | None:
+        try:
+            for names, note in self.layout.places(annotation):
+                folder = inside(self.images, *names)
+                if folder is not None and folder.is_dir():
+                    if folder not in self.known:
+                        self.known[folder] = index_frames(folder, self.images)
+                    return Located(self.known[folder], note)
+        except ValueError as error:
+            raise ValueError(f"{annotation.where}: {error}") from None
+        return None
+
+
+def find(
+    database: str,
+    root: Path,
+    names: Sequence[str],
+    what: str,
+    given: str | None = None,
+    option: str = "images",
+) -> Path:
+    """The first of several usual names that is there, or what the user gave instead.
+
+    Args:
+        database: Its name, for the message.
+        root: Folder to look in.
+        names: Paths below it; ``.`` is the root itself.
+        what: What is looked for.
+        given: A path that the user gave, relative to the root or absolute.
+        option: How to give one.
+
+    Raises:
+        FileNotFoundError: None is there; the message lists them.
+    """
+    if given is not None:
+        path = _given(root, given)
+        if not path.exists():
+            raise FileNotFoundError(f"{database}: {option}: nothing at {path}")
+        return path
+    for name in names:
+        if (root / name).exists():
+            return root / name
+    without = "; annotations alone are read with frames=False" if option == "images" else ""
+    raise FileNotFoundError(
+        f"{database}: no {what} in {root}; looked for {', '.join(names)}; if it lies elsewhere, "
+        f"write {database}:{root}?{option}=PATH{without}"
+    )
+
+
+def _given(root: Path, text: str) -> Path:
+    return root / Path(text).expanduser()

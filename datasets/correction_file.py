@@ -1,0 +1,74 @@
+"""Corrections to the annotation of a database, as data files that state the old value."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+FOLDER = Path(__file__).parent / "corrections"
+"""Our own files, one a database."""
+
+
+class Correction(BaseModel):
+    """One value to replace.
+
+    Attributes:
+        subject: `Clip.subject`.
+        clip: `Clip.clip`, by the values before any correction.
+        field: What to replace.
+        old: What the annotation says; anything else is an error. None for an empty cell.
+        new: What it shall say.
+        source: Who found it, or how.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    subject: str
+    clip: str
+    field: Literal["onset", "apex", "offset", "aus"]
+    old: int | str | None
+    new: int | str
+    source: str
+
+
+Corrections = dict[tuple[str, str], list[Correction]]
+"""By (subject, clip)."""
+
+_LIST = TypeAdapter(list[Correction])
+
+
+def read_corrections(path: Path) -> Corrections:
+    """Reads a file of corrections: YAML, a list of entries with the fields of `Correction`.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: It is no such list, or a frame number is no number.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no file of corrections at {path}")
+    try:
+        entries = _LIST.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")) or [])
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no YAML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ValueError(
+            f"{path}: entry {place or '-'}: {first['msg']}; expected a list of entries with "
+            f"{', '.join(Correction.model_fields)}"
+        ) from None
+    corrections: Corrections = defaultdict(list)
+    for number, entry in enumerate(entries):
+        if (entry.field == "aus") != isinstance(entry.new, str):
+            kind = "text" if entry.field == "aus" else "a frame number"
+            raise ValueError(f"{path}: entry {number}: {entry.field} is {entry.new!r}, not {kind}")
+        corrections[entry.subject, entry.clip].append(entry)
+    return dict(corrections)
+
+
+def own_corrections(database: str) -> Corrections:
+    """What this project corrects in a database; nothing for most."""
+    path = FOLDER / f"{database}.yaml"
+    return read_corrections(path) if path.is_file() else {}

@@ -1,0 +1,148 @@
+"""CK+ (Lucey et al. 2010): 593 sequences of 123 subjects, 327 of them with an emotion.
+
+`ckplus:FOLDER` with ``cohn-kanade-images/S005/001/S005_001_00000011.png``,
+``Emotion/S005/001/..._emotion.txt`` and ``FACS/S005/001/..._facs.txt``. A sequence leads from a
+neutral face to its peak, the last frame. An emotion file holds one number, a FACS file one line for
+each AU: its number and its intensity 0 to 5, where 0 means present but not scored. Sequences
+without an emotion file are left out and counted. Sadness is negative (a widely copied map calls it
+positive). The frame rate is not stated with the data.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from miex.datasets.annotations import Annotation
+from miex.datasets.base import Rejection
+from miex.datasets.clip_database import About, ClipDatabase, find
+from miex.datasets.clips import ApexRule, ClipReader, origin_of, register_clips
+from miex.datasets.faces.base import SourceSpec
+from miex.datasets.folders import subfolders
+from miex.datasets.frames import index_frames
+from miex.datasets.labels import Emotion
+
+ABOUT = About(
+    name="ckplus",
+    licence="CK+: research under a signed agreement, no redistribution",
+    fps=None,
+    published=593,
+)
+
+EMOTIONS = {
+    1: Emotion.ANGER,
+    2: Emotion.CONTEMPT,
+    3: Emotion.DISGUST,
+    4: Emotion.FEAR,
+    5: Emotion.HAPPINESS,
+    6: Emotion.SADNESS,
+    7: Emotion.SURPRISE,
+}
+"""The numbers of the emotion files; 0 is neutral."""
+
+IMAGES = ("cohn-kanade-images", "extended-cohn-kanade-images/cohn-kanade-images")
+EMOTION_FOLDERS = ("Emotion", "Emotion_labels/Emotion")
+FACS_FOLDERS = ("FACS", "FACS_labels/FACS")
+
+
+def scan(
+    images: Path | None, emotions: Path, facs: Path | None
+) -> Iterator[Annotation | Rejection]:
+    """The annotations of every sequence.
+
+    Args:
+        images: Folder of the frames; without it the sequences are those of `emotions`.
+        emotions: Folder of the emotion files.
+        facs: Folder of the FACS files, None if there is none.
+
+    Raises:
+        ValueError: A file that cannot be read; it is named.
+    """
+    folder = images or emotions
+    for subject in subfolders(folder, "S[0-9]*"):
+        for sequence in subfolders(subject, "*", root=folder):
+            key = (subject.name, sequence.name)
+            origin = origin_of(ABOUT.name, *key)
+            label = _only_file(emotions.joinpath(*key), "_emotion.txt")
+            if label is None:
+                yield Rejection(origin, "no_emotion", "the sequence has no emotion file")
+                continue
+            number = _number(label)
+            if number not in EMOTIONS:
+                yield Rejection(origin, "neutral", f"{label.name}: emotion {number}")
+                continue
+            peak = int(label.name.split("_")[2])
+            frames = index_frames(sequence, images) if images else None
+            if frames is not None and not frames.files:
+                yield Rejection(origin, "no_frames", f"{'/'.join(key)}: no frames are there")
+                continue
+            last = peak if frames is None else frames.numbers[-1]
+            yield Annotation(
+                subject=subject.name,
+                clip=sequence.name,
+                emotion=EMOTIONS[number],
+                emotion_text=str(number),
+                onset=1 if frames is None else frames.numbers[0],
+                apex=last,
+                offset=last,
+                where=f"{'/'.join(key)}/{label.name}",
+                aus=_facs(_only_file(facs.joinpath(*key), "_facs.txt") if facs else None),
+                apex_rule=ApexRule.LAST_FRAME,
+                frames=frames,
+                notes=() if last == peak else (f"the last frame is not the labelled {peak}",),
+            )
+
+
+def _only_file(folder: Path, ending: str) -> Path | None:
+    if not folder.is_dir():
+        return None
+    found = sorted(p for p in folder.glob(f"*{ending}") if not p.name.startswith("."))
+    if len(found) > 1:
+        raise ValueError(f"{folder}: {len(found)} files end in {ending}, expected one")
+    if found and (len(found[0].name.split("_")) != 4 or not found[0].name.split("_")[2].isdigit()):
+        raise ValueError(f"{found[0]}: expected a name such as S005_001_00000011{ending}")
+    return found[0] if found else None
+
+
+def _numbers(path: Path) -> list[list[int]]:
+    """The whole numbers of each line, which are written as ``3.0000000e+00``."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        values = [[float(word) for word in line.split()] for line in lines if line.strip()]
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if any(value != int(value) for line in values for value in line):
+        raise ValueError(f"{path}: expected whole numbers")
+    return [[int(value) for value in line] for line in values]
+
+
+def _number(path: Path) -> int:
+    values = _numbers(path)
+    if [len(line) for line in values] != [1]:
+        raise ValueError(f"{path}: expected one number, the emotion")
+    return values[0][0]
+
+
+def _facs(path: Path | None) -> str | None:
+    """A FACS file as people write it: AU 1 at 0 and AU 4 at 5 are ``1+4E``."""
+    if path is None:
+        return None
+    lines = _numbers(path)
+    if any(len(line) != 2 or not 0 <= line[1] <= 5 for line in lines):
+        raise ValueError(f"{path}: expected an AU and its intensity from 0 to 5 in each line")
+    return "+".join(f"{au}{'ABCDE'[level - 1] if level else ''}" for au, level in lines) or None
+
+
+@register_clips("ckplus")
+def create(spec: SourceSpec, frames: bool) -> ClipReader:
+    """`ckplus:FOLDER`, with the options `images`, `emotions` and `facs` for folders elsewhere."""
+    options = spec.known_options("images", "emotions", "facs")
+    root = spec.existing_path()
+    emotions = find(
+        ABOUT.name, root, EMOTION_FOLDERS, "folder of emotions", options.get("emotions"), "emotions"
+    )
+    images = None
+    if frames:
+        images = find(ABOUT.name, root, IMAGES, "folder of frames", options.get("images"))
+    facs = next((root / name for name in FACS_FOLDERS if (root / name).is_dir()), None)
+    if "facs" in options:
+        facs = find(ABOUT.name, root, FACS_FOLDERS, "folder of FACS files", options["facs"], "facs")
+    return ClipDatabase(ABOUT, root, lambda: scan(images, emotions, facs), emotions, images)

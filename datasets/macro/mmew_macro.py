@@ -1,0 +1,85 @@
+"""MMEW (Ben et al. 2021), macro-expressions: 900 samples of 30 subjects, 90 frames a second.
+
+`mmew_macro:FOLDER` with ``Macro_Expression/S01/anger/S01-07-001.jpg``: images of one name up to the
+last number are one sequence; copies have a folder for each sequence instead, which is read too.
+Nobody says where the apex is, so `Clip.apex` is None. A single image shows no motion: it is left
+out and counted.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from miex.datasets.annotations import Annotation
+from miex.datasets.base import Rejection
+from miex.datasets.clip_database import About, ClipDatabase, find
+from miex.datasets.clips import ApexRule, ClipReader, origin_of, register_clips
+from miex.datasets.faces.base import SourceSpec
+from miex.datasets.folders import subfolders
+from miex.datasets.frames import FrameFolder, index_frames
+from miex.datasets.labels import parse_emotion
+
+ABOUT = About(
+    name="mmew_macro",
+    licence="MMEW: research under a signed agreement, no redistribution",
+    fps=90.0,
+    published=900,
+)
+
+IMAGES = ("MMEW_Final/Macro_Expression", "Macro_Expression")
+
+
+def scan(images: Path) -> Iterator[Annotation | Rejection]:
+    """The annotations of every sequence.
+
+    Raises:
+        ValueError: A folder leaves the root, or is called by no emotion.
+    """
+    for subject in subfolders(images, "S[0-9]*"):
+        for folder in subfolders(subject, "*", root=images):
+            where = folder.relative_to(images).as_posix()
+            try:
+                emotion = parse_emotion(folder.name)
+            except ValueError as error:
+                raise ValueError(f"{folder}: {error}") from None
+            for name, frames in _sequences(folder, images):
+                if len(frames.files) < 2:
+                    origin = origin_of(ABOUT.name, subject.name, name)
+                    yield Rejection(origin, "single_frame", f"{where}: one image shows no motion")
+                    continue
+                yield Annotation(
+                    subject=subject.name,
+                    clip=name,
+                    emotion=emotion,
+                    emotion_text=folder.name,
+                    onset=frames.numbers[0],
+                    apex=None,
+                    offset=frames.numbers[-1],
+                    where=f"{where}/{name}",
+                    apex_rule=ApexRule.NONE,
+                    frames=frames,
+                )
+
+
+def _sequences(folder: Path, root: Path) -> Iterator[tuple[str, FrameFolder]]:
+    """Loose images by their common name, then the folders."""
+    groups: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.iterdir()):
+        match = re.fullmatch(r"(.+?)[-_](\d+)", path.stem)
+        if match and path.is_file() and not path.name.startswith("."):
+            groups[match.group(1)].append(path)
+    for name, paths in groups.items():
+        wanted = {path.name for path in paths}
+        yield name, index_frames(folder, root, wanted)
+    for below in subfolders(folder, "*", root=root):
+        yield below.name, index_frames(below, root)
+
+
+@register_clips("mmew_macro")
+def create(spec: SourceSpec, frames: bool) -> ClipReader:
+    """`mmew_macro:FOLDER`, with the option `images`. The frames are the annotation."""
+    options = spec.known_options("images")
+    root = spec.existing_path()
+    images = find(ABOUT.name, root, IMAGES, "folder of frames", options.get("images"))
+    return ClipDatabase(ABOUT, root, lambda: scan(images), images=images)

@@ -1,0 +1,87 @@
+"""Oulu-CASIA NIR&VIS (Zhao et al. 2011): 80 subjects, 480 sequences a condition, 25 fps.
+
+`oulu_casia:FOLDER?spectrum=VL&light=Strong` with
+``PreProcess_Img/VL_Acropped/Strong/P001/Anger/000.jpeg``. A condition is a spectrum (VL visible, NI
+near infrared) and a light (Strong, Weak, Dark). A sequence leads from a neutral face to its peak,
+the last frame. There are no AUs.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from miex.datasets.annotations import Annotation
+from miex.datasets.base import Rejection
+from miex.datasets.clip_database import About, ClipDatabase, find
+from miex.datasets.clips import ApexRule, ClipReader, origin_of, register_clips
+from miex.datasets.faces.base import SourceSpec
+from miex.datasets.folders import subfolders
+from miex.datasets.frames import index_frames
+from miex.datasets.labels import parse_emotion
+
+ABOUT = About(
+    name="oulu_casia",
+    licence="Oulu-CASIA: research under a signed agreement, no redistribution",
+    fps=25.0,
+    published=480,
+)
+
+SPECTRA = ("VL", "NI")
+LIGHTS = ("Strong", "Weak", "Dark")
+EMOTION_FOLDERS = ("Anger", "Disgust", "Fear", "Happiness", "Sadness", "Surprise")
+
+
+def scan(images: Path, condition: str) -> Iterator[Annotation | Rejection]:
+    """The annotations of one condition.
+
+    Args:
+        images: Its folder of subjects.
+        condition: ``VL_Strong``; the clips' names begin with it.
+
+    Raises:
+        ValueError: A folder leaves the root, or is called by no emotion.
+    """
+    for subject in subfolders(images, "P[0-9]*"):
+        for folder in subfolders(subject, "*", root=images):
+            where = folder.relative_to(images).as_posix()
+            if folder.name.capitalize() not in EMOTION_FOLDERS:
+                expected = ", ".join(EMOTION_FOLDERS)
+                raise ValueError(f"{folder}: no emotion of this database, expected {expected}")
+            name = f"{condition}_{folder.name}"
+            frames = index_frames(folder, images)
+            if not frames.files:
+                origin = origin_of(ABOUT.name, subject.name, name)
+                yield Rejection(origin, "no_frames", f"{where}: no frames are there")
+                continue
+            last = frames.numbers[-1]
+            yield Annotation(
+                subject=subject.name,
+                clip=name,
+                emotion=parse_emotion(folder.name),
+                emotion_text=folder.name,
+                onset=frames.numbers[0],
+                apex=last,
+                offset=last,
+                where=where,
+                apex_rule=ApexRule.LAST_FRAME,
+                frames=frames,
+            )
+
+
+@register_clips("oulu_casia")
+def create(spec: SourceSpec, frames: bool) -> ClipReader:
+    """`oulu_casia:FOLDER`, with the options `spectrum`, `light` and `images`.
+
+    The frames are the annotation, so they are read. `images` is the folder of the spectra's
+    folders, if it has another name.
+    """
+    options = spec.known_options("spectrum", "light", "images")
+    spectrum, light = options.get("spectrum", "VL"), options.get("light", "Strong")
+    for value, known in ((spectrum, SPECTRA), (light, LIGHTS)):
+        if value not in known:
+            raise ValueError(f"oulu_casia: {value!r} is unknown, expected {' or '.join(known)}")
+    root = spec.existing_path()
+    bases = [options["images"]] if "images" in options else ["PreProcess_Img", "PreProcess", "."]
+    folders = [f"{base}/{spectrum}_Acropped/{light}" for base in bases]
+    images = find(ABOUT.name, root, folders, f"folder of {spectrum} {light}")
+    condition = f"{spectrum}_{light}"
+    return ClipDatabase(ABOUT, root, lambda: scan(images, condition), images=images)

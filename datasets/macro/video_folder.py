@@ -1,0 +1,110 @@
+"""Videos, or folders of frames, of one's own, with a CSV table of the clips in them.
+
+`video_folder:FOLDER` with a table `clips.csv`, or `video_folder:TABLE.csv`. Columns: `path` (a
+video, or a folder of numbered images; relative to the table), `subject`, `emotion`, and if known
+`clip`, `onset`, `apex`, `offset`, `aus` and `fps`. Frames of a video are counted from 1, those of
+a folder as their names say. Without `onset` and `offset` a clip is the whole video; without `apex`
+its place has to be found. Several rows may share a video.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from miex.datasets.annotations import Annotation
+from miex.datasets.clip_database import About, ClipDatabase, find
+from miex.datasets.clips import ApexRule, ClipReader, register_clips
+from miex.datasets.faces.base import SourceSpec
+from miex.datasets.frames import VIDEO_SUFFIXES, Frames, VideoFrames, index_frames, inside
+from miex.datasets.sheets import Row, read_rows
+
+ABOUT = About(
+    name="video_folder",
+    licence="not stated: the terms of your own videos",
+    fps=None,
+)
+
+TABLE = "clips.csv"
+
+REQUIRED = {"path": ("path",), "subject": ("subject",), "emotion": ("emotion",)}
+OPTIONAL = {name: (name,) for name in ("clip", "onset", "apex", "offset", "aus", "fps")}
+
+
+def scan(table: Path) -> Iterator[Annotation]:
+    """The annotations of a table.
+
+    Raises:
+        ValueError: A row that cannot be read, or whose video or frames are not there: the table is
+            the user's own, so that this is a mistake and not a gap in a copy of a database.
+    """
+    videos: dict[str, Frames] = {}
+    for row in read_rows(table, REQUIRED, OPTIONAL):
+        path = row.text("path")
+        if path not in videos:
+            videos[path] = _open(row, table.parent)
+        yield _annotation(row, path, videos[path])
+
+
+def _annotation(row: Row, path: str, frames: Frames) -> Annotation:
+    numbers = frames.numbers
+    given = row.optional_frame("onset"), row.optional_frame("offset")
+    onset = numbers[0] if given[0] is None else given[0]
+    offset = numbers[-1] if given[1] is None else given[1]
+    for column, number in (("onset", onset), ("offset", offset)):
+        if not numbers[0] <= number <= numbers[-1]:
+            raise row.error(column, f"frame {number} of {numbers[0]} to {numbers[-1]} in {path}")
+    apex = row.optional_frame("apex")
+    name = PurePosixPath(path).with_suffix("").as_posix()
+    return Annotation(
+        subject=row.text("subject"),
+        clip=row.optional_text("clip") or (name if given[0] is None else f"{name}_{onset}"),
+        emotion=row.emotion(),
+        emotion_text=row.text("emotion"),
+        onset=onset,
+        apex=apex,
+        offset=offset,
+        where=row.where,
+        aus=row.optional_text("aus"),
+        apex_rule=ApexRule.NONE if apex is None else ApexRule.ANNOTATED,
+        fps=_fps(row) or (frames.fps if isinstance(frames, VideoFrames) else None),
+        frames=frames,
+    )
+
+
+def _open(row: Row, root: Path) -> Frames:
+    text = row.text("path")
+    try:
+        path = inside(root, *PurePosixPath(text).parts)
+        if path is None:
+            raise ValueError(f"nothing at {root / text}")
+        if path.is_file():
+            if path.suffix.lower() not in VIDEO_SUFFIXES:
+                known = ", ".join(sorted(VIDEO_SUFFIXES))
+                raise ValueError(f"{text} is no video (expected {known}) and no folder of frames")
+            return VideoFrames.open(path)
+        frames = index_frames(path, root)
+        if not frames.files:
+            raise ValueError(f"no numbered image in {path}")
+        return frames
+    except ValueError as error:
+        raise row.error("path", str(error)) from None
+
+
+def _fps(row: Row) -> float | None:
+    text = row.optional_text("fps")
+    try:
+        fps = None if text is None else float(text)
+    except ValueError:
+        fps = 0.0
+    if fps is not None and not 0 < fps < 10_000:
+        raise row.error("fps", f"{text!r}, expected frames a second")
+    return fps
+
+
+@register_clips("video_folder")
+def create(spec: SourceSpec, frames: bool) -> ClipReader:
+    """`video_folder:FOLDER` or `video_folder:TABLE.csv`. The videos are looked at either way."""
+    spec.known_options()
+    table = spec.existing_path()
+    if table.is_dir():
+        table = find(ABOUT.name, table, (TABLE,), "table of clips", option="table")
+    return ClipDatabase(ABOUT, table.parent, lambda: scan(table), table, table.parent)

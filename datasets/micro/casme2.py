@@ -1,0 +1,72 @@
+"""CASME II (Yan et al. 2014): 255 clips of 26 subjects, 200 frames a second.
+
+`casme2:FOLDER` with the sheet `CASME2-coding-*.xlsx` and the frames as the archives unpack. The
+files of a clip are ``img46.jpg``, in the cropped release ``reg_img46.jpg``; numbers are not padded.
+File names repeat among subjects. An apex that nobody could find is written ``/``.
+"""
+
+from miex.datasets.annotations import Annotation
+from miex.datasets.clip_database import About, SheetLayout, open_sheet_database
+from miex.datasets.clips import ClipReader, register_clips
+from miex.datasets.faces.base import SourceSpec
+from miex.datasets.sheets import Row
+
+ABSENT = ("/", "\\", "-")
+"""Marks for a frame that was not found."""
+
+
+def read(row: Row) -> Annotation:
+    """The annotation of a row."""
+    return Annotation(
+        subject=f"sub{row.text('subject').lower().removeprefix('sub').zfill(2)}",
+        clip=row.text("clip"),
+        emotion=row.emotion(),
+        emotion_text=row.text("emotion"),
+        onset=row.frame("onset"),
+        apex=row.optional_frame("apex", ABSENT),
+        offset=row.frame("offset"),
+        where=row.where,
+        aus=row.optional_text("aus"),
+    )
+
+
+LAYOUT = SheetLayout(
+    about=About(
+        name="casme2",
+        licence="CASME II: research under a signed agreement, no redistribution",
+        fps=200.0,
+        published=255,
+    ),
+    sheets=(
+        "CASME2-coding-20190701.xlsx",
+        "CASME2-coding-20140508.xlsx",
+        "CASME2-coding-updated.xlsx",
+        "CASME2-coding.xlsx",
+        "CASME2-coding.csv",
+    ),
+    required={
+        "subject": ("Subject",),
+        "clip": ("Filename",),
+        "onset": ("OnsetFrame",),
+        "apex": ("ApexFrame",),
+        "offset": ("OffsetFrame",),
+        "aus": ("Action Units",),
+        "emotion": ("Estimated Emotion",),
+    },
+    optional={},
+    read=read,
+    images=(
+        "CASME2_RAW_selected/CASME2_RAW_selected",
+        "CASME2_RAW_selected",
+        "Cropped-updated/Cropped",
+        "Cropped/Cropped",
+        "Cropped",
+    ),
+    places=lambda annotation: [((annotation.subject, annotation.clip), "")],
+)
+
+
+@register_clips("casme2")
+def create(spec: SourceSpec, frames: bool) -> ClipReader:
+    """`casme2:FOLDER`, with the options `sheet`, `images` and `corrections`."""
+    return open_sheet_database(LAYOUT, spec, frames)

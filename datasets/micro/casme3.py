@@ -1,0 +1,114 @@
+"""CAS(ME)3 (Li et al. 2023), parts A and C, 30 frames a second.
+
+Part A has 860 clips of 94 subjects in ``cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx``, all cells
+text. `Filename` names a video that may have several clips, so a clip is named by its video and its
+onset. The frames are ``spNO.1/a/color/355.jpg`` (whole videos) or ``spNO.1_a_355/355.jpg`` (the
+release of clips); copies write spNo. Part C (mock crime) has 165 clips in
+``CAS(ME)3_part_C_ME.xlsx``, without apex, with coarse emotions, and with commas between the AUs.
+"""
+
+from collections.abc import Iterator
+
+from miex.datasets.annotations import Annotation
+from miex.datasets.clip_database import About, SheetLayout, open_sheet_database
+from miex.datasets.clips import ApexRule, ClipReader, register_clips
+from miex.datasets.faces.base import SourceSpec
+from miex.datasets.sheets import Row
+
+_LICENCE = "CAS(ME)3: research under a signed agreement, no redistribution of its images"
+
+
+def read_a(row: Row) -> Annotation:
+    """The annotation of a row of part A."""
+    onset = row.frame("onset")
+    return Annotation(
+        subject=row.text("subject"),
+        clip=f"{row.text('video').lower()}_{onset}",
+        emotion=row.emotion(),
+        emotion_text=row.text("emotion"),
+        onset=onset,
+        apex=row.optional_frame("apex"),
+        offset=row.frame("offset"),
+        where=row.where,
+        aus=row.optional_text("aus"),
+        objective_class=row.objective_class(),
+    )
+
+
+def places_a(annotation: Annotation) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Whole videos, then the release of clips."""
+    video = annotation.clip.partition("_")[0]
+    yield (annotation.subject, video, "color"), ""
+    yield (f"{annotation.subject}_{annotation.clip}",), ""
+
+
+def read_c(row: Row) -> Annotation:
+    """The annotation of a row of part C."""
+    return Annotation(
+        subject=row.text("subject"),
+        clip=row.text("count"),
+        emotion=row.emotion(),
+        emotion_text=row.text("emotion"),
+        onset=row.frame("onset"),
+        apex=None,
+        offset=row.frame("offset"),
+        where=row.where,
+        aus=row.optional_text("aus"),
+        apex_rule=ApexRule.MIDDLE_FRAME,
+    )
+
+
+def places_c(annotation: Annotation) -> Iterator[tuple[tuple[str, ...], str]]:
+    """A folder a clip, as MEB cuts them, or whole videos; subjects with and without padding."""
+    for subject in dict.fromkeys((annotation.subject.zfill(2), annotation.subject)):
+        yield (subject, annotation.clip, "color"), ""
+        yield (subject, "color"), ""
+
+
+PARTS = {
+    "A": SheetLayout(
+        about=About("casme3", _LICENCE, fps=30.0, published=860),
+        sheets=(
+            "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx",
+            "annotation/cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx",
+        ),
+        required={
+            "subject": ("Subject",),
+            "video": ("Filename",),
+            "onset": ("Onset",),
+            "apex": ("Apex",),
+            "offset": ("Offset",),
+            "aus": ("AU",),
+            "emotion": ("emotion",),
+        },
+        optional={"objective_class": ("Objective class",)},
+        read=read_a,
+        images=("part_A", "Part_A_ME_clip/frame", "Part_A_ME_clip", "ME_A"),
+        places=places_a,
+    ),
+    "C": SheetLayout(
+        about=About("casme3", _LICENCE, fps=30.0, published=165),
+        sheets=("CAS(ME)3_part_C_ME.xlsx", "annotation/CAS(ME)3_part_C_ME.xlsx"),
+        required={
+            "subject": ("sub",),
+            "count": ("count",),
+            "onset": ("onset",),
+            "offset": ("offset",),
+            "aus": ("au",),
+            "emotion": ("emotion",),
+        },
+        optional={},
+        read=read_c,
+        images=("part_C", "ME_C"),
+        places=places_c,
+    ),
+}
+
+
+@register_clips("casme3")
+def create(spec: SourceSpec, frames: bool) -> ClipReader:
+    """`casme3:FOLDER?part=A` or C, with the options `sheet`, `images` and `corrections`."""
+    part = spec.options.get("part", "A").upper()
+    if part not in PARTS:
+        raise ValueError(f"casme3: part {part!r} is unknown; there are A (default) and C")
+    return open_sheet_database(PARTS[part], spec, frames, "part")

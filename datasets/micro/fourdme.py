@@ -1,0 +1,110 @@
+"""4DME (Li et al. 2022), grey videos: 267 clips.
+
+`fourdme:FOLDER` with the sheet `4DME_Labelling_Micro_release v1.xlsx` and the frames as
+``gray_micro/<sub_ID>/<fold_name>/``. Emotions are coarse and a clip may have several. Two of one
+class stay together (negative and repression are negative); a clip whose emotions belong to
+different classes is left out and counted. AUs marked ``(k)`` are doubtful; the text is handed over
+as it is. The database's frame rate is not stated in the sheet.
+"""
+
+import re
+
+from miex.datasets.annotations import Annotation
+from miex.datasets.base import Rejection
+from miex.datasets.clip_database import About, SheetLayout, open_sheet_database
+from miex.datasets.clips import ClipReader, origin_of, register_clips
+from miex.datasets.faces.base import SourceSpec
+from miex.datasets.labels import LABEL_SPACES, Emotion, parse_emotion
+from miex.datasets.sheets import Row
+
+NAME = "fourdme"
+
+EMOTION_COLUMNS = ("positive", "negative", "surprise", "repression", "others")
+
+SWAPPED_ROWS = (146, 147)
+"""Excel's rows whose AUs and labels stand in each other's row (MEB counts the clips from 0: 144 and
+145; tvaranka/meb, meb/datasets). Nothing in a row shows it, and which clips they are is not
+published, so that swapping by row number could spoil another version of the sheet: both are left
+out and counted."""
+
+_CLASSES = LABEL_SPACES["three_class"]
+
+
+def read(row: Row) -> Annotation | Rejection:
+    """The annotation of a row; a rejection if its emotions belong to different classes."""
+    subject, clip = row.text("subject"), row.text("clip")
+    marked = _emotions(row)
+    text = "+".join(marked)
+    classes = {_CLASSES.merge[emotion] for emotion in marked}
+    if row.number in SWAPPED_ROWS:
+        detail = f"{row.where}: its labels stand in the neighbouring row (MEB)"
+        return Rejection(origin_of(NAME, subject, clip), "labels_swapped", detail)
+    if len(marked) > 1 and (len(classes) > 1 or None in classes):
+        detail = f"{row.where}: {text} belong to different classes"
+        return Rejection(origin_of(NAME, subject, clip), "several_emotions", detail)
+    notes = [f"several emotions of one class: {text}"] if len(marked) > 1 else []
+    return Annotation(
+        subject=subject,
+        clip=clip,
+        emotion=_common(marked),
+        emotion_text=text,
+        onset=row.frame("onset"),
+        apex=row.optional_frame("apex", ("/", "-")),
+        offset=row.frame("offset"),
+        where=row.where,
+        aus=row.optional_text("aus"),
+        notes=tuple(notes),
+    )
+
+
+def _emotions(row: Row) -> list[Emotion]:
+    """What the column Emotion names, or the columns of single emotions mark with 1."""
+    written = row.optional_text("emotion")
+    if written is None:
+        names = [name for name in EMOTION_COLUMNS if row.optional_text(name) == "1"]
+    else:
+        names = [name for name in re.split(r"[+/,&]", written) if name.strip()]
+    if not names:
+        columns = ", ".join(EMOTION_COLUMNS)
+        raise row.error("emotion", f"no emotion, neither here nor marked by 1 in {columns}")
+    try:
+        return list(dict.fromkeys(parse_emotion(name) for name in names))
+    except ValueError as error:
+        raise row.error("emotion", str(error)) from None
+
+
+def _common(marked: list[Emotion]) -> Emotion:
+    """The one emotion, or the class of several; classes are named as coarse emotions are."""
+    return marked[0] if len(marked) == 1 else Emotion(str(_CLASSES.merge[marked[0]]))
+
+
+LAYOUT = SheetLayout(
+    about=About(
+        name=NAME,
+        licence="4DME: research under a signed agreement, no redistribution",
+        fps=None,
+        published=267,
+    ),
+    sheets=("4DME_Labelling_Micro_release v1.xlsx",),
+    required={
+        "subject": ("sub_ID", "sub_ID'"),
+        "clip": ("fold_name",),
+        "onset": ("Onset",),
+        "apex": ("Apex",),
+        "offset": ("Offset",),
+        "aus": ("AUs",),
+    },
+    optional={"emotion": ("Emotion",), **{name: (name,) for name in EMOTION_COLUMNS}},
+    read=read,
+    images=("gray_micro", "gray_micro_crop"),
+    places=lambda annotation: [
+        ((annotation.subject, annotation.clip), ""),
+        ((annotation.clip,), ""),
+    ],
+)
+
+
+@register_clips(NAME)
+def create(spec: SourceSpec, frames: bool) -> ClipReader:
+    """`fourdme:FOLDER`, with the options `sheet`, `images` and `corrections`."""
+    return open_sheet_database(LAYOUT, spec, frames)

@@ -1,0 +1,231 @@
+"""MEGC2019 (See et al. 2019), the composite of CASME II, SMIC-HS and SAMM: 442 clips, 68 subjects.
+
+`megc2019:LIST?casme2=FOLDER&smic=FOLDER&samm=FOLDER`, where LIST is the challenge's
+`combined_3class_gt.csv` or its folder. Clips keep the database, subject and name of their own
+database, so that provenance agrees whichever way they were opened; the class comes from the list
+(`Clip.listed_label`: 0 negative, 1 positive, 2 surprise). A database that is not given is left out
+and counted.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from miex.datasets.base import Rejection
+from miex.datasets.clip_database import find
+from miex.datasets.clip_report import make_report, summary
+from miex.datasets.clips import (
+    Clip,
+    ClipReader,
+    ClipReport,
+    Repair,
+    open_clips,
+    origin_of,
+    register_clips,
+)
+from miex.datasets.faces.base import SourceSpec
+from miex.datasets.labels import LABEL_SPACES
+
+NAME = "megc2019"
+
+LIST_FILE = "combined_3class_gt.csv"
+
+EXPECTED: Mapping[str, tuple[int, int, int]] = {
+    "casme2": (88, 32, 25),
+    "smic": (70, 51, 43),
+    "samm": (92, 26, 15),
+}
+"""Clips of each class (negative, positive, surprise), as the challenge's list has them."""
+
+CLIPS, SUBJECTS = 442, 68
+
+_OWN_NAMES: Mapping[str, Callable[[str, str], tuple[str, str]]] = {
+    "casme2": lambda subject, clip: (subject, clip),
+    # The list pads SMIC's numbers and not SAMM's; the databases do it the other way round.
+    "smic": lambda subject, clip: (_unpadded(subject), _unpadded(clip)),
+    "samm": lambda subject, clip: (subject.zfill(3), clip),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ListedClip:
+    """One line of the list.
+
+    Attributes:
+        database: casme2, smic or samm.
+        subject: As its own database names it.
+        clip: As its own database names it.
+        label: 0 negative, 1 positive, 2 surprise.
+        line: Where it stands in the list.
+    """
+
+    database: str
+    subject: str
+    clip: str
+    label: int
+    line: int
+
+
+def read_list(path: Path) -> list[ListedClip]:
+    """Reads the challenge's list and checks that it is whole.
+
+    Blank rows are dropped.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: A line that cannot be read, a clip that stands twice, or other counts than the
+            challenge's, as in the broken sibling `combined_3class_gt-2.csv`.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{NAME}: no list of clips at {path}")
+    listed: list[ListedClip] = []
+    blank = 0
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        for line, cells in enumerate(csv.reader(file), start=1):
+            cells = [cell.strip() for cell in cells]
+            if not any(cells):
+                blank += 1
+                continue
+            listed.append(_listed(path, line, cells))
+    repeated = [key for key, n in Counter(map(_key, listed)).items() if n > 1]
+    if repeated:
+        raise ValueError(f"{path}: {'/'.join(repeated[0])} stands twice")
+    _require_whole(path, listed, blank)
+    return listed
+
+
+def _listed(path: Path, line: int, cells: Sequence[str]) -> ListedClip:
+    if len(cells) != 4 or cells[0] not in EXPECTED or cells[3] not in ("0", "1", "2"):
+        raise ValueError(
+            f"{path}, line {line}: {','.join(cells)!r}, expected database,subject,clip,label with "
+            f"one of {', '.join(EXPECTED)} and a label from 0 to 2"
+        )
+    database, subject, clip, label = cells
+    return ListedClip(database, *_OWN_NAMES[database](subject, clip), int(label), line)
+
+
+def _require_whole(path: Path, listed: Sequence[ListedClip], blank: int) -> None:
+    found = Counter((clip.database, clip.label) for clip in listed)
+    classes = LABEL_SPACES["three_class"].classes
+    wrong = [
+        f"{database} {classes[label]}: {found[database, label]} instead of {count}"
+        for database, counts in EXPECTED.items()
+        for label, count in enumerate(counts)
+        if found[database, label] != count
+    ]
+    subjects = len({(clip.database, clip.subject) for clip in listed})
+    if len(listed) == CLIPS and subjects == SUBJECTS and not wrong:
+        return
+    sibling = (
+        f" With {blank} blank rows this looks like the second file of the organisers, "
+        "combined_3class_gt-2.csv, which lacks the clip samm,32,032_3_1,0."
+        if blank
+        else ""
+    )
+    raise ValueError(
+        f"{path}: {len(listed)} clips of {subjects} subjects, expected {CLIPS} of {SUBJECTS} "
+        f"({'; '.join(wrong) or 'the subjects differ'}).{sibling} Results on another list cannot "
+        f"be compared; use the organisers' {LIST_FILE}"
+    )
+
+
+def _key(clip: ListedClip) -> tuple[str, str, str]:
+    return (clip.database, clip.subject, clip.clip)
+
+
+def _unpadded(name: str) -> str:
+    """``s01_ne_01`` is ``s1_ne_01`` in SMIC: only the subject's number loses its zero."""
+    subject, mark, rest = name.partition("_")
+    return f"s{int(subject.removeprefix('s'))}{mark}{rest}"
+
+
+class Megc2019:
+    """Reader of the composite.
+
+    Args:
+        path: The list.
+        readers: The databases that were given, by name.
+    """
+
+    name = NAME
+    licence = "the licences of CASME II, SMIC and SAMM; the list is published by the organisers"
+
+    def __init__(self, path: Path, readers: Mapping[str, ClipReader]) -> None:
+        self._path = path
+        self._readers = readers
+
+    def clips(self) -> Sequence[Clip]:
+        """See `ClipReader.clips`. In the order of the list."""
+        if not self._built[0]:
+            raise ValueError(f"{summary(self.report())}: no clip is usable")
+        return self._built[0]
+
+    def report(self) -> ClipReport:
+        """See `ClipReader.report`."""
+        clips, rejections = self._built
+        origins = {clip.origin for clip in clips}
+        repairs: list[Repair] = []
+        for reader in self._readers.values():
+            repairs += [repair for repair in reader.report().repairs if repair.origin in origins]
+        images = self._path.parent if any(clip.frames for clip in clips) else None
+        return make_report(
+            NAME, self._path.parent, self._path, images, CLIPS, clips, repairs, rejections
+        )
+
+    @cached_property
+    def _built(self) -> tuple[list[Clip], list[Rejection]]:
+        listed = read_list(self._path)
+        known = {clip.key: clip for reader in self._readers.values() for clip in reader.clips()}
+        why = {
+            rejection.origin: rejection
+            for reader in self._readers.values()
+            for rejection in reader.report().rejections
+        }
+        clips: list[Clip] = []
+        rejections: list[Rejection] = []
+        for entry in listed:
+            clip, origin = known.get(_key(entry)), origin_of(*_key(entry))
+            if clip is not None:
+                clips.append(_labelled(clip, entry))
+            elif entry.database not in self._readers:
+                detail = f"{self._path.name}, line {entry.line}: open with {entry.database}=FOLDER"
+                rejections.append(Rejection(origin, "database_not_given", detail))
+            else:
+                reason = why.get(
+                    origin, Rejection(origin, "not_in_database", "it has no such clip")
+                )
+                detail = f"{self._path.name}, line {entry.line}: {reason.detail}"
+                rejections.append(Rejection(origin, reason.reason, detail))
+        return clips, rejections
+
+
+def _labelled(clip: Clip, entry: ListedClip) -> Clip:
+    space = LABEL_SPACES["three_class"]
+    note = (
+        (f"the list says {space.classes[entry.label]}, the database {clip.emotion}",)
+        if space.label(clip.emotion) != entry.label
+        else ()
+    )
+    return replace(clip, listed_label=entry.label, notes=clip.notes + note)
+
+
+def _readers(options: Mapping[str, str], frames: bool) -> Iterator[tuple[str, ClipReader]]:
+    for database in EXPECTED:
+        if database in options:
+            yield database, open_clips(f"{database}:{options[database]}", frames=frames)
+
+
+@register_clips(NAME)
+def create(spec: SourceSpec, frames: bool) -> ClipReader:
+    """`megc2019:LIST`, with the options `casme2`, `smic` and `samm`: the databases' folders."""
+    options = spec.known_options(*EXPECTED)
+    if not options:
+        given = "&".join(f"{database}=FOLDER" for database in EXPECTED)
+        raise ValueError(f"{NAME} needs the databases of its list: write {NAME}:LIST?{given}")
+    path = spec.existing_path()
+    if path.is_dir():
+        path = find(NAME, path, (LIST_FILE,), "list of clips", option="list")
+    return Megc2019(path, dict(_readers(options, frames)))

@@ -1,0 +1,74 @@
+"""MMEW (Ben et al. 2021), micro-expressions: 300 clips of 30 subjects, 90 frames a second.
+
+`mmew:FOLDER` with the sheet `MMEW_Micro_Exp.xlsx` and the frames as
+``Micro_Expression/disgust/S01-05-001/1.jpg``. The folder above a clip is its emotion, so a clip
+whose folder does not agree with the sheet is looked for in the other folders; the sheet's emotion
+stays, and the clip carries a note. Some rows state an apex or offset beyond the frames.
+"""
+
+from collections.abc import Iterator
+
+from miex.datasets.annotations import Annotation
+from miex.datasets.clip_database import About, SheetLayout, open_sheet_database
+from miex.datasets.clips import ClipReader, register_clips
+from miex.datasets.faces.base import SourceSpec
+from miex.datasets.sheets import Row
+
+EMOTION_FOLDERS = (
+    *("anger", "disgust", "fear", "happiness", "others", "repression", "sadness", "surprise"),
+)
+"""Copies call the folder of `others` also `repression`."""
+
+
+def read(row: Row) -> Annotation:
+    """The annotation of a row."""
+    return Annotation(
+        subject=f"S{row.text('subject').upper().removeprefix('S').zfill(2)}",
+        clip=row.text("clip"),
+        emotion=row.emotion(),
+        emotion_text=row.text("emotion"),
+        onset=row.frame("onset"),
+        apex=row.optional_frame("apex", ("/", "-")),
+        offset=row.frame("offset"),
+        where=row.where,
+        aus=row.optional_text("aus"),
+    )
+
+
+def places(annotation: Annotation) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The folder of the sheet's emotion, then the others."""
+    stated = annotation.emotion_text.lower()
+    yield (stated, annotation.clip), ""
+    for folder in EMOTION_FOLDERS:
+        if folder != stated:
+            yield (folder, annotation.clip), f"lies in the folder {folder}, not {stated}"
+
+
+LAYOUT = SheetLayout(
+    about=About(
+        name="mmew",
+        licence="MMEW: research under a signed agreement, no redistribution",
+        fps=90.0,
+        published=300,
+    ),
+    sheets=("MMEW_Micro_Exp.xlsx", "MMEW_Final/MMEW_Micro_Exp.xlsx", "MMEW_Micro_Exp.csv"),
+    required={
+        "subject": ("Subject",),
+        "clip": ("Filename",),
+        "onset": ("OnsetFrame",),
+        "apex": ("ApexFrame",),
+        "offset": ("OffsetFrame",),
+        "aus": ("Action Units",),
+        "emotion": ("Estimated Emotion",),
+    },
+    optional={},
+    read=read,
+    images=("MMEW_Final/Micro_Expression", "Micro_Expression"),
+    places=places,
+)
+
+
+@register_clips("mmew")
+def create(spec: SourceSpec, frames: bool) -> ClipReader:
+    """`mmew:FOLDER`, with the options `sheet`, `images` and `corrections`."""
+    return open_sheet_database(LAYOUT, spec, frames)

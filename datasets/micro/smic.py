@@ -1,0 +1,73 @@
+"""SMIC-HS (Li et al. 2013): 164 clips of 16 subjects, 100 frames a second.
+
+`smic:FOLDER` with ``HS/s1/micro/negative/s1_ne_01/image559740.bmp``, raw or cropped
+(``reg_image...``). There is no sheet: the emotion is the folder, onset and offset are the first and
+the last file, and the apex is the middle frame. Numbers are counters of the whole session and are
+not padded. The sibling folder ``non_micro`` is of no concern here.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from miex.datasets.annotations import Annotation
+from miex.datasets.base import Rejection
+from miex.datasets.clip_database import About, ClipDatabase, find
+from miex.datasets.clips import ApexRule, ClipReader, origin_of, register_clips
+from miex.datasets.faces.base import SourceSpec
+from miex.datasets.folders import subfolders
+from miex.datasets.frames import index_frames
+from miex.datasets.labels import parse_emotion
+
+ABOUT = About(
+    name="smic",
+    licence="SMIC: research under a signed agreement, no redistribution",
+    fps=100.0,
+    published=164,
+)
+
+IMAGES = ("SMIC_all_raw/HS", "SMIC_all_cropped/HS", "HS")
+"""Or the root itself, if the folders of subjects lie in it."""
+
+SUBJECTS = "s[0-9]*"
+
+EMOTIONS = ("negative", "positive", "surprise")
+
+
+def scan(images: Path) -> Iterator[Annotation | Rejection]:
+    """The annotations of a folder of subjects.
+
+    Raises:
+        ValueError: A folder leaves the root.
+    """
+    for subject in subfolders(images, SUBJECTS):
+        for emotion in EMOTIONS:
+            for clip in subfolders(subject / "micro" / emotion, "*", root=images):
+                frames = index_frames(clip, images)
+                where = clip.relative_to(images).as_posix()
+                if not frames.files:
+                    origin = origin_of(ABOUT.name, subject.name, clip.name)
+                    yield Rejection(origin, "no_frames", f"{where}: no frames are there")
+                    continue
+                yield Annotation(
+                    subject=subject.name,
+                    clip=clip.name,
+                    emotion=parse_emotion(emotion),
+                    emotion_text=emotion,
+                    onset=frames.numbers[0],
+                    apex=None,
+                    offset=frames.numbers[-1],
+                    where=where,
+                    apex_rule=ApexRule.MIDDLE_FRAME,
+                    frames=frames,
+                )
+
+
+@register_clips("smic")
+def create(spec: SourceSpec, frames: bool) -> ClipReader:
+    """`smic:FOLDER`, with the option `images`. The frames are the annotation, so they are read."""
+    options = spec.known_options("images")
+    root = spec.existing_path()
+    images = root
+    if "images" in options or not subfolders(root, SUBJECTS):
+        images = find(ABOUT.name, root, IMAGES, "folder of subjects", options.get("images"))
+    return ClipDatabase(ABOUT, root, lambda: scan(images), images=images)
