@@ -6,7 +6,6 @@ A new database is one new file in `micro/` or `macro/` that registers a factory:
     def create(spec: SourceSpec, frames: bool) -> ClipReader: ...
 """
 
-import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,6 +16,7 @@ from miex.datasets.base import Rejection
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.frames import Frame, Frames
 from miex.datasets.labels import Emotion
+from miex.datasets.registry import Registry, modules_in
 
 
 class ApexRule(StrEnum):
@@ -231,26 +231,24 @@ class ClipReader(Protocol):
 
 Factory = Callable[[SourceSpec, bool], ClipReader]
 
-_FACTORIES: dict[str, Factory] = {}
-
 _ROOMS = ("micro", "macro")
 
 
-def register_clips(name: str) -> Callable[[Factory], Factory]:
-    """Registers a factory under a name; `open_clips` finds it by the file of that name."""
+def _modules(rooms: Sequence[str] = _ROOMS) -> dict[str, str]:
+    here = Path(__file__).parent
+    parts = (modules_in(f"miex.datasets.{room}", here / room) for room in rooms)
+    return {name: module for part in parts for name, module in part.items()}
 
-    def register(factory: Factory) -> Factory:
-        if name in _FACTORIES:
-            raise ValueError(f"clip database {name!r} is registered twice")
-        _FACTORIES[name] = factory
-        return factory
 
-    return register
+_DATABASES = Registry[Factory]("clip database", _modules)
+
+register_clips = _DATABASES.register
+"""Registers a factory under the name of its file."""
 
 
 def clip_database_names(room: str | None = None) -> list[str]:
     """Names of every database that can be read; of one room (`micro`, `macro`) if given."""
-    return sorted(name for name, where in _modules().items() if room in (None, where))
+    return sorted(_modules(_ROOMS if room is None else (room,)))
 
 
 def open_clips(text: str, *, frames: bool = True) -> ClipReader:
@@ -258,7 +256,7 @@ def open_clips(text: str, *, frames: bool = True) -> ClipReader:
 
     Args:
         text: ``NAME:PATH?KEY=VALUE&...``, for instance ``casme2:/data/CASME2`` or
-            ``casme3:/data/casme3?part=C``.
+            ``casme3:/data/casme3?part=C``; ``samples`` needs no path.
         frames: False reads annotations alone and needs no images. Databases whose annotation is
             in the names of folders (SMIC, Oulu-CASIA, MMEW macro) need them all the same.
 
@@ -266,17 +264,10 @@ def open_clips(text: str, *, frames: bool = True) -> ClipReader:
         ValueError: No such database, no path, or an option that it does not know.
         FileNotFoundError: Nothing at that path.
     """
-    name, colon, _ = text.partition(":")
-    if not colon or name not in _modules():
+    name = text.partition(":")[0].partition("?")[0]
+    if name not in _modules():
         known = ", ".join(clip_database_names())
         raise ValueError(
             f"{text!r} names no database of clips; write NAME:PATH, where NAME is one of {known}"
         )
-    if name not in _FACTORIES:
-        importlib.import_module(f"miex.datasets.{_modules()[name]}.{name}")
-    return _FACTORIES[name](SourceSpec.parse(text), frames)
-
-
-def _modules() -> dict[str, str]:
-    here = Path(__file__).parent
-    return {path.stem: room for room in _ROOMS for path in (here / room).glob("[!_]*.py")}
+    return _DATABASES.find(name)(SourceSpec.parse(text), frames)

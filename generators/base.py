@@ -6,7 +6,6 @@ A new generator is one new file (or folder with a `generator.py`) here that regi
     def create(config: GeneratorConfig) -> FaceGenerator[State]: ...
 """
 
-import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from miex.au_sources.action_units import AUArray
 from miex.datasets.base import Face
+from miex.datasets.registry import Registry, modules_in
 
 State = TypeVar("State")
 
@@ -87,27 +87,23 @@ class FaceGenerator(Protocol[State]):
 
 Factory = Callable[[GeneratorConfig], FaceGenerator[Any]]
 
-_FACTORIES: dict[str, Factory] = {}
 
-
-def register_generator(name: str) -> Callable[[Factory], Factory]:
-    """Registers a factory under a name; `create_generator` finds it by the file of that name."""
-
-    def register(factory: Factory) -> Factory:
-        if name in _FACTORIES:
-            raise ValueError(f"generator {name!r} is registered twice")
-        _FACTORIES[name] = factory
-        return factory
-
-    return register
-
-
-def generator_names() -> list[str]:
-    """Names of every generator in this folder, whether or not its weights are there."""
+def _modules() -> dict[str, str]:
     here = Path(__file__).parent
-    files = {p.stem for p in here.glob("[!_]*.py")} - {"base"}
-    folders = {p.parent.name for p in here.glob("*/generator.py")}
-    return sorted(files | folders)
+    nested = {
+        path.parent.name: f"miex.generators.{path.parent.name}.generator"
+        for path in here.glob("*/generator.py")
+    }
+    return modules_in("miex.generators", here) | nested
+
+
+_GENERATORS = Registry[Factory]("generator", _modules)
+
+register_generator = _GENERATORS.register
+"""Registers a factory under the name of its file (or folder)."""
+
+generator_names = _GENERATORS.names
+"""Names of every generator in this folder, whether or not its weights are there."""
 
 
 def create_generator(config: GeneratorConfig) -> FaceGenerator[Any]:
@@ -118,11 +114,4 @@ def create_generator(config: GeneratorConfig) -> FaceGenerator[Any]:
         FileNotFoundError: It needs a checkpoint that is not there; the message says where such
             a file comes from.
     """
-    if config.name not in _FACTORIES:
-        if config.name not in generator_names():
-            known = ", ".join(generator_names())
-            raise ValueError(f"no generator is called {config.name!r}; there are: {known}")
-        module = f"miex.generators.{config.name}"
-        nested = (Path(__file__).parent / config.name).is_dir()
-        importlib.import_module(f"{module}.generator" if nested else module)
-    return _FACTORIES[config.name](config)
+    return _GENERATORS.find(config.name)(config)

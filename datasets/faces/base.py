@@ -6,7 +6,6 @@ A new database is one new file here that registers a factory:
     def create(spec: SourceSpec) -> FaceSource: ...
 """
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from urllib.parse import parse_qsl
 from PIL import Image
 
 from miex.datasets.base import FaceSource
+from miex.datasets.registry import Registry, modules_in
 
 Image.init()
 IMAGE_FORMATS = tuple(
@@ -93,25 +93,19 @@ class SourceSpec:
 
 Factory = Callable[[SourceSpec], FaceSource]
 
-_FACTORIES: dict[str, Factory] = {}
+
+def _modules() -> dict[str, str]:
+    found = modules_in("miex.datasets.faces", Path(__file__).parent)
+    return {name: module for name, module in found.items() if "_" not in name}
 
 
-def register_face_source(name: str) -> Callable[[Factory], Factory]:
-    """Registers a factory under a name; `open_face_source` finds it by the file of that name."""
+_SOURCES = Registry[Factory]("face source", _modules)
 
-    def register(factory: Factory) -> Factory:
-        if name in _FACTORIES:
-            raise ValueError(f"face source {name!r} is registered twice")
-        _FACTORIES[name] = factory
-        return factory
+register_face_source = _SOURCES.register
+"""Registers a factory under the name of its file, which holds no underscore."""
 
-    return register
-
-
-def face_source_names() -> list[str]:
-    """Names of every source in this folder. Files with an underscore in their name are none."""
-    files = {path.stem for path in Path(__file__).parent.glob("*.py")}
-    return sorted(name for name in files - {"base"} if "_" not in name)
+face_source_names = _SOURCES.names
+"""Names of every source in this folder."""
 
 
 def open_face_source(text: str) -> FaceSource:
@@ -132,6 +126,4 @@ def open_face_source(text: str) -> FaceSource:
             f"no face source is called {spec.name!r} and no folder either; there are: {known}, "
             "written NAME:PATH"
         )
-    if spec.name not in _FACTORIES:
-        importlib.import_module(f"miex.datasets.faces.{spec.name}")
-    return _FACTORIES[spec.name](spec)
+    return _SOURCES.find(spec.name)(spec)

@@ -66,7 +66,7 @@ def main() -> None:
     print(f"{'samples':>8} {'frames':>8} {'frames/s':>9} {'render frames/s':>16} {'peak MiB':>9}")
     for samples in arguments.samples:
         out = scratch / f"{samples}"
-        command = [sys.executable, "-m", "miex.flows.cli", "synthesize"]
+        command = [str(Path(sys.executable).with_name("miex")), "synthesize"]
         command += ["--faces", arguments.faces, "--samples", str(samples), "--out", str(out)]
         seconds, peak = measure(command)
         frames = json.loads((out / "manifest.json").read_text())["counts"]["frames"]

@@ -1,10 +1,10 @@
+import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from miex.datasets.faces import base
 from miex.datasets.faces.base import SourceSpec, face_source_names, open_face_source
 from miex.datasets.faces.celeba import CelebA
 from miex.datasets.faces.emotionnet import EmotionNet, image_names, read_list
@@ -52,12 +52,6 @@ class TestRegistry:
         with pytest.raises(ValueError, match=r"'faceless'.*celeba, emotionnet, folder, samples"):
             open_face_source("faceless:there")
 
-    def test_a_name_is_taken_once(self, monkeypatch):
-        monkeypatch.setattr(base, "_FACTORIES", {})
-        base.register_face_source("mine")(lambda spec: Samples())
-        with pytest.raises(ValueError, match="twice"):
-            base.register_face_source("mine")(lambda spec: Samples())
-
 
 class TestSamples:
     def test_about_ten_people_with_their_terms(self):
@@ -77,7 +71,7 @@ class TestSamples:
                 assert 0 <= top < bottom <= height
 
     def test_a_missing_package(self, monkeypatch):
-        found = base.importlib.util.find_spec
+        found = importlib.util.find_spec
         monkeypatch.setattr(
             "importlib.util.find_spec", lambda name: None if name == "feat" else found(name)
         )
