@@ -7,7 +7,6 @@ with underscores for hyphens:
     def create(options: EstimatorOptions) -> AUEstimator: ...
 """
 
-import importlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from miex.au_sources.action_units import AU_COUNT, AUArray, require_aus
 from miex.au_sources.face_motion import LANDMARK_COUNT
+from miex.datasets.registry import Registry, modules_in
 
 Frame: TypeAlias = NDArray[np.uint8]
 """``uint8 (H, W, 3)`` RGB."""
@@ -280,28 +280,24 @@ class EstimatorOptions:
 
 Factory = Callable[[EstimatorOptions], AUEstimator]
 
-_FACTORIES: dict[str, Factory] = {}
-
 _READERS = ("openface",)
 """Files of this folder that read AUs which somebody else measured."""
 
 
-def register_estimator(name: str) -> Callable[[Factory], Factory]:
-    """Registers a factory under a name; `create_estimator` finds it by the file of that name."""
-
-    def register(factory: Factory) -> Factory:
-        if name in _FACTORIES:
-            raise ValueError(f"estimator {name!r} is registered twice")
-        _FACTORIES[name] = factory
-        return factory
-
-    return register
+def _modules() -> dict[str, str]:
+    found = modules_in("miex.au_sources.estimators", Path(__file__).parent)
+    return {
+        file.replace("_", "-"): module for file, module in found.items() if file not in _READERS
+    }
 
 
-def estimator_names() -> list[str]:
-    """Names of every estimator in this folder, whether or not its package and model are there."""
-    files = {path.stem for path in Path(__file__).parent.glob("[!_]*.py")}
-    return sorted(file.replace("_", "-") for file in files - {"base", *_READERS})
+_ESTIMATORS = Registry[Factory]("AU estimator", _modules)
+
+register_estimator = _ESTIMATORS.register
+"""Registers a factory under the name of its file, with hyphens for underscores."""
+
+estimator_names = _ESTIMATORS.names
+"""Names of every estimator in this folder, whether or not its package and model are there."""
 
 
 def create_estimator(
@@ -327,14 +323,10 @@ def create_estimator(
         ModuleNotFoundError: It needs a package that is not installed; the message says which.
     """
     name, _, model = spec.partition(":")
-    if name not in _FACTORIES:
-        if name not in estimator_names():
-            hint = (
-                "; OpenFace's CSVs are read with `miex.au_sources.estimators.openface`"
-                if name in _READERS
-                else ""
-            )
-            known = ", ".join(estimator_names())
-            raise ValueError(f"no AU estimator is called {name!r}; there are: {known}{hint}")
-        importlib.import_module(f"miex.au_sources.estimators.{name.replace('-', '_')}")
-    return _FACTORIES[name](EstimatorOptions(model or None, device, download, person_calibration))
+    if name in _READERS:
+        raise ValueError(
+            f"{name!r} names a reader of what others measured; OpenFace's CSVs are read with "
+            f"`miex.au_sources.estimators.{name}`"
+        )
+    options = EstimatorOptions(model or None, device, download, person_calibration)
+    return _ESTIMATORS.find(name)(options)
