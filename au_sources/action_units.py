@@ -14,6 +14,27 @@ AU_NUMBERS: tuple[int, ...] = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 
 
 AU_NAMES: tuple[str, ...] = tuple(f"AU{number:02d}" for number in AU_NUMBERS)
 
+AU_WORDS: tuple[str, ...] = (
+    "inner brow raiser",
+    "outer brow raiser",
+    "brow lowerer",
+    "upper lid raiser",
+    "cheek raiser",
+    "lid tightener",
+    "nose wrinkler",
+    "upper lip raiser",
+    "lip corner puller",
+    "dimpler",
+    "lip corner depressor",
+    "chin raiser",
+    "lip stretcher",
+    "lip tightener",
+    "lips part",
+    "jaw drop",
+    "blink",
+)
+"""Names of the 17 AUs in the FACS manual (Ekman, Friesen & Hager 2002)."""
+
 AU_COUNT = len(AU_NUMBERS)
 
 MAX_INTENSITY = 5.0

@@ -66,6 +66,7 @@ def describe_inputs(
                 "sha256": source.sha256,
                 "citation": source.citation,
                 "licence": source.licence,
+                "classes": [name for name in source.label_space.classes if name in source.classes],
             }
             for spec, source in zip(config.sources, sources, strict=True)
         ],
@@ -136,6 +137,7 @@ def build_manifest(
             "classes": list(plan.label_space.classes),
             "citation": plan.label_space.citation,
         },
+        "missing_cells": [{"source": spec, "class": name} for spec, name in plan.missing],
         "counts": count_rows(folder, plan, records),
         "shards": [
             {

@@ -52,9 +52,10 @@ class Plan:
     """Spreads samples over identities, classes and AU sources.
 
     Sample i belongs to identity number ``i * identities // samples``, so the samples of one face
-    lie side by side and are rendered together. Its cell, a class and a source, is ``i`` modulo
-    the number of cells: with the default number of samples every identity gets every cell once,
-    as in MiE-X, and with any other number the cells still differ by one sample at most.
+    lie side by side and are rendered together. Its cell, a class and a source that has AUs for
+    it, is ``i`` modulo the number of cells: with the default number of samples every identity
+    gets every cell once, as in MiE-X, and with any other number the cells still differ by one
+    sample at most. A class that a source lacks is no cell; `missing` names it.
 
     Args:
         config: What to make.
@@ -62,8 +63,8 @@ class Plan:
         sources: The config's AU sources, opened.
 
     Raises:
-        ValueError: More identities are asked for than there are, or a source has no AUs for a
-            class.
+        ValueError: More identities are asked for than there are, no source has AUs for a class,
+            or a source has none for any.
     """
 
     def __init__(
@@ -73,25 +74,38 @@ class Plan:
         self._sources = sources
         self.label_space: LabelSpace = LABEL_SPACES[config.label_space]
         self._faces = self._choose_faces(identities)
-        self._cells = [
-            (source, label)
-            for source in range(len(sources))
-            for label in range(len(self.label_space.classes))
-        ]
-        for number, source in enumerate(sources):
-            missing = set(self.label_space.classes) - source.classes
-            if missing:
-                raise ValueError(
-                    f"AU source {config.sources[number]!r} has no AUs for class "
-                    f"{', '.join(sorted(missing))} of label space {self.label_space.name!r}; "
-                    "leave the source out or add such pairs to it"
-                )
+        self._cells = self._find_cells()
         self.samples = config.samples or len(self._faces) * len(self._cells)
         if config.au_triplets is not None and config.au_triplets < len(self._cells):
             raise ValueError(
                 f"au_triplets: {config.au_triplets} triplets cannot cover {len(self._cells)} "
                 "pairs of a class and a source; ask for at least as many"
             )
+
+    def _find_cells(self) -> list[tuple[int, int]]:
+        """(source, label) of every cell, the sources in the config's order."""
+        classes = self.label_space.classes
+        for spec, source in zip(self._config.sources, self._sources, strict=True):
+            if not source.classes.intersection(classes):
+                raise ValueError(
+                    f"AU source {spec!r} has no AUs for any class of label space "
+                    f"{self.label_space.name!r} ({', '.join(classes)}); leave it out"
+                )
+        cells = [
+            (number, label)
+            for number, source in enumerate(self._sources)
+            for label, name in enumerate(classes)
+            if name in source.classes
+        ]
+        covered = {label for _, label in cells}
+        absent = [name for label, name in enumerate(classes) if label not in covered]
+        if absent:
+            raise ValueError(
+                f"no AU source has AUs for class {', '.join(absent)} of label space "
+                f"{self.label_space.name!r} (sources: {', '.join(self._config.sources)}); add a "
+                "source that does, for instance expert:miex"
+            )
+        return cells
 
     def _choose_faces(self, identities: Sequence[str]) -> NDArray[np.int64]:
         rows = {identity: row for row, identity in reversed(list(enumerate(identities)))}
@@ -142,6 +156,16 @@ class Plan:
     def source_specs(self) -> tuple[str, ...]:
         """The AU sources as the config writes them."""
         return self._config.sources
+
+    @property
+    def missing(self) -> tuple[tuple[str, str], ...]:
+        """(AU source as the config writes it, class) of every pair that is no cell."""
+        return tuple(
+            (spec, name)
+            for spec, source in zip(self._config.sources, self._sources, strict=True)
+            for name in self.label_space.classes
+            if name not in source.classes
+        )
 
     def source_of(self, index: int) -> int:
         """Index of a sample's AU source in the config."""

@@ -4,6 +4,7 @@ import pytest
 
 from miex.datasets.clip_report import markdown, summary
 from miex.datasets.clips import Clip, clip_database_names, open_clips
+from miex.datasets.labels import Emotion
 
 MICRO = ["casme2", "casme3", "fourdme", "megc2019", "mmew", "samm", "smic"]
 MACRO = ["ckplus", "mmew_macro", "oulu_casia", "video_folder"]
@@ -11,11 +12,27 @@ MACRO = ["ckplus", "mmew_macro", "oulu_casia", "video_folder"]
 
 def test_names():
     assert clip_database_names("micro") == MICRO
-    assert clip_database_names("macro") == MACRO
-    assert clip_database_names() == sorted(MICRO + MACRO)
+    assert clip_database_names("macro") == sorted([*MACRO, "samples"])
+    assert clip_database_names() == sorted([*MICRO, *MACRO, "samples"])
 
 
-@pytest.mark.parametrize("text", ["casme2", "nothing:/data", "/data/casme2", ""])
+def test_a_database_without_a_path_says_what_to_write():
+    with pytest.raises(ValueError, match="casme2 needs a path: write casme2:PATH"):
+        open_clips("casme2")
+
+
+def test_the_sample_video_needs_no_path():
+    reader = open_clips("samples")
+    (clip,) = reader.clips()
+    assert (clip.clip, clip.emotion, clip.apex) == ("smile", Emotion.HAPPINESS, None)
+    (frame,) = clip.images([1])
+    assert frame.shape == (360, 640, 3)
+    assert reader.report().rejections == ()
+    with pytest.raises(ValueError, match="samples takes no path"):
+        open_clips("samples:somewhere")
+
+
+@pytest.mark.parametrize("text", ["nothing:/data", "/data/casme2", ""])
 def test_what_is_no_database(text):
     with pytest.raises(ValueError, match="write NAME:PATH, where NAME is one of casme2, "):
         open_clips(text)

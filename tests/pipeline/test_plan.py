@@ -1,11 +1,12 @@
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from miex.au_sources.base import open_source
-from miex.au_sources.pool import AUPair
+from miex.au_sources.pool import AUPair, AUPool
 from miex.datasets.labels import LABEL_SPACES, Emotion
 from miex.pipeline.synthesis.config import SequenceConfig, SynthesisConfig
 from miex.pipeline.synthesis.plan import Plan, ease, expression
@@ -33,6 +34,36 @@ def test_by_default_every_identity_gets_every_class_from_every_source_once() -> 
     cells = Counter((draw.face, draw.label, draw.source) for draw in draws)
     assert plan.samples == 20 * 3 * 2
     assert set(cells.values()) == {1}
+
+
+def happy_pool(path: Path) -> str:
+    AUPool.from_pairs([replace(pair(0, 1), source="early_mae")]).write(path)
+    return f"pool:{path}"
+
+
+def test_a_class_that_a_source_lacks_is_no_cell(tmp_path: Path) -> None:
+    happy = happy_pool(tmp_path / "happy.parquet")
+    plan = plan_of(SynthesisConfig(sources=(happy, "expert:miex")))
+    assert plan.missing == ((happy, "negative"), (happy, "surprise"))
+    draws = [plan.draw(index, 0) for index in range(plan.samples)]
+    cells = Counter((draw.source, draw.emotion) for draw in draws)
+    expert = {(1, name): 20 for name in ("negative", "positive", "surprise")}
+    assert cells == {(0, "positive"): 20} | expert
+    for samples in (1, 6, 41):
+        uneven = plan_of(SynthesisConfig(sources=(happy, "expert:miex"), samples=samples))
+        counts = Counter(
+            uneven.draw(i, 0).emotion + str(uneven.source_of(i)) for i in range(samples)
+        )
+        assert max(counts.values()) - (min(counts.values()) if len(counts) == 4 else 0) <= 1
+
+
+def test_a_class_that_no_source_has_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no AU source has AUs for class negative, surprise"):
+        plan_of(SynthesisConfig(sources=(happy_pool(tmp_path / "happy.parquet"),)))
+
+
+def test_full_sources_lack_nothing() -> None:
+    assert plan_of(SynthesisConfig()).missing == ()
 
 
 @pytest.mark.parametrize("samples", [1, 7, 100, 1001])

@@ -1,0 +1,264 @@
+"""AUs of early macro-expressions, the second source of MiE-X (Liu et al., ECCV 2022, section 4.2).
+
+A macro-expression begins like a micro-expression: the onset is the first frame of a clip of n
+frames, the apex a frame drawn from floor(n * alpha1) to floor(n * alpha2).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import floor
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from miex.au_sources.action_units import AU_NUMBERS
+from miex.au_sources.estimators.base import AUEstimator, Landmarker
+from miex.au_sources.extraction import (
+    Course,
+    Extraction,
+    ExtractionConfig,
+    OnClip,
+    account,
+    make_pair,
+    measure,
+    seeded,
+    written,
+)
+from miex.au_sources.pool import AUPair
+from miex.datasets.base import Rejection
+from miex.datasets.clips import Clip, ClipReader
+
+ALPHA = (1 / 4, 1 / 2)
+"""Shares of the way to the macro apex between which MiE-X's released code draws the apex; it also
+tried (0.1, 0.3) and (0.2, 0.4)."""
+
+SMOOTHING = 5
+"""Frames of the running median that removes single outliers before a search; it leaves a steady
+rise as it is."""
+
+RISE_LEVELS = (0.2, 0.6)
+"""Shares of the whole rise through which the straight line of a found expression is laid. Rest and
+hold, which a video may show for as long as it likes, then have no say; nor has the slow end of the
+rise, which the early frames are not to be measured by."""
+
+MIN_RISE = 1.0
+"""Rise along the expression below which a video shows none, in AU intensity: one AU alone at its
+lowest visible level, A."""
+
+_ROUNDING = 1e-6
+
+_BLINK = AU_NUMBERS.index(45)
+
+
+class EarlyMaeConfig(ExtractionConfig):
+    """Which early frame is taken, and how its AUs are read."""
+
+    alpha: tuple[float, float] = Field(
+        ALPHA, description="shares of the n frames up to the macro apex; the apex is drawn between"
+    )
+    draws: int = Field(
+        1, ge=1, description="different apex frames a clip, as far as it has that many"
+    )
+    seed: int = Field(0, ge=0, description="of the drawn apex frames")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "EarlyMaeConfig":
+        low, high = self.alpha
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"alpha must be 0 <= alpha1 <= alpha2 <= 1, not ({low}, {high})")
+        return self
+
+
+def window(n: int, alpha: tuple[float, float]) -> range:
+    """Which frames of a macro clip may be the apex, counted from 0, the onset.
+
+    Args:
+        n: Frames from the onset to the macro apex, both counted.
+        alpha: Ends of the window, both included, as shares of n.
+
+    Returns:
+        floor(n * alpha1) to floor(n * alpha2), without the onset itself. Empty if nothing is left,
+        or if the only frame left is the macro apex, which is not early.
+    """
+    first, last = (floor(n * share) for share in alpha)
+    frames = range(max(1, min(first, n - 1)), min(last, n - 1) + 1)
+    return range(0) if alpha[1] < 1 and frames == range(n - 1, n) else frames
+
+
+@dataclass(frozen=True, slots=True)
+class Rise:
+    """An expression that was found in a video.
+
+    Attributes:
+        onset: Row of the frame at which it begins.
+        apex: Row of the frame at which it is reached.
+        size: From rest to the maximum along the expression, AU intensity.
+    """
+
+    onset: int
+    apex: int
+    size: float
+
+
+def find_rise(aus: NDArray[np.float32], valid: NDArray[np.bool_]) -> Rise | None:
+    """Finds the neutral onset and the apex of the strongest expression of a video.
+
+    The rule: smooth each AU over the frames with a face by a running median of `SMOOTHING` frames.
+    The expression is the direction in which the AUs vary most (first principal component, pointing
+    to more intensity), and its course the AUs projected onto it: a smile in a long noisy video
+    stands out there, not in the sum of all AUs. AU45 takes no part, a blink is no expression. The
+    rise leads from the minimum before the maximum up to the maximum. A straight line through the
+    point where it last leaves the lower of `RISE_LEVELS` and the point where it then reaches the
+    upper one (between frames, by interpolation) meets rest at the onset and the full height at the
+    apex, both rounded down to a frame.
+
+    Args:
+        aus: ``(N, 17)``, 0 to 5; NaN where not measured.
+        valid: ``(N,)``, whether there is a face.
+
+    Returns:
+        None if fewer than two frames show a face or the rise is below `MIN_RISE`.
+    """
+    rows = np.flatnonzero(valid)
+    if len(rows) < 2:
+        return None
+    known = np.nan_to_num(np.delete(aus[rows], _BLINK, axis=1)).astype(np.float64)
+    smooth = _running_median(known, SMOOTHING)
+    _, _, directions = np.linalg.svd(smooth - smooth.mean(axis=0), full_matrices=False)
+    direction = directions[0] * (1.0 if directions[0].sum() >= 0 else -1.0)
+    course = smooth @ direction
+    top = int(np.argmax(course))
+    base = float(course[: top + 1].min())
+    size = float(course[top]) - base
+    if size < MIN_RISE:
+        return None
+    low, high = (base + level * size for level in RISE_LEVELS)
+    last_low = int(np.flatnonzero(course[:top] <= low)[-1])
+    first_high = last_low + int(np.argmax(course[last_low : top + 1] >= high))
+    leaves, reaches = _crossing(course, last_low + 1, low), _crossing(course, first_high, high)
+    pace = (reaches - leaves) / (RISE_LEVELS[1] - RISE_LEVELS[0])
+    # A rise that begins exactly at a frame must not lose it to rounding.
+    onset = max(0, floor(leaves - RISE_LEVELS[0] * pace + _ROUNDING))
+    apex = min(
+        len(rows) - 1, max(floor(leaves + (1 - RISE_LEVELS[0]) * pace + _ROUNDING), first_high)
+    )
+    return Rise(int(rows[onset]), int(rows[apex]), size)
+
+
+def _crossing(course: NDArray[np.float64], at: int, level: float) -> float:
+    """Where, between a frame and the one before it, the course crosses a level."""
+    before, after = float(course[at - 1]), float(course[at])
+    return at - (after - level) / (after - before)
+
+
+def _running_median(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """``(N, F)`` of ``(N, F)``; shorter windows at both ends."""
+    half = size // 2
+    windows = (values[max(0, at - half) : at + half + 1] for at in range(len(values)))
+    return np.stack([np.median(window, axis=0) for window in windows])
+
+
+def extract(
+    reader: ClipReader,
+    estimator: AUEstimator,
+    config: EarlyMaeConfig | None = None,
+    landmarker: Landmarker | None = None,
+    on_clip: OnClip | None = None,
+) -> Extraction:
+    """Draws early apex frames of every macro clip and measures them.
+
+    Where the database knows the macro apex (CK+ and Oulu-CASIA end at it), n counts the frames
+    from the first to it. Where nobody does (free videos), onset and apex are found in the
+    estimated AUs first, see `find_rise`. Every clip gives `config.draws` pairs, or as many as its
+    window has frames; or a rejection: ``too_short``, ``no_face``, ``no_expression``; and each draw
+    a pair or ``no_face_at_onset``, ``no_face_at_apex``, ``small_change``.
+
+    Args:
+        reader: A database opened with frames.
+        estimator: Measures the AUs.
+        config: Window, number of draws, seed; denoising, relative or absolute values.
+        landmarker: For estimators that need landmarks.
+        on_clip: Called before the first clip and after each.
+
+    Raises:
+        ValueError: The database was opened without frames, or a frame cannot be read.
+    """
+    config = config or EarlyMaeConfig()
+    clips = reader.clips()
+    pairs: list[AUPair] = []
+    rejections = list(reader.report().rejections)
+    fewer = found = 0
+    if on_clip is not None:
+        on_clip(0, len(clips))
+    for done, clip in enumerate(clips, start=1):
+        results = _extract_clip(clip, estimator, config, landmarker)
+        pairs += [result for result in results if isinstance(result, AUPair)]
+        rejections += [result for result in results if isinstance(result, Rejection)]
+        fewer += len(results) < config.draws and isinstance(results[0], AUPair)
+        found += clip.apex is None and isinstance(results[0], AUPair)
+        if on_clip is not None:
+            on_clip(done, len(clips))
+    settings = {
+        "source": "early_mae",
+        "database": reader.name,
+        "estimator": written(estimator),
+        "config": config.model_dump(mode="json"),
+    }
+    counted = {
+        "clips with fewer frames than draws": fewer,
+        "clips whose onset and apex were found": found,
+    }
+    return account(pairs, rejections, clips, reader.licence, settings, counted)
+
+
+def _extract_clip(
+    clip: Clip, estimator: AUEstimator, config: EarlyMaeConfig, landmarker: Landmarker | None
+) -> Sequence[AUPair | Rejection]:
+    course: Course | None = None
+    numbers = clip.numbers(clip.apex)
+    where = str(clip.apex_rule)
+    if clip.apex is None:
+        course = measure(clip, numbers, config.window, estimator, landmarker)
+        located = _locate(clip, course)
+        if isinstance(located, Rejection):
+            return [located]
+        numbers, where = located, "found along its strongest change"
+    early = window(len(numbers), config.alpha)
+    if not early:
+        low, high = config.alpha
+        detail = f"{len(numbers)} frames to the macro apex leave none between {low:g} and {high:g}"
+        return [Rejection(clip.origin, "too_short", detail)]
+    # A permutation, so that more draws keep the first ones.
+    order = seeded(config.seed, *clip.key).permutation(len(early))[: config.draws]
+    apexes = [numbers[early[int(place)]] for place in order]
+    if course is None:
+        wanted = {*apexes, numbers[0]}
+        if config.track:
+            wanted |= {number for number in numbers if number <= max(apexes)}
+        course = measure(clip, wanted, config.window, estimator, landmarker)
+    low, high = config.alpha
+    provenance = (
+        f"{written(estimator)}; early frame, {low:g} to {high:g} of the way to the macro apex "
+        f"({where}){config.wording()}"
+    )
+    results = [
+        make_pair(clip, course, numbers[0], apex, config, source="early_mae", estimator=provenance)
+        for apex in apexes
+    ]
+    return results
+
+
+def _locate(clip: Clip, course: Course) -> list[int] | Rejection:
+    """Numbers of the frames from the found onset to the found apex."""
+    own = (course.numbers >= clip.onset) & (course.numbers <= clip.offset)
+    valid = course.valid[own]
+    if np.count_nonzero(valid) < 2:
+        detail = f"a face in {np.count_nonzero(valid)} of {len(valid)} frames"
+        return Rejection(clip.origin, "no_face", detail)
+    rise = find_rise(course.aus[own], valid)
+    if rise is None:
+        detail = f"no rise of {MIN_RISE:g} in {len(valid)} frames"
+        return Rejection(clip.origin, "no_expression", detail)
+    found: list[int] = course.numbers[own][rise.onset : rise.apex + 1].tolist()
+    return found

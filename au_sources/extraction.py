@@ -1,0 +1,319 @@
+"""What `real_mie` and `early_mae` share: options, measuring the frames of a clip, the account."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from miex.au_sources.action_units import AU_COUNT, MAX_INTENSITY, AUArray
+from miex.au_sources.calibrated_estimator import CalibratedEstimator
+from miex.au_sources.estimators.base import (
+    AUEstimator,
+    Landmarker,
+    VideoEstimator,
+    estimate_video,
+)
+from miex.au_sources.pool import AUPair, AUPool
+from miex.datasets.base import Rejection
+from miex.datasets.clips import Clip
+from miex.datasets.files import whole_file
+
+OnClip = Callable[[int, int], None]
+"""Progress: (clips done, clips in all)."""
+
+ACCOUNT_SUFFIX = ".json"
+"""The account of a pool lies beside it: ``pool.parquet`` and ``pool.json``."""
+
+
+class ExtractionConfig(BaseModel):
+    """How onset and apex AUs are read from the frames of a clip."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    window: int = Field(
+        1,
+        ge=1,
+        le=99,
+        description="an odd number of neighbouring frames whose median is taken; 1 takes the frame "
+        "alone, as MiE-X does",
+    )
+    relative: bool = Field(
+        False,
+        description="the change instead of absolute values: onset 0, apex max(0, apex - onset)",
+    )
+    min_change: float = Field(
+        0.0,
+        ge=0,
+        le=MAX_INTENSITY,
+        description="smallest difference between onset and apex in at least one AU, 0-5 scale; "
+        "clips below it are left out",
+    )
+    track: bool = Field(False, description="keep the AUs of every frame from onset to apex")
+
+    @field_validator("window")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("has no middle frame: take an odd number")
+        return value
+
+    def wording(self) -> str:
+        """What differs from a plain reading of two frames, for the provenance of a pair."""
+        parts = [f"median of {self.window} frames"] if self.window > 1 else []
+        parts += ["change from the onset"] if self.relative else []
+        return "".join(f"; {part}" for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The AUs of some frames of a clip.
+
+    Attributes:
+        numbers: Numbers of the measured frames, ascending.
+        aus: ``float32 (N, 17)``, 0 to 5, NaN where not measured.
+        valid: ``bool (N,)``, whether the frame shows a face.
+        there: Numbers of all frames there are around the clip, ascending: what neighbours are
+            counted in.
+    """
+
+    numbers: NDArray[np.int64]
+    aus: AUArray
+    valid: NDArray[np.bool_]
+    there: NDArray[np.int64]
+
+    def at(self, number: int, window: int) -> AUArray | None:
+        """Median of the AUs of a frame and its neighbours, among those that show a face.
+
+        Args:
+            number: The frame in the middle.
+            window: How many frames; fewer at the ends of the clip.
+
+        Returns:
+            ``(17,)``, or None if none of them shows a face.
+        """
+        chosen = np.isin(self.numbers, neighbours(self.there, number, window)) & self.valid
+        return np.median(self.aus[chosen], axis=0) if chosen.any() else None
+
+
+def neighbours(there: NDArray[np.int64], number: int, window: int) -> NDArray[np.int64]:
+    """Numbers of the frames that a window around one of them holds."""
+    at = int(np.searchsorted(there, number))
+    half = window // 2
+    return there[max(0, at - half) : at + half + 1]
+
+
+def measure(
+    clip: Clip,
+    numbers: Iterable[int],
+    window: int,
+    estimator: AUEstimator,
+    landmarker: Landmarker | None,
+) -> Course:
+    """Estimates the AUs of some frames and of their neighbours.
+
+    A `VideoEstimator` is given every frame of the clip, because it measures each against the rest.
+
+    Args:
+        clip: With its frames.
+        numbers: Which frames.
+        window: How many frames around each.
+        estimator: Measures.
+        landmarker: For estimators that need landmarks.
+
+    Raises:
+        ValueError: The clip was opened without frames, or a frame cannot be read.
+    """
+    own = clip.numbers()
+    there = np.array(own if clip.frames is None else clip.frames.numbers, dtype=np.int64)
+    wanted = {int(n) for number in numbers for n in neighbours(there, number, window)}
+    # A calibrated estimator takes videos whether or not the one inside does.
+    inner = estimator.estimator if isinstance(estimator, CalibratedEstimator) else estimator
+    if isinstance(inner, VideoEstimator):
+        wanted |= set(own)
+    ordered = sorted(wanted)
+    estimates = estimate_video(estimator, clip.images(ordered), landmarker)
+    return Course(np.array(ordered, dtype=np.int64), estimates.aus, estimates.valid, there)
+
+
+def make_pair(
+    clip: Clip, course: Course, onset: int, apex: int, config: ExtractionConfig, **provenance: Any
+) -> AUPair | Rejection:
+    """Reads the pair of a clip out of its course.
+
+    Args:
+        clip: Whose.
+        course: Holds the frames between, too, if a track is wanted.
+        onset: Number of the onset frame.
+        apex: Number of the apex frame.
+        config: How.
+        provenance: `source` and `estimator` of the pair.
+
+    Returns:
+        The pair, or why there is none: ``no_face_at_onset``, ``no_face_at_apex``,
+        ``small_change``.
+    """
+    ends = []
+    for name, number in (("onset", onset), ("apex", apex)):
+        aus = course.at(number, config.window)
+        if aus is None:
+            detail = f"no face in frame {number}" + (
+                f" and its neighbours, {config.window} in all" if config.window > 1 else ""
+            )
+            return Rejection(clip.origin, f"no_face_at_{name}", detail)
+        ends.append(aus)
+    first, last = ends
+    track = _track(course, onset, apex, first, last, config.window) if config.track else None
+    if config.relative:
+        base = first
+        first, last = _change(base, base), _change(last, base)
+        track = None if track is None else _change(track, base)
+    change = np.abs(np.nan_to_num(last - first))
+    if change.max() < config.min_change:
+        return Rejection(
+            clip.origin,
+            "small_change",
+            f"the largest change of an AU from frame {onset} to {apex} is {change.max():.2f}, "
+            f"expected {config.min_change:g}",
+        )
+    return AUPair(
+        onset=first,
+        apex=last,
+        track=track,
+        emotion=clip.emotion,
+        dataset=clip.database,
+        subject=clip.subject,
+        clip=clip.clip,
+        onset_frame=onset,
+        apex_frame=apex,
+        **provenance,
+    )
+
+
+def _change(aus: AUArray, base: AUArray) -> AUArray:
+    change: AUArray = np.maximum(aus - base, np.float32(0))
+    return change
+
+
+def _track(
+    course: Course, onset: int, apex: int, first: AUArray, last: AUArray, window: int
+) -> AUArray | None:
+    """``(apex - onset + 1, 17)``; frames that are missing or show no face are interpolated."""
+    if apex <= onset:
+        return None
+    knots, rows = [onset], [first]
+    for number in course.there[(course.there > onset) & (course.there < apex)].tolist():
+        aus = course.at(number, window)
+        if aus is not None:
+            knots.append(number)
+            rows.append(aus)
+    known = np.stack([*rows, last])
+    times = np.arange(onset, apex + 1)
+    columns = [np.interp(times, [*knots, apex], known[:, au]) for au in range(AU_COUNT)]
+    track = np.stack(columns, axis=1).astype(np.float32)
+    track[0], track[-1] = first, last
+    return track
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """AU pairs of a database, and the account of every clip that gave none.
+
+    Attributes:
+        pool: The pairs; may be empty.
+        rejections: Every clip that was left out, also those that the reader left out.
+        counts: Whatever was counted, by name.
+        settings: How it was made: database, estimator, config. For the file beside the pool.
+    """
+
+    pool: AUPool
+    rejections: tuple[Rejection, ...]
+    counts: Mapping[str, int]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How often each reason of a rejection occurs, the most frequent first."""
+        return dict(Counter(rejection.reason for rejection in self.rejections).most_common())
+
+    def write(self, path: Path) -> Path:
+        """Writes the pool and, beside it, its account as JSON.
+
+        Args:
+            path: The pool, ending in .parquet.
+
+        Returns:
+            The account: rejections, counts, settings, hash of the pool.
+
+        Raises:
+            ValueError: Another ending, or no clip gave a pair.
+            OSError: A file cannot be written; nothing half-written stays.
+        """
+        if path.suffix != ".parquet":
+            raise ValueError(f"{path}: an AU pool ends in .parquet")
+        if not len(self.pool):
+            found = ", ".join(f"{count} {reason}" for reason, count in self.reasons.items())
+            first = f"; {self.rejections[0].detail}" if self.rejections else ""
+            raise ValueError(f"{path}: no clip gave AUs ({found or 'there were none'}{first})")
+        self.pool.write(path)
+        account = path.with_suffix(ACCOUNT_SUFFIX)
+        content = {
+            "pool_sha256": self.pool.sha256,
+            "counts": dict(self.counts),
+            "reasons": self.reasons,
+            "settings": dict(self.settings),
+            "rejections": [asdict(rejection) for rejection in self.rejections],
+        }
+        with whole_file(account) as temporary:
+            text = json.dumps(content, indent=2, ensure_ascii=False)
+            temporary.write_text(text + "\n", encoding="utf-8")
+        return account
+
+
+def account(
+    pairs: Sequence[AUPair],
+    rejections: Sequence[Rejection],
+    clips: Collection[Clip],
+    licence: str,
+    settings: Mapping[str, Any],
+    counted: Mapping[str, int] | None = None,
+) -> Extraction:
+    """Closes the books: every clip either has a pair or a rejection.
+
+    Args:
+        pairs: In the order of the clips.
+        rejections: Of clips, and of what the reader left out.
+        clips: What the reader handed out.
+        licence: Of the database.
+        settings: `Extraction.settings`.
+        counted: What else was counted.
+    """
+    pool = AUPool.from_pairs(pairs, licence=licence)
+    counts = {
+        "clips": len(clips),
+        "pairs": len(pairs),
+        "clips with pairs": len({(p.dataset, p.subject, p.clip) for p in pairs}),
+        "left out": len(rejections),
+        "pairs without change": int(np.count_nonzero(~pool.moves)) if pairs else 0,
+        **(counted or {}),
+    }
+    return Extraction(pool, tuple(rejections), counts, settings)
+
+
+def seeded(seed: int, *key: str) -> np.random.Generator:
+    """The generator of one clip: it depends on the seed and the clip's key, not on its place."""
+    digest = hashlib.sha256("\0".join(key).encode()).digest()
+    words = np.frombuffer(digest, dtype="<u4").tolist()
+    return np.random.default_rng(np.random.SeedSequence([seed, *words]))
+
+
+def written(estimator: AUEstimator) -> str:
+    """An estimator as provenance names it."""
+    scale = "" if estimator.scale == "intensity" else f", {estimator.scale}"
+    return f"{estimator.name} ({estimator.version}{scale})"
