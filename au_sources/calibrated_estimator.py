@@ -1,6 +1,5 @@
 """Estimators whose AUs are mapped onto FACS intensity, and how such a map is fitted to images."""
 
-import itertools
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from miex.au_sources.estimators.base import (
     Frame,
     Landmarker,
     Scale,
+    batches,
     create_estimator,
     estimate_video,
 )
@@ -197,8 +197,7 @@ def fit_calibration(
         )
     pairs: list[tuple[Estimates, Estimates]] = []
     identities: list[str] = []
-    remaining = iter(faces)
-    while batch := list(itertools.islice(remaining, batch_size)):
+    for batch in batches(faces, batch_size):
         images = [face.image for face in batch]
         landmarks = np.stack([face.landmarks for face in batch])
         pairs.append((estimator.estimate(images, landmarks), reference.estimate(images, landmarks)))

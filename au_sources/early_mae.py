@@ -4,6 +4,7 @@ A macro-expression begins like a micro-expression: the onset is the first frame 
 frames, the apex a frame drawn from floor(n * alpha1) to floor(n * alpha2).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor
@@ -19,7 +20,7 @@ from miex.au_sources.extraction import (
     Extraction,
     ExtractionConfig,
     OnClip,
-    account,
+    extract_clips,
     make_pair,
     measure,
     seeded,
@@ -27,7 +28,7 @@ from miex.au_sources.extraction import (
 )
 from miex.au_sources.pool import AUPair
 from miex.datasets.base import Rejection
-from miex.datasets.clips import Clip, ClipReader
+from miex.datasets.clips.base import Clip, ClipReader
 
 ALPHA = (1 / 4, 1 / 2)
 """Shares of the way to the macro apex between which MiE-X's released code draws the apex; it also
@@ -171,8 +172,9 @@ def extract(
     Where the database knows the macro apex (CK+ and Oulu-CASIA end at it), n counts the frames
     from the first to it. Where nobody does (free videos), onset and apex are found in the
     estimated AUs first, see `find_rise`. Every clip gives `config.draws` pairs, or as many as its
-    window has frames; or a rejection: ``too_short``, ``no_face``, ``no_expression``; and each draw
-    a pair or ``no_face_at_onset``, ``no_face_at_apex``, ``small_change``.
+    window has frames; or a rejection: ``too_short``, ``no_face``, ``no_expression``,
+    ``unreadable_frame``; and each draw a pair or ``no_face_at_onset``, ``no_face_at_apex``,
+    ``small_change``.
 
     Args:
         reader: A database opened with frames.
@@ -182,34 +184,23 @@ def extract(
         on_clip: Called before the first clip and after each.
 
     Raises:
-        ValueError: The database was opened without frames, or a frame cannot be read.
+        ValueError: The database was opened without frames.
     """
-    config = config or EarlyMaeConfig()
-    clips = reader.clips()
-    pairs: list[AUPair] = []
-    rejections = list(reader.report().rejections)
-    fewer = found = 0
-    if on_clip is not None:
-        on_clip(0, len(clips))
-    for done, clip in enumerate(clips, start=1):
-        results = _extract_clip(clip, estimator, config, landmarker)
-        pairs += [result for result in results if isinstance(result, AUPair)]
-        rejections += [result for result in results if isinstance(result, Rejection)]
-        fewer += len(results) < config.draws and isinstance(results[0], AUPair)
-        found += clip.apex is None and isinstance(results[0], AUPair)
-        if on_clip is not None:
-            on_clip(done, len(clips))
+    reading = config or EarlyMaeConfig()
+
+    def one_clip(clip: Clip, counted: Counter[str]) -> Sequence[AUPair | Rejection]:
+        results = _extract_clip(clip, estimator, reading, landmarker)
+        has_pairs = isinstance(results[0], AUPair)
+        counted["clips with fewer frames than draws"] += has_pairs and len(results) < reading.draws
+        counted["clips whose onset and apex were found"] += has_pairs and clip.apex is None
+        return results
+
     settings = {
         "source": "early_mae",
-        "database": reader.name,
         "estimator": written(estimator),
-        "config": config.model_dump(mode="json"),
+        "config": reading.model_dump(mode="json"),
     }
-    counted = {
-        "clips with fewer frames than draws": fewer,
-        "clips whose onset and apex were found": found,
-    }
-    return account(pairs, rejections, clips, reader.licence, settings, counted)
+    return extract_clips(reader, one_clip, settings, on_clip)
 
 
 def _extract_clip(
@@ -242,11 +233,10 @@ def _extract_clip(
         f"{written(estimator)}; early frame, {low:g} to {high:g} of the way to the macro apex "
         f"({where}){config.wording()}"
     )
-    results = [
+    return [
         make_pair(clip, course, numbers[0], apex, config, source="early_mae", estimator=provenance)
         for apex in apexes
     ]
-    return results
 
 
 def _locate(clip: Clip, course: Course) -> list[int] | Rejection:

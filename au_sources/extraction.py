@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from miex.au_sources.estimators.base import (
 )
 from miex.au_sources.pool import AUPair, AUPool
 from miex.datasets.base import Rejection
-from miex.datasets.clips import Clip
+from miex.datasets.clips.base import Clip, ClipReader
+from miex.datasets.clips.frames import UnreadableFrame
 from miex.datasets.files import whole_file
 
 OnClip = Callable[[int, int], None]
@@ -276,34 +277,51 @@ class Extraction:
         return account
 
 
-def account(
-    pairs: Sequence[AUPair],
-    rejections: Sequence[Rejection],
-    clips: Collection[Clip],
-    licence: str,
+def extract_clips(
+    reader: ClipReader,
+    one_clip: Callable[[Clip, Counter[str]], Sequence[AUPair | Rejection]],
     settings: Mapping[str, Any],
-    counted: Mapping[str, int] | None = None,
+    on_clip: OnClip | None = None,
 ) -> Extraction:
-    """Closes the books: every clip either has a pair or a rejection.
+    """Goes through a database and keeps the books: every clip has pairs or a rejection.
+
+    A clip with a frame that cannot be decoded is rejected as ``unreadable_frame``.
 
     Args:
-        pairs: In the order of the clips.
-        rejections: Of clips, and of what the reader left out.
-        clips: What the reader handed out.
-        licence: Of the database.
-        settings: `Extraction.settings`.
-        counted: What else was counted.
+        reader: The database.
+        one_clip: Gives the pairs of a clip, or why there are none; counts by name whatever else is
+            to be counted.
+        settings: Source, estimator and config, for `Extraction.settings`.
+        on_clip: Called before the first clip and after each.
+
+    Raises:
+        ValueError: The database was opened without frames, and `one_clip` looks at them.
     """
-    pool = AUPool.from_pairs(pairs, licence=licence)
+    clips = reader.clips()
+    pairs: list[AUPair] = []
+    rejections = list(reader.report().rejections)
+    counted: Counter[str] = Counter()
+    if on_clip is not None:
+        on_clip(0, len(clips))
+    for done, clip in enumerate(clips, start=1):
+        try:
+            results = one_clip(clip, counted)
+        except UnreadableFrame as error:
+            results = [Rejection(clip.origin, "unreadable_frame", str(error))]
+        pairs += [result for result in results if isinstance(result, AUPair)]
+        rejections += [result for result in results if isinstance(result, Rejection)]
+        if on_clip is not None:
+            on_clip(done, len(clips))
+    pool = AUPool.from_pairs(pairs, licence=reader.licence)
     counts = {
         "clips": len(clips),
         "pairs": len(pairs),
         "clips with pairs": len({(p.dataset, p.subject, p.clip) for p in pairs}),
         "left out": len(rejections),
         "pairs without change": int(np.count_nonzero(~pool.moves)) if pairs else 0,
-        **(counted or {}),
+        **dict(sorted(counted.items())),
     }
-    return Extraction(pool, tuple(rejections), counts, settings)
+    return Extraction(pool, tuple(rejections), counts, {"database": reader.name, **settings})
 
 
 def seeded(seed: int, *key: str) -> np.random.Generator:

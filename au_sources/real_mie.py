@@ -5,7 +5,8 @@ the FACS codes that people gave, so that a sheet without images already makes a 
 """
 
 from collections import Counter
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -24,7 +25,7 @@ from miex.au_sources.extraction import (
     Extraction,
     ExtractionConfig,
     OnClip,
-    account,
+    extract_clips,
     make_pair,
     measure,
     seeded,
@@ -32,7 +33,7 @@ from miex.au_sources.extraction import (
 )
 from miex.au_sources.pool import AUPair
 from miex.datasets.base import Rejection
-from miex.datasets.clips import Clip, ClipReader
+from miex.datasets.clips.base import Clip, ClipReader
 
 OUTSIDE = "outside of the 17 AUs"
 """Ending of the counts of AUs that no vector can hold, as ``AU24 outside of the 17 AUs``."""
@@ -50,7 +51,7 @@ def extract(
     The apex is the reader's, by the rule that it records with each clip (SMIC has none annotated:
     its middle frame); the rule is part of each pair's provenance. Every clip gives one pair, or a
     rejection: ``no_apex``, ``apex_is_onset`` (the annotation says so, so there is no change to
-    measure), ``no_face_at_onset``, ``no_face_at_apex``, ``small_change``.
+    measure), ``no_face_at_onset``, ``no_face_at_apex``, ``small_change``, ``unreadable_frame``.
 
     Args:
         reader: A database opened with frames.
@@ -60,29 +61,20 @@ def extract(
         on_clip: Called before the first clip and after each.
 
     Raises:
-        ValueError: The database was opened without frames, or a frame cannot be read.
+        ValueError: The database was opened without frames.
     """
-    config = config or ExtractionConfig()
-    clips = reader.clips()
-    pairs: list[AUPair] = []
-    rejections = list(reader.report().rejections)
-    if on_clip is not None:
-        on_clip(0, len(clips))
-    for done, clip in enumerate(clips, start=1):
-        found = _extract_clip(clip, estimator, config, landmarker)
-        if isinstance(found, Rejection):
-            rejections.append(found)
-        else:
-            pairs.append(found)
-        if on_clip is not None:
-            on_clip(done, len(clips))
+    reading = config or ExtractionConfig()
     settings = {
         "source": "real_mie",
-        "database": reader.name,
         "estimator": written(estimator),
-        "config": config.model_dump(mode="json"),
+        "config": reading.model_dump(mode="json"),
     }
-    return account(pairs, rejections, clips, reader.licence, settings)
+    return extract_clips(
+        reader,
+        lambda clip, _: [_extract_clip(clip, estimator, reading, landmarker)],
+        settings,
+        on_clip,
+    )
 
 
 def _extract_clip(
@@ -92,7 +84,8 @@ def _extract_clip(
     landmarker: Landmarker | None,
 ) -> AUPair | Rejection:
     if clip.apex is None:
-        return Rejection(clip.origin, "no_apex", f"{clip.annotation}: nobody says where it is")
+        detail = f"{clip.annotation}: nobody says where it is; the source early_mae searches for it"
+        return Rejection(clip.origin, "no_apex", detail)
     if clip.apex == clip.onset:
         detail = f"{clip.annotation}: onset and apex are both frame {clip.onset}"
         return Rejection(clip.origin, "apex_is_onset", detail)
@@ -156,35 +149,25 @@ def from_facs_codes(
         config: Range, meaning of letters, seed.
         on_clip: Called before the first clip and after each.
     """
-    config = config or FacsConfig()
-    clips = reader.clips()
-    pairs: list[AUPair] = []
-    rejections = list(reader.report().rejections)
-    counted: Counter[str] = Counter()
-    if on_clip is not None:
-        on_clip(0, len(clips))
-    for done, clip in enumerate(clips, start=1):
-        coding = _coding(clip, config)
+    coded = config or FacsConfig()
+
+    def one_clip(clip: Clip, counted: Counter[str]) -> Sequence[AUPair | Rejection]:
+        coding = _coding(clip, coded)
         if isinstance(coding, Rejection):
-            rejections.append(coding)
-        else:
-            pairs.append(_coded_pair(clip, coding, config))
-            counted["codes"] += len({code.number for code in coding.codes})
-            counted["uncertain codes"] += sum(code.uncertain for code in coding.codes)
-            outside = {code.number for code in coding.outside}
-            counted.update(f"AU{number} {OUTSIDE}" for number in sorted(outside))
-            counted["clips with none of the 17 AUs"] += not coding.presence.any()
-        if on_clip is not None:
-            on_clip(done, len(clips))
-    settings: dict[str, Any] = {
+            return [coding]
+        counted["codes"] += len({code.number for code in coding.codes})
+        counted["uncertain codes"] += sum(code.uncertain for code in coding.codes)
+        outside = {code.number for code in coding.outside}
+        counted.update(f"AU{number} {OUTSIDE}" for number in sorted(outside))
+        counted["clips with none of the 17 AUs"] += not coding.presence.any()
+        return [_coded_pair(clip, coding, coded)]
+
+    settings = {
         "source": "real_mie",
-        "database": reader.name,
         "estimator": "FACS codes of the annotation",
-        "config": config.model_dump(mode="json"),
+        "config": coded.model_dump(mode="json"),
     }
-    return account(
-        pairs, rejections, clips, reader.licence, settings, dict(sorted(counted.items()))
-    )
+    return extract_clips(reader, one_clip, settings, on_clip)
 
 
 def _coding(clip: Clip, config: FacsConfig) -> FacsCoding | Rejection:

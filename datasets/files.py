@@ -1,6 +1,7 @@
 """Files that are either whole or absent."""
 
 import errno
+import glob
 import hashlib
 import os
 import threading
@@ -57,9 +58,14 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def remove_partial(folder: Path) -> None:
-    """Deletes what killed runs left half-written in a folder."""
-    for path in folder.glob(f".*{PARTIAL}"):
+def remove_partial(folder: Path, name: str | None = None) -> None:
+    """Deletes what killed runs left half-written in a folder.
+
+    Args:
+        folder: May be absent.
+        name: Of the one file whose remains are to go; all of them by default.
+    """
+    for path in folder.glob(f".{'*' if name is None else glob.escape(name) + '.*'}{PARTIAL}"):
         path.unlink(missing_ok=True)
 
 

@@ -14,7 +14,7 @@ from miex.au_sources.early_mae import EarlyMaeConfig
 from miex.au_sources.estimators.base import Frame, Landmarker
 from miex.au_sources.extraction import Extraction, ExtractionConfig, OnClip
 from miex.au_sources.real_mie import FacsConfig
-from miex.datasets.clips import open_clips
+from miex.datasets.clips.base import open_clips
 from miex.pipeline.synthesis.config import explain
 from miex.pipeline.synthesis.face_config import FaceConfig
 from miex.pipeline.synthesis.face_detection import DlibDetector

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, Self, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, Self, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +31,8 @@ Scale: TypeAlias = Literal["intensity", "probability", "uncalibrated"]
 """What the numbers mean. All run from 0 to 5, but only `intensity` is FACS intensity as OpenFace
 measures it: `probability` is 5 times the probability that the AU is there, and `uncalibrated` any
 score that grows with the AU. `miex.au_sources.calibration` maps the last two onto intensity."""
+
+Item = TypeVar("Item")
 
 BATCH_SIZE = 16
 """Frames that a stream holds at a time."""
@@ -174,8 +176,7 @@ def stream(
     """
     if estimator.needs_landmarks and landmarker is None:
         raise ValueError(landmarks_are_needed(estimator.name))
-    remaining = iter(frames)
-    while batch := list(itertools.islice(remaining, batch_size)):
+    for batch in batches(frames, batch_size):
         given = find_landmarks(batch, landmarker) if landmarker else None
         yield estimator.estimate(batch, given)
 
@@ -203,6 +204,13 @@ def estimate_video(
     if isinstance(estimator, VideoEstimator):
         return estimator.estimate_video(frames, landmarker, batch_size)
     return Estimates.concatenate(stream(estimator, frames, landmarker, batch_size))
+
+
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size` items, the last one shorter; holds one of them at a time."""
+    remaining = iter(items)
+    while batch := list(itertools.islice(remaining, size)):
+        yield batch
 
 
 def find_landmarks(images: Sequence[Frame], landmarker: Landmarker) -> NDArray[np.float32]:
@@ -258,6 +266,18 @@ def require_landmarks(landmarks: ArrayLike | None, count: int, name: str) -> NDA
             f"of the {LANDMARK_COUNT} points for each of {count} images"
         )
     return points
+
+
+def face_sized(landmarks: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which landmarks may be those of a face, ``(N,)`` of ``(N, 68, 2)``.
+
+    No shape can be fitted to points that are not finite, that lie on one line along an axis, or
+    that spread beyond any image: over 1 to 100,000 pixels in x and in y are taken.
+    """
+    finite = np.isfinite(landmarks).all(axis=(1, 2), keepdims=True)
+    size = np.ptp(np.where(finite, landmarks, 0), axis=1)
+    fitting: NDArray[np.bool_] = (size.min(axis=1) > 1) & (size.max(axis=1) < 1e5)
+    return fitting
 
 
 @dataclass(frozen=True, slots=True)

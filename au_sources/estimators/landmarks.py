@@ -10,7 +10,6 @@ OpenFace's regressors come from the same landmarks.
 
 import csv
 import hashlib
-import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -29,6 +28,8 @@ from miex.au_sources.estimators.base import (
     Frame,
     Landmarker,
     Scale,
+    batches,
+    face_sized,
     find_landmarks,
     landmarks_are_needed,
     register_estimator,
@@ -259,8 +260,7 @@ class PersonCalibratedLandmarkEstimator(LandmarkEstimator):
         if landmarker is None:
             raise ValueError(landmarks_are_needed(self.name))
         found = [np.zeros((0, LANDMARK_COUNT, 2), np.float32)]
-        remaining = iter(frames)
-        while batch := list(itertools.islice(remaining, batch_size)):
+        for batch in batches(frames, batch_size):
             found.append(find_landmarks(require_images(batch), landmarker))
         faces, valid = _faces(np.concatenate(found).astype(np.float64))
         if not valid.any():
@@ -275,9 +275,7 @@ class PersonCalibratedLandmarkEstimator(LandmarkEstimator):
 
 def _faces(points: Array) -> tuple[UprightFaces, NDArray[np.bool_]]:
     """The faces among landmarks ``(N, 68, 2)``, and which of the N those are."""
-    finite = np.isfinite(points).all(axis=(1, 2), keepdims=True)
-    size = np.ptp(np.where(finite, points, 0), axis=1)
-    valid = (size.min(axis=1) > 1) & (size.max(axis=1) < 1e5)
+    valid = face_sized(points)
     faces = upright(points[valid])
     misfit = np.sqrt((faces.residuals**2).sum(axis=2).mean(axis=1))
     fits = misfit <= MAX_MISFIT

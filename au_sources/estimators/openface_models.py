@@ -10,7 +10,6 @@ landmarks do.
 OpenFace's models may be used for non-commercial research only.
 """
 
-import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -32,6 +31,8 @@ from miex.au_sources.estimators.base import (
     Frame,
     Landmarker,
     Scale,
+    batches,
+    face_sized,
     find_landmarks,
     landmarks_are_needed,
     register_estimator,
@@ -107,10 +108,7 @@ class OpenFaceModels:
         """Features ``(V, 4702)`` of the V images with a face, and which those are ``(N,)``."""
         frames = require_images(images)
         points = require_landmarks(landmarks, len(frames), self.name)
-        # No model can be fitted to landmarks that lie in one place or beyond any image.
-        finite = np.isfinite(points).all(axis=(1, 2), keepdims=True)
-        size = np.ptp(np.where(finite, points, 0), axis=1)
-        valid = (size.min(axis=1) > 1) & (size.max(axis=1) < 1e5)
+        valid = face_sized(points)
         rows = np.flatnonzero(valid)
         features = [np.zeros((0, self._regressors.weights.shape[1]), np.float32)]
         for first in range(0, len(rows), _CHUNK):
@@ -180,8 +178,7 @@ class PersonCalibratedOpenFaceModels(OpenFaceModels):
         hog = HistogramMedian(_HOG_FEATURES, *_HOG_HISTOGRAM)
         geometry = HistogramMedian(features - _HOG_FEATURES, *_GEOMETRY_HISTOGRAM)
         raw, valid = [np.zeros((0, AU_COUNT))], [np.zeros(0, bool)]
-        remaining = iter(frames)
-        while batch := list(itertools.islice(remaining, batch_size)):
+        for batch in batches(frames, batch_size):
             described, found = self._features(batch, find_landmarks(batch, landmarker))
             hog.add(described[:, :_HOG_FEATURES])
             geometry.add(described[:, _HOG_FEATURES:])

@@ -241,8 +241,8 @@ def _locate(wanted: Sequence[WeightFile], download: bool) -> list[Path]:
         raise FileNotFoundError(
             "py-feat's weights "
             + ", ".join(f"{one.repository}/{one.names[0]}" for one in absent)
-            + f" are absent from {folder}; nothing is fetched unless told: create the estimator "
-            f"with download=True, or fetch them with\n{commands}"
+            + f" are absent from {folder}; nothing is fetched unless told: give --download (in "
+            f"Python download=True), or fetch them with\n{commands}"
         )
     fetch = importlib.import_module("feat.utils").hf_hub_download_with_fallback
     for one in absent:

@@ -138,7 +138,7 @@ class EmotionNet:
         if not images.is_dir():
             raise FileNotFoundError(
                 f"EmotionNet: no folder of images at {images}; download it with "
-                "`miex faces download-emotionnet LIST OUT`"
+                f"`miex faces-download LIST -o {images.parent}`"
             )
         self.lists = tuple(lists)
         self.images = images
@@ -176,7 +176,7 @@ class EmotionNet:
         if not photographs:
             raise ValueError(
                 f"EmotionNet: none of the {len(names)} listed images is in {self.images}; download "
-                "them with `miex faces download-emotionnet LIST OUT`"
+                f"them with `miex faces-download LIST -o {self.images.parent}`"
             )
         return photographs, skipped
 

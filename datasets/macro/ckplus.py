@@ -11,13 +11,13 @@ positive). The frame rate is not stated with the data.
 from collections.abc import Iterator
 from pathlib import Path
 
-from miex.datasets.annotations import Annotation
 from miex.datasets.base import Rejection
-from miex.datasets.clip_database import About, ClipDatabase, find
-from miex.datasets.clips import ApexRule, ClipReader, origin_of, register_clips
+from miex.datasets.clips.annotations import Annotation
+from miex.datasets.clips.base import ApexRule, ClipReader, origin_of, register_clips
+from miex.datasets.clips.database import WITHOUT_IMAGES, About, ClipDatabase, find
+from miex.datasets.clips.folders import subfolders
+from miex.datasets.clips.frames import index_frames
 from miex.datasets.faces.base import SourceSpec
-from miex.datasets.folders import subfolders
-from miex.datasets.frames import index_frames
 from miex.datasets.labels import Emotion
 
 ABOUT = About(
@@ -141,7 +141,8 @@ def create(spec: SourceSpec, frames: bool) -> ClipReader:
     )
     images = None
     if frames:
-        images = find(ABOUT.name, root, IMAGES, "folder of frames", options.get("images"))
+        given = options.get("images")
+        images = find(ABOUT.name, root, IMAGES, "folder of frames", given, hint=WITHOUT_IMAGES)
     facs = next((root / name for name in FACS_FOLDERS if (root / name).is_dir()), None)
     if "facs" in options:
         facs = find(ABOUT.name, root, FACS_FOLDERS, "folder of FACS files", options["facs"], "facs")

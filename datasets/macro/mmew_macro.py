@@ -11,13 +11,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from miex.datasets.annotations import Annotation
 from miex.datasets.base import Rejection
-from miex.datasets.clip_database import About, ClipDatabase, find
-from miex.datasets.clips import ApexRule, ClipReader, origin_of, register_clips
+from miex.datasets.clips.annotations import Annotation
+from miex.datasets.clips.base import ApexRule, ClipReader, origin_of, register_clips
+from miex.datasets.clips.database import About, ClipDatabase, find
+from miex.datasets.clips.folders import subfolders
+from miex.datasets.clips.frames import FrameFolder, index_frames
 from miex.datasets.faces.base import SourceSpec
-from miex.datasets.folders import subfolders
-from miex.datasets.frames import FrameFolder, index_frames
 from miex.datasets.labels import parse_emotion
 
 ABOUT = About(

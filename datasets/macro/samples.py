@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from miex.datasets.annotations import Annotation
 from miex.datasets.base import Rejection
-from miex.datasets.clip_database import About, ClipDatabase
-from miex.datasets.clips import ApexRule, ClipReader, origin_of, register_clips
+from miex.datasets.clips.annotations import Annotation
+from miex.datasets.clips.base import ApexRule, ClipReader, origin_of, register_clips
+from miex.datasets.clips.database import About, ClipDatabase
+from miex.datasets.clips.frames import VideoFrames
 from miex.datasets.faces.base import SourceSpec
-from miex.datasets.frames import VideoFrames
 from miex.datasets.labels import Emotion
 
 ABOUT = About(

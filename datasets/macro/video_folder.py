@@ -10,12 +10,12 @@ its place has to be found. Several rows may share a video.
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from miex.datasets.annotations import Annotation
-from miex.datasets.clip_database import About, ClipDatabase, find
-from miex.datasets.clips import ApexRule, ClipReader, register_clips
+from miex.datasets.clips.annotations import Annotation
+from miex.datasets.clips.base import ApexRule, ClipReader, register_clips
+from miex.datasets.clips.database import About, ClipDatabase, find
+from miex.datasets.clips.frames import VIDEO_SUFFIXES, Frames, VideoFrames, index_frames, inside
+from miex.datasets.clips.sheets import Row, read_rows
 from miex.datasets.faces.base import SourceSpec
-from miex.datasets.frames import VIDEO_SUFFIXES, Frames, VideoFrames, index_frames, inside
-from miex.datasets.sheets import Row, read_rows
 
 ABOUT = About(
     name="video_folder",

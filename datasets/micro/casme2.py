@@ -5,29 +5,23 @@ files of a clip are ``img46.jpg``, in the cropped release ``reg_img46.jpg``; num
 File names repeat among subjects. An apex that nobody could find is written ``/``.
 """
 
-from miex.datasets.annotations import Annotation
-from miex.datasets.clip_database import About, SheetLayout, open_sheet_database
-from miex.datasets.clips import ClipReader, register_clips
+from miex.datasets.clips.annotations import Annotation
+from miex.datasets.clips.base import ClipReader, register_clips
+from miex.datasets.clips.database import (
+    CODED_COLUMNS,
+    About,
+    SheetLayout,
+    open_sheet_database,
+    read_annotation,
+)
+from miex.datasets.clips.sheets import Row
 from miex.datasets.faces.base import SourceSpec
-from miex.datasets.sheets import Row
-
-ABSENT = ("/", "\\", "-")
-"""Marks for a frame that was not found."""
 
 
 def read(row: Row) -> Annotation:
     """The annotation of a row."""
-    return Annotation(
-        subject=f"sub{row.text('subject').lower().removeprefix('sub').zfill(2)}",
-        clip=row.text("clip"),
-        emotion=row.emotion(),
-        emotion_text=row.text("emotion"),
-        onset=row.frame("onset"),
-        apex=row.optional_frame("apex", ABSENT),
-        offset=row.frame("offset"),
-        where=row.where,
-        aus=row.optional_text("aus"),
-    )
+    number = row.text("subject").lower().removeprefix("sub")
+    return read_annotation(row, subject=f"sub{number.zfill(2)}")
 
 
 LAYOUT = SheetLayout(
@@ -44,15 +38,7 @@ LAYOUT = SheetLayout(
         "CASME2-coding.xlsx",
         "CASME2-coding.csv",
     ),
-    required={
-        "subject": ("Subject",),
-        "clip": ("Filename",),
-        "onset": ("OnsetFrame",),
-        "apex": ("ApexFrame",),
-        "offset": ("OffsetFrame",),
-        "aus": ("Action Units",),
-        "emotion": ("Estimated Emotion",),
-    },
+    required=CODED_COLUMNS,
     optional={},
     read=read,
     images=(

@@ -8,31 +8,26 @@ release of clips); copies write spNo. Part C (mock crime) has 165 clips in
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from miex.datasets.annotations import Annotation
-from miex.datasets.clip_database import About, SheetLayout, open_sheet_database
-from miex.datasets.clips import ApexRule, ClipReader, register_clips
+from miex.datasets.clips.annotations import Annotation
+from miex.datasets.clips.base import ApexRule, ClipReader, register_clips
+from miex.datasets.clips.database import (
+    About,
+    SheetLayout,
+    open_sheet_database,
+    read_annotation,
+)
+from miex.datasets.clips.sheets import Row
 from miex.datasets.faces.base import SourceSpec
-from miex.datasets.sheets import Row
 
 _LICENCE = "CAS(ME)3: research under a signed agreement, no redistribution of its images"
 
 
 def read_a(row: Row) -> Annotation:
     """The annotation of a row of part A."""
-    onset = row.frame("onset")
-    return Annotation(
-        subject=row.text("subject"),
-        clip=f"{row.text('video').lower()}_{onset}",
-        emotion=row.emotion(),
-        emotion_text=row.text("emotion"),
-        onset=onset,
-        apex=row.optional_frame("apex"),
-        offset=row.frame("offset"),
-        where=row.where,
-        aus=row.optional_text("aus"),
-        objective_class=row.objective_class(),
-    )
+    video, onset = row.text("video").lower(), row.frame("onset")
+    return read_annotation(row, row.text("subject"), clip=f"{video}_{onset}")
 
 
 def places_a(annotation: Annotation) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -44,18 +39,8 @@ def places_a(annotation: Annotation) -> Iterator[tuple[tuple[str, ...], str]]:
 
 def read_c(row: Row) -> Annotation:
     """The annotation of a row of part C."""
-    return Annotation(
-        subject=row.text("subject"),
-        clip=row.text("count"),
-        emotion=row.emotion(),
-        emotion_text=row.text("emotion"),
-        onset=row.frame("onset"),
-        apex=None,
-        offset=row.frame("offset"),
-        where=row.where,
-        aus=row.optional_text("aus"),
-        apex_rule=ApexRule.MIDDLE_FRAME,
-    )
+    annotation = read_annotation(row, row.text("subject"))
+    return replace(annotation, apex_rule=ApexRule.MIDDLE_FRAME)
 
 
 def places_c(annotation: Annotation) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -91,7 +76,7 @@ PARTS = {
         sheets=("CAS(ME)3_part_C_ME.xlsx", "annotation/CAS(ME)3_part_C_ME.xlsx"),
         required={
             "subject": ("sub",),
-            "count": ("count",),
+            "clip": ("count",),
             "onset": ("onset",),
             "offset": ("offset",),
             "aus": ("au",),

@@ -9,13 +9,13 @@ as it is. The database's frame rate is not stated in the sheet.
 
 import re
 
-from miex.datasets.annotations import Annotation
 from miex.datasets.base import Rejection
-from miex.datasets.clip_database import About, SheetLayout, open_sheet_database
-from miex.datasets.clips import ClipReader, origin_of, register_clips
+from miex.datasets.clips.annotations import Annotation
+from miex.datasets.clips.base import ClipReader, origin_of, register_clips
+from miex.datasets.clips.database import ABSENT, About, SheetLayout, open_sheet_database
+from miex.datasets.clips.sheets import Row
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import LABEL_SPACES, Emotion, parse_emotion
-from miex.datasets.sheets import Row
 
 NAME = "fourdme"
 
@@ -49,7 +49,7 @@ def read(row: Row) -> Annotation | Rejection:
         emotion=_common(marked),
         emotion_text=text,
         onset=row.frame("onset"),
-        apex=row.optional_frame("apex", ("/", "-")),
+        apex=row.optional_frame("apex", ABSENT),
         offset=row.frame("offset"),
         where=row.where,
         aus=row.optional_text("aus"),

@@ -15,9 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from miex.datasets.base import Rejection
-from miex.datasets.clip_database import find
-from miex.datasets.clip_report import make_report, summary
-from miex.datasets.clips import (
+from miex.datasets.clips.base import (
     Clip,
     ClipReader,
     ClipReport,
@@ -26,6 +24,8 @@ from miex.datasets.clips import (
     origin_of,
     register_clips,
 )
+from miex.datasets.clips.database import find
+from miex.datasets.clips.report import make_report, summary
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import LABEL_SPACES
 
@@ -147,14 +147,18 @@ class Megc2019:
 
     Args:
         path: The list.
+        listed: What stands in it.
         readers: The databases that were given, by name.
     """
 
     name = NAME
     licence = "the licences of CASME II, SMIC and SAMM; the list is published by the organisers"
 
-    def __init__(self, path: Path, readers: Mapping[str, ClipReader]) -> None:
+    def __init__(
+        self, path: Path, listed: Sequence[ListedClip], readers: Mapping[str, ClipReader]
+    ) -> None:
         self._path = path
+        self._listed = listed
         self._readers = readers
 
     def clips(self) -> Sequence[Clip]:
@@ -177,7 +181,6 @@ class Megc2019:
 
     @cached_property
     def _built(self) -> tuple[list[Clip], list[Rejection]]:
-        listed = read_list(self._path)
         known = {clip.key: clip for reader in self._readers.values() for clip in reader.clips()}
         why = {
             rejection.origin: rejection
@@ -186,7 +189,7 @@ class Megc2019:
         }
         clips: list[Clip] = []
         rejections: list[Rejection] = []
-        for entry in listed:
+        for entry in self._listed:
             clip, origin = known.get(_key(entry)), origin_of(*_key(entry))
             if clip is not None:
                 clips.append(_labelled(clip, entry))
@@ -228,4 +231,6 @@ def create(spec: SourceSpec, frames: bool) -> ClipReader:
     path = spec.existing_path()
     if path.is_dir():
         path = find(NAME, path, (LIST_FILE,), "list of clips", option="list")
-    return Megc2019(path, dict(_readers(options, frames)))
+    # The list first: whether it is the right one does not depend on the databases.
+    listed = read_list(path)
+    return Megc2019(path, listed, dict(_readers(options, frames)))

@@ -8,11 +8,17 @@ stays, and the clip carries a note. Some rows state an apex or offset beyond the
 
 from collections.abc import Iterator
 
-from miex.datasets.annotations import Annotation
-from miex.datasets.clip_database import About, SheetLayout, open_sheet_database
-from miex.datasets.clips import ClipReader, register_clips
+from miex.datasets.clips.annotations import Annotation
+from miex.datasets.clips.base import ClipReader, register_clips
+from miex.datasets.clips.database import (
+    CODED_COLUMNS,
+    About,
+    SheetLayout,
+    open_sheet_database,
+    read_annotation,
+)
+from miex.datasets.clips.sheets import Row
 from miex.datasets.faces.base import SourceSpec
-from miex.datasets.sheets import Row
 
 EMOTION_FOLDERS = (
     *("anger", "disgust", "fear", "happiness", "others", "repression", "sadness", "surprise"),
@@ -22,17 +28,8 @@ EMOTION_FOLDERS = (
 
 def read(row: Row) -> Annotation:
     """The annotation of a row."""
-    return Annotation(
-        subject=f"S{row.text('subject').upper().removeprefix('S').zfill(2)}",
-        clip=row.text("clip"),
-        emotion=row.emotion(),
-        emotion_text=row.text("emotion"),
-        onset=row.frame("onset"),
-        apex=row.optional_frame("apex", ("/", "-")),
-        offset=row.frame("offset"),
-        where=row.where,
-        aus=row.optional_text("aus"),
-    )
+    number = row.text("subject").upper().removeprefix("S")
+    return read_annotation(row, subject=f"S{number.zfill(2)}")
 
 
 def places(annotation: Annotation) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -52,15 +49,7 @@ LAYOUT = SheetLayout(
         published=300,
     ),
     sheets=("MMEW_Micro_Exp.xlsx", "MMEW_Final/MMEW_Micro_Exp.xlsx", "MMEW_Micro_Exp.csv"),
-    required={
-        "subject": ("Subject",),
-        "clip": ("Filename",),
-        "onset": ("OnsetFrame",),
-        "apex": ("ApexFrame",),
-        "offset": ("OffsetFrame",),
-        "aus": ("Action Units",),
-        "emotion": ("Estimated Emotion",),
-    },
+    required=CODED_COLUMNS,
     optional={},
     read=read,
     images=("MMEW_Final/Micro_Expression", "Micro_Expression"),

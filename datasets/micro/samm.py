@@ -7,27 +7,22 @@ the names of the folders. Some AU cells leave the AU open ("R12 or R15"); they a
 they are.
 """
 
-from miex.datasets.annotations import Annotation
-from miex.datasets.clip_database import About, SheetLayout, open_sheet_database
-from miex.datasets.clips import ClipReader, register_clips
+from miex.datasets.clips.annotations import Annotation
+from miex.datasets.clips.base import ClipReader, register_clips
+from miex.datasets.clips.database import (
+    CODED_COLUMNS,
+    About,
+    SheetLayout,
+    open_sheet_database,
+    read_annotation,
+)
+from miex.datasets.clips.sheets import Row
 from miex.datasets.faces.base import SourceSpec
-from miex.datasets.sheets import Row
 
 
 def read(row: Row) -> Annotation:
     """The annotation of a row."""
-    return Annotation(
-        subject=row.text("subject").zfill(3),
-        clip=row.text("clip"),
-        emotion=row.emotion(),
-        emotion_text=row.text("emotion"),
-        onset=row.frame("onset"),
-        apex=row.optional_frame("apex", ("/", "-")),
-        offset=row.frame("offset"),
-        where=row.where,
-        aus=row.optional_text("aus"),
-        objective_class=row.objective_class(),
-    )
+    return read_annotation(row, subject=row.text("subject").zfill(3))
 
 
 LAYOUT = SheetLayout(
@@ -42,15 +37,7 @@ LAYOUT = SheetLayout(
         "SAMM_20181215_Micro_FACS_Codes_v2.xlsx",
         "SAMM_Micro_FACS_Codes_v2.csv",
     ),
-    required={
-        "subject": ("Subject",),
-        "clip": ("Filename",),
-        "onset": ("Onset Frame",),
-        "apex": ("Apex Frame",),
-        "offset": ("Offset Frame",),
-        "aus": ("Action Units",),
-        "emotion": ("Estimated Emotion",),
-    },
+    required=CODED_COLUMNS,
     optional={"objective_class": ("Objective Classes", "Objective Class")},
     read=read,
     images=("SAMM", "SAMM_CROP", "."),

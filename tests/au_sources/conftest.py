@@ -9,8 +9,8 @@ import pytest
 
 from miex.au_sources.action_units import AU_COUNT, AU_NUMBERS
 from miex.au_sources.estimators.base import Estimates
-from miex.datasets.clip_report import make_report
-from miex.datasets.clips import ApexRule, Clip
+from miex.datasets.clips.base import ApexRule, Clip
+from miex.datasets.clips.report import make_report
 from miex.datasets.labels import Emotion
 
 

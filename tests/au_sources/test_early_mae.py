@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from miex.au_sources.action_units import AU_COUNT, AU_NUMBERS
 from miex.au_sources.early_mae import EarlyMaeConfig, extract, find_rise, window
-from miex.datasets.clips import ApexRule
+from miex.datasets.clips.base import ApexRule
 
 AU12 = AU_NUMBERS.index(12)
 

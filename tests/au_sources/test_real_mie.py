@@ -15,7 +15,8 @@ from miex.au_sources.extraction import ExtractionConfig
 from miex.au_sources.pool import AUPool
 from miex.au_sources.real_mie import FacsConfig, extract, from_facs_codes
 from miex.datasets.base import Rejection
-from miex.datasets.clips import ApexRule, open_clips
+from miex.datasets.clips.base import ApexRule, open_clips
+from miex.datasets.clips.frames import index_frames
 from miex.datasets.labels import parse_emotion
 
 AU12 = AU_NUMBERS.index(12)
@@ -115,6 +116,16 @@ def test_every_clip_is_accounted_for(reader_of, frame_estimator):
     assert found.counts["pairs"] == found.counts["pairs without change"] == 1
     assert found.counts["left out"] == 4
     assert progress == [(done, 4) for done in range(5)]
+
+
+def test_a_clip_with_a_damaged_frame_is_left_out_alone(reader_of, frame_estimator, tmp_path):
+    for number in (1, 11):
+        (tmp_path / f"img{number}.jpg").write_bytes(b"no image")
+    reader = reader_of({"frames": index_frames(tmp_path)}, {})
+    found = extract(reader, frame_estimator(lambda number: number / 5))
+    assert [pair.clip for pair in found.pool] == ["c1"]
+    assert found.reasons == {"unreadable_frame": 1}
+    assert str(tmp_path / "img1.jpg") in found.rejections[0].detail
 
 
 def test_the_account_lies_beside_the_pool(reader_of, frame_estimator, tmp_path):

@@ -28,6 +28,7 @@ from miex.au_sources.estimators.landmarks import (
 )
 from miex.datasets.base import Face, FaceQuality
 from miex.generators.base import GeneratorConfig, create_generator
+from miex.pipeline.au_extraction import dlib_landmarker
 from miex.pipeline.synthesis.face_config import FaceConfig
 from miex.pipeline.synthesis.face_detection import DlibDetector
 
@@ -37,7 +38,6 @@ from bench_estimators import (
     FRONTAL,
     SHARED,
     correlation,
-    dlib_landmarker,
     read_image,
     read_video,
     replay,

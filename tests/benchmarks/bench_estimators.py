@@ -32,8 +32,7 @@ from miex.au_sources.estimators.base import (
 )
 from miex.au_sources.estimators.mediapipe import MediaPipeEstimator
 from miex.au_sources.face_motion import fit_pose
-from miex.pipeline.synthesis.face_config import FaceConfig
-from miex.pipeline.synthesis.face_detection import DlibDetector
+from miex.pipeline.au_extraction import dlib_landmarker
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 AU12 = AU_NAMES.index("AU12")
@@ -42,18 +41,8 @@ FRONTAL = 15.0
 
 WEAK = 0.4
 
-
-def dlib_landmarker() -> Landmarker:
-    """Landmarks of the face that is largest."""
-    detector = DlibDetector(FaceConfig())
-
-    def find(frame: Frame) -> NDArray[np.float32] | None:
-        boxes = detector.find(frame)
-        if not boxes:
-            return None
-        return detector.landmarks(frame, max(boxes, key=lambda box: box[2] - box[0]))
-
-    return find
+NO_MODEL = ("landmarks",)
+"""Estimators that need no model."""
 
 
 def replay(landmarks: Sequence[NDArray[np.float32]]) -> Landmarker:
@@ -249,8 +238,9 @@ def main() -> None:
     both = len(estimators) == 2
     for part in arguments.only:
         print(f"\n## {part}\n", flush=True)
-        if part == "speed" and arguments.videos and estimators:
-            speed(arguments.videos[-1], arguments.minutes, estimators)
+        if part == "speed" and arguments.videos:
+            measured = [*estimators, *map(create_estimator, NO_MODEL)]
+            speed(arguments.videos[-1], arguments.minutes, measured)
         elif part == "videos" and arguments.videos and both:
             videos(arguments.videos, spec, estimators[1])
         elif part == "faces" and arguments.photographs.is_dir() and both:

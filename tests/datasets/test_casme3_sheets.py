@@ -6,7 +6,7 @@ import pytest
 from openpyxl import load_workbook
 
 from miex.au_sources.action_units import parse_facs
-from miex.datasets.clips import ApexRule, open_clips
+from miex.datasets.clips.base import ApexRule, open_clips
 from miex.datasets.labels import Emotion, parse_emotion
 
 SHEET = "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx"

@@ -291,7 +291,7 @@ class TestEmotionNet:
         with pytest.raises(FileNotFoundError, match=r"no list \*.txt"):
             open_face_source(f"emotionnet:{tmp_path}")
         (tmp_path / "list.txt").write_text(line("https://a.example/1.jpg"))
-        with pytest.raises(FileNotFoundError, match="download-emotionnet"):
+        with pytest.raises(FileNotFoundError, match="miex faces-download LIST -o"):
             open_face_source(f"emotionnet:{tmp_path}")
         (tmp_path / "images").mkdir()
         with pytest.raises(ValueError, match="none of the 1 listed images"):

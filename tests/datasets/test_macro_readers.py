@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from miex.au_sources.action_units import parse_facs
-from miex.datasets.clips import ApexRule, open_clips
+from miex.datasets.clips.base import ApexRule, open_clips
 from miex.datasets.labels import LABEL_SPACES, Emotion
 
 

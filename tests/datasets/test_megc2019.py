@@ -4,7 +4,7 @@ from collections import Counter
 import openpyxl
 import pytest
 
-from miex.datasets.clips import open_clips
+from miex.datasets.clips.base import open_clips
 from miex.datasets.micro.megc2019 import LIST_FILE, read_list
 
 

@@ -4,7 +4,7 @@ import openpyxl
 import pytest
 
 from miex.au_sources.action_units import parse_facs
-from miex.datasets.clips import ApexRule, open_clips
+from miex.datasets.clips.base import ApexRule, open_clips
 from miex.datasets.labels import Emotion
 
 
@@ -228,7 +228,7 @@ def test_a_missing_column(copy):
     folder = copy("samm")
     edit(folder / "SAMM_Micro_FACS_Codes_v2.xlsx", {"E14": "Peak"})
     with pytest.raises(
-        ValueError, match=r"FACS_Codes_v2.xlsx: .* row 14 has no column 'Apex Frame'"
+        ValueError, match=r"FACS_Codes_v2.xlsx: .* row 14 has no column 'ApexFrame'"
     ):
         open_clips(f"samm:{folder}").clips()
 

@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from miex.datasets.clips import clip_database_names, open_clips
+from miex.datasets.clips.base import clip_database_names, open_clips
 from miex.pipeline.fictitious import NOTE_FILE, fictitious_names, write_fictitious
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from miex.datasets.base import Rejection
-from miex.datasets.clips import ApexRule, Clip, Repair, middle_frame, origin_of
-from miex.datasets.correction_file import Correction
-from miex.datasets.frames import FrameFolder, Frames
+from miex.datasets.clips.base import ApexRule, Clip, Repair, middle_frame, origin_of
+from miex.datasets.clips.corrections import Correction
+from miex.datasets.clips.frames import FrameFolder, Frames
 from miex.datasets.labels import Emotion
 
 MAX_SHIFT = 3

@@ -25,6 +25,10 @@ VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".m
 """Endings, lower case, of the files that readers take for videos."""
 
 
+class UnreadableFrame(ValueError):
+    """A frame that is listed but not there, or that cannot be decoded; the file is named."""
+
+
 class Frames(Protocol):
     """Frames by their number, as the database counts them."""
 
@@ -43,7 +47,7 @@ class Frames(Protocol):
             ``uint8 (H, W, 3)`` RGB, in the order of `numbers`.
 
         Raises:
-            ValueError: A frame is not there or cannot be decoded; the file is named.
+            UnreadableFrame: A frame is not there or cannot be decoded; the file is named.
         """
         ...
 
@@ -69,10 +73,12 @@ class FrameFolder:
         """The file of a frame.
 
         Raises:
-            ValueError: No such frame.
+            UnreadableFrame: No such frame.
         """
         if number not in self.files:
-            raise ValueError(f"{self.folder}: no frame {number}; there are {_span(self.numbers)}")
+            raise UnreadableFrame(
+                f"{self.folder}: no frame {number}; there are {_span(self.numbers)}"
+            )
         return self.folder / self.files[number]
 
     def images(self, numbers: Iterable[int]) -> Iterator[Frame]:
@@ -138,7 +144,7 @@ class VideoFrames:
                     at += 1
                 there, image = video.retrieve() if at == number else (False, None)
                 if not there or image is None:
-                    raise ValueError(
+                    raise UnreadableFrame(
                         f"{self.path}: frame {number} cannot be decoded; the video states "
                         f"{self.count} frames and ends after {at}"
                     )
@@ -238,7 +244,7 @@ def _decode(path: Path) -> Frame:
             return np.asarray(upright.convert("RGB"), dtype=np.uint8)
     # Pillow's decoders raise many kinds of errors for damaged files.
     except Exception as error:
-        raise ValueError(f"{path} cannot be decoded as an image ({error})") from None
+        raise UnreadableFrame(f"{path} cannot be decoded as an image ({error})") from None
 
 
 def _span(numbers: Sequence[int]) -> str:

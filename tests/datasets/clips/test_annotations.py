@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from miex.datasets.annotations import Annotation, ClipBuilder, Located
-from miex.datasets.clips import ApexRule, middle_frame
-from miex.datasets.correction_file import Correction, own_corrections, read_corrections
-from miex.datasets.frames import FrameFolder
+from miex.datasets.clips.annotations import Annotation, ClipBuilder, Located
+from miex.datasets.clips.base import ApexRule, middle_frame
+from miex.datasets.clips.corrections import Correction, own_corrections, read_corrections
+from miex.datasets.clips.frames import FrameFolder
 from miex.datasets.labels import Emotion
 
 

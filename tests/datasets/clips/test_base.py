@@ -2,8 +2,8 @@ from collections import Counter
 
 import pytest
 
-from miex.datasets.clip_report import markdown, summary
-from miex.datasets.clips import Clip, clip_database_names, open_clips
+from miex.datasets.clips.base import Clip, clip_database_names, open_clips
+from miex.datasets.clips.report import markdown, summary
 from miex.datasets.labels import Emotion
 
 MICRO = ["casme2", "casme3", "fourdme", "megc2019", "mmew", "samm", "smic"]

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from miex.datasets.base import Rejection
+from miex.datasets.clips.frames import Frame, Frames
 from miex.datasets.faces.base import SourceSpec
-from miex.datasets.frames import Frame, Frames
 from miex.datasets.labels import Emotion
 from miex.datasets.registry import Registry, modules_in
 
@@ -31,8 +31,8 @@ class ApexRule(StrEnum):
     """The annotated apex lies outside of onset and offset, or beyond the frames that are there."""
     LAST_FRAME = "last frame"
     """The sequence ends at its peak (CK+, Oulu-CASIA)."""
-    NONE = "none"
-    """Nobody says where the apex is; it has to be found in the frames."""
+    NONE = "nobody says: to be found in the frames"
+    """Videos and sequences that come without annotated frames."""
 
 
 def middle_frame(onset: int, offset: int) -> int:
@@ -114,7 +114,8 @@ class Clip:
             ``uint8 (H, W, 3)`` RGB, see `Frames.images`.
 
         Raises:
-            ValueError: The database was opened without frames, or a frame cannot be read.
+            ValueError: The database was opened without frames.
+            UnreadableFrame: A frame cannot be read; the file is named.
         """
         return self._opened().images(self.numbers() if numbers is None else numbers)
 
@@ -235,7 +236,7 @@ _ROOMS = ("micro", "macro")
 
 
 def _modules(rooms: Sequence[str] = _ROOMS) -> dict[str, str]:
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     parts = (modules_in(f"miex.datasets.{room}", here / room) for room in rooms)
     return {name: module for part in parts for name, module in part.items()}
 

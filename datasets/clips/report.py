@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from miex.datasets.base import Rejection
-from miex.datasets.clips import Clip, ClipReport, Repair
+from miex.datasets.clips.base import Clip, ClipReport, Repair
 
 
 def make_report(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from miex.datasets.frames import FrameFolder, VideoFrames, index_frames, inside
+from miex.datasets.clips.frames import FrameFolder, VideoFrames, index_frames, inside
 
 
 def touch(folder, *names):

@@ -3,8 +3,8 @@ import datetime
 import pytest
 from openpyxl import Workbook
 
+from miex.datasets.clips.sheets import read_rows
 from miex.datasets.labels import Emotion
-from miex.datasets.sheets import read_rows
 
 REQUIRED = {"subject": ("Subject",), "onset": ("Onset Frame", "OnsetF"), "aus": ("Action Units",)}
 

@@ -7,7 +7,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-FOLDER = Path(__file__).parent / "corrections"
+FOLDER = Path(__file__).parents[1] / "corrections"
 """Our own files, one a database."""
 
 

@@ -4,7 +4,7 @@ import re
 from fnmatch import fnmatch
 from pathlib import Path
 
-from miex.datasets.frames import inside
+from miex.datasets.clips.frames import inside
 
 
 def subfolders(folder: Path, pattern: str, root: Path | None = None) -> list[Path]:

@@ -5,17 +5,19 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from miex.datasets.annotations import Annotation, ClipBuilder, Located
 from miex.datasets.base import Rejection
-from miex.datasets.clip_report import make_report, summary
-from miex.datasets.clips import Clip, ClipReport
-from miex.datasets.correction_file import Corrections, own_corrections, read_corrections
+from miex.datasets.clips.annotations import Annotation, ClipBuilder, Located
+from miex.datasets.clips.base import Clip, ClipReport
+from miex.datasets.clips.corrections import Corrections, own_corrections, read_corrections
+from miex.datasets.clips.frames import FrameFolder, index_frames, inside
+from miex.datasets.clips.report import make_report, summary
+from miex.datasets.clips.sheets import Columns, Row, read_rows
 from miex.datasets.faces.base import SourceSpec
-from miex.datasets.frames import FrameFolder, index_frames, inside
-from miex.datasets.sheets import Columns, Row, read_rows
 
 SHEET_OPTIONS = ("sheet", "images", "corrections")
 """What every database with a sheet understands: where they lie if not under the usual name."""
+
+WITHOUT_IMAGES = "; annotations alone are read with --annotations (in Python frames=False)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,46 @@ class ClipDatabase:
         return builder
 
 
+CODED_COLUMNS: Columns = {
+    "subject": ("Subject",),
+    "clip": ("Filename",),
+    "onset": ("OnsetFrame",),
+    "apex": ("ApexFrame",),
+    "offset": ("OffsetFrame",),
+    "aus": ("Action Units",),
+    "emotion": ("Estimated Emotion",),
+}
+"""The columns that CASME II, SAMM and MMEW share."""
+
+ABSENT = ("/", "\\", "-")
+"""Marks for a frame that nobody found."""
+
+
+def read_annotation(row: Row, subject: str, clip: str | None = None) -> Annotation:
+    """The annotation of a row whose columns are called as those of `CODED_COLUMNS`.
+
+    Args:
+        row: Of any database; a column that its sheet lacks is None in the annotation.
+        subject: As the folders of the database name it.
+        clip: `Clip.clip`, if it is not what stands in the sheet.
+
+    Raises:
+        ValueError: A cell that is empty or of another kind; file, row and column are named.
+    """
+    return Annotation(
+        subject=subject,
+        clip=clip or row.text("clip"),
+        emotion=row.emotion(),
+        emotion_text=row.text("emotion"),
+        onset=row.frame("onset"),
+        apex=row.optional_frame("apex", ABSENT),
+        offset=row.frame("offset"),
+        where=row.where,
+        aus=row.optional_text("aus"),
+        objective_class=row.objective_class(),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class SheetLayout:
     """What is particular to a database with an annotation sheet.
@@ -159,7 +201,8 @@ def open_sheet_database(
     images = None
     locate = None
     if frames:
-        images = find(name, root, layout.images, "folder of frames", options.get("images"))
+        given = options.get("images")
+        images = find(name, root, layout.images, "folder of frames", given, hint=WITHOUT_IMAGES)
         locate = _FolderIndex(images, layout).locate
     file = _given(root, options["corrections"]) if "corrections" in options else None
     corrections = own_corrections(name) if file is None else read_corrections(file)
@@ -198,6 +241,7 @@ def find(
     what: str,
     given: str | None = None,
     option: str = "images",
+    hint: str = "",
 ) -> Path:
     """The first of several usual names that is there, or what the user gave instead.
 
@@ -208,6 +252,7 @@ def find(
         what: What is looked for.
         given: A path that the user gave, relative to the root or absolute.
         option: How to give one.
+        hint: Another way out, for the message.
 
     Raises:
         FileNotFoundError: None is there; the message lists them.
@@ -220,10 +265,9 @@ def find(
     for name in names:
         if (root / name).exists():
             return root / name
-    without = "; annotations alone are read with frames=False" if option == "images" else ""
     raise FileNotFoundError(
         f"{database}: no {what} in {root}; looked for {', '.join(names)}; if it lies elsewhere, "
-        f"write {database}:{root}?{option}=PATH{without}"
+        f"write {database}:{root}?{option}=PATH{hint}"
     )
 
 
