@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOMS = ("pipeline", "generators", "au_sources", "datasets", "flows")
-DATA_SUFFIXES = (".csv", ".yaml", ".json", ".html", ".md")
+DATA_SUFFIXES = (".csv", ".html", ".js", ".json", ".md", ".yaml")
 _NOT_OURS = ("__pycache__", ".ruff_cache", ".mypy_cache", ".pytest_cache")
 
 

@@ -27,7 +27,7 @@ _IMAGES = {
     "jpeg": "JPEG of quality {quality}, 4:4:4, lossy",
 }
 
-_NOTES = {
+COLUMN_MEANINGS = {
     "sample_id": "name of the dataset and number of the sample in its plan",
     "identity": "the person on the template photograph",
     "emotion": "name of the class",
@@ -47,6 +47,7 @@ _NOTES = {
     "generator_sha256": "hash of its weights; null for a generator without any",
     "seed": "seed of the dataset",
 } | COLUMN_NOTES
+"""What each column of a dataset means, for readers."""
 
 
 def dataset_card(manifest: Mapping[str, Any]) -> str:
@@ -76,7 +77,7 @@ def dataset_card(manifest: Mapping[str, Any]) -> str:
         size=manifest["inputs"]["faces"].get("size", config["face_preparation"]["size"]),
         frames_per_sample=config["sequence"]["frames"],
         image=_IMAGES[config["image"]["format"]].format(**config["image"]),
-        columns=[(field.name, _type_name(field), _NOTES[field.name]) for field in SCHEMA],
+        columns=[(field.name, _type_name(field), COLUMN_MEANINGS[field.name]) for field in SCHEMA],
         rejected=Counter(rejection["reason"] for rejection in manifest["rejections"]),
         citations=list(dict.fromkeys(source["citation"] for source in sources)),
         versions=", ".join(f"{name} {text}" for name, text in manifest["versions"].items()),
@@ -92,8 +93,9 @@ def _front_matter(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "pretty_name": f"{manifest['name']}: synthetic micro-expressions",
         "license": "other",
+        # No license_link: the Hub takes only a URL or a file LICENSE (hub-docs, datasetcard.md);
+        # the terms of the sources are many, and the card lists them.
         "license_name": "licences-of-the-sources",
-        "license_link": "README.md",
         "task_categories": ["video-classification" if video else "image-classification"],
         "size_categories": [
             next((name for bound, name in _SIZES.items() if samples < bound), "100M<n<1B")

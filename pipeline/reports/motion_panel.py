@@ -15,7 +15,7 @@ _OPAQUE = 0.85
 _ARROWS = 13
 """Arrows in a row of the panel."""
 
-_ARROW_LENGTH = 0.11
+ARROW_LENGTH = 0.11
 """Of the longest arrow, as a share of the panel's side."""
 
 _ARROW_FROM = 0.22
@@ -84,7 +84,7 @@ def motion_panel(onset: NDArray[np.uint8], flow: Flow, scale: float, side: int) 
     opacity = np.clip(share, 0, 1)[..., None] ** 0.6 * _OPAQUE
     blended = base * (1 - opacity) + heat_colours(share) * opacity
     panel = Image.fromarray(np.rint(blended).astype(np.uint8))
-    arrows = _arrows(larger, share, side, side * _ARROW_LENGTH / scale)
+    arrows = _arrows(larger, share, side, side * ARROW_LENGTH / scale)
     panel.paste("#ffffff", mask=arrows)
     return panel
 

@@ -1,86 +1,90 @@
-"""The first report on a dataset: one HTML file that needs no network."""
+"""The report on a dataset or on AU pools: one HTML file that needs no network, and its numbers."""
 
-import base64
-import io
-import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
-import yaml
 
-from miex.au_sources.action_units import AU_NAMES, AU_NUMBERS, format_aus
 from miex.datasets.files import whole_file
-from miex.datasets.miex import RUN_LOG, MiexDataset
-from miex.pipeline.reports.selection import choose_samples, source_label
-from miex.pipeline.reports.sheet import CLASS_COLOURS, draw_contact_sheet
-from miex.pipeline.reports.statistics import ACTIVE_FROM, Group, Histogram, Statistics, gather
+from miex.datasets.miex import MiexDataset
+from miex.pipeline.reports import charts
+from miex.pipeline.reports.comparison import (
+    Compared,
+    category_divergence,
+    compare_samples,
+    measures_of,
+)
+from miex.pipeline.reports.evidence import Evidence, Finding
+from miex.pipeline.reports.face_statistics import read_faces
+from miex.pipeline.reports.findings import find
+from miex.pipeline.reports.gallery import gallery_section
+from miex.pipeline.reports.numbers import (
+    au_rows,
+    cardinality_rows,
+    together_rows,
+    write_numbers,
+)
+from miex.pipeline.reports.pixels import Pixels, inspect_pixels
+from miex.pipeline.reports.references import RealDatabase, real_databases
+from miex.pipeline.reports.report_content import content
+from miex.pipeline.reports.samples import Samples, join, open_target
+from miex.pipeline.reports.statistics import (
+    ALL,
+    cover,
+    describe_group,
+    describe_groups,
+    summarise,
+)
 
 _HERE = Path(__file__).parent
-_BLINKING = 9
-_LISTED_REJECTIONS = 20
-
-_AU_WORDS = (
-    "inner brow raiser",
-    "outer brow raiser",
-    "brow lowerer",
-    "upper lid raiser",
-    "cheek raiser",
-    "lid tightener",
-    "nose wrinkler",
-    "upper lip raiser",
-    "lip corner puller",
-    "dimpler",
-    "lip corner depressor",
-    "chin raiser",
-    "lip stretcher",
-    "lip tightener",
-    "lips part",
-    "jaw drop",
-    "blink",
-)
-"""Names of the 17 AUs in the FACS manual (Ekman, Friesen & Hager 2002)."""
+_GALLERY = 48
+"""Samples in the gallery: three megabytes of images, drawn in a second."""
 
 
 @dataclass(frozen=True, slots=True)
-class RealDatabase:
-    """How often AUs were annotated in real micro-expressions.
+class Report:
+    """Everything that a report says, before it is drawn.
 
     Attributes:
-        name: Of the database.
-        clips: How many were annotated.
-        aus_per_clip: Mean number of AUs.
-        shares: Share of the clips by AU, in the order of `AU_NAMES`; None where not counted.
-        cardinality: Share of the clips by number of AUs, where it is known.
-        citation: Of the database and of the count.
+        evidence: Samples, statistics, pixels and faces.
+        findings: What was found, faults first.
+        other: The samples and pixels it is compared with, or None.
+        compared: Every quantity in both, the largest effects first.
     """
 
-    name: str
-    clips: int
-    aus_per_clip: float
-    shares: tuple[float | None, ...]
-    cardinality: Mapping[int, float]
-    citation: str
+    evidence: Evidence
+    findings: Sequence[Finding]
+    other: tuple[Samples, Pixels | None] | None
+    compared: Sequence[Compared]
 
 
-def write_report(folder: Path) -> Path:
-    """Writes `report/index.html` of a finished dataset.
+def write_report(
+    target: Path | Sequence[Path], out: Path | None = None, *, against: Path | None = None
+) -> Path:
+    """Writes `index.html`, `numbers.json` and CSV tables about a dataset or AU pools.
 
     Args:
-        folder: The dataset folder.
+        target: A dataset folder or an AU pool (Parquet), or several. Pools behind a dataset are
+            shown beside it, like the published databases; otherwise several are one, each
+            source named with its target.
+        out: Folder of the report; by default `report` in the dataset folder, `NAME-report` beside
+            the first of pools or of several targets.
+        against: A dataset folder or AU pool to compare with, distribution by distribution.
 
     Returns:
-        Path of the report.
+        Path of the HTML file. It is self-contained: one file to send or to print.
 
     Raises:
-        FileNotFoundError: No dataset there.
-        ValueError: A shard is missing or damaged.
+        FileNotFoundError: A target is absent, or its synthesis did not finish.
+        ValueError: A target is no dataset or pool, of another version or schema, or damaged.
+        DiskFullError: The disk is full; no half-written file stays.
     """
-    dataset = MiexDataset.open(Path(folder))
+    paths = [Path(target)] if isinstance(target, str | Path) else [Path(path) for path in target]
+    report = examine(paths, against)
+    folder = Path(out) if out is not None else _default_folder(paths)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,
@@ -90,181 +94,129 @@ def write_report(folder: Path) -> Path:
     )
     environment.filters |= {
         "number": "{:,}".format,
-        "percent": _percent,
-        "digits": _digits,
+        "percent": charts.percent,
+        "digits": charts.number,
         "words": lambda name: "unknown" if name in (None, "null") else name.replace("_", " "),
     }
-    text = environment.get_template("report.html").render(_content(dataset))
-    path = dataset.folder / "report" / "index.html"
+    samples = report.evidence.samples
+    text = environment.get_template("report.html").render(
+        content(report.evidence, report.findings, report.other, report.compared),
+        gallery=gallery_section(samples.dataset, samples=_GALLERY, seed=1),
+    )
+    path = folder / "index.html"
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+    write_numbers(folder, report_numbers(report))
     return path
 
 
-def real_databases() -> list[RealDatabase]:
-    """Real micro-expression databases to compare with, from `real_aus.yaml`."""
-    entries = yaml.safe_load((_HERE / "real_aus.yaml").read_text(encoding="utf-8"))
-    return [
-        RealDatabase(
-            name=entry["name"],
-            clips=entry["clips"],
-            aus_per_clip=entry["aus_per_clip"],
-            shares=tuple(
-                entry["counts"][number] / entry["clips"] if number in entry["counts"] else None
-                for number in AU_NUMBERS
-            ),
-            cardinality={
-                number: count / entry["clips"]
-                for number, count in entry.get("cardinality", {}).items()
-            },
-            citation=entry["citation"],
-        )
-        for entry in entries
-    ]
+def examine(targets: Sequence[Path], against: Path | None = None) -> Report:
+    """Measures and judges, without writing anything.
 
+    Args:
+        targets: See `write_report`.
+        against: See `write_report`.
 
-def _content(dataset: MiexDataset) -> dict[str, Any]:
-    """What the template shows."""
-    manifest, found = dataset.manifest, gather(dataset)
-    classes = manifest["label_space"]["classes"]
-    order = {name: number for number, name in enumerate(classes)}
-    groups = sorted(found.groups.items(), key=lambda item: (item[0][0], order.get(item[0][1], 99)))
-    run = dataset.folder / RUN_LOG
-    return {
-        "manifest": manifest,
-        "counts": manifest["counts"],
-        "faces": manifest["inputs"]["faces"],
-        "config_json": json.dumps(manifest["config"], indent=2, ensure_ascii=False),
-        "bytes": sum(shard["bytes"] for shard in manifest["shards"]),
-        "classes": classes,
-        "colours": CLASS_COLOURS,
-        "groups": groups,
-        "whole": found.whole,
-        "aus": _au_rows(found.whole, groups),
-        "cardinality": _cardinality(found.whole),
-        "mean_aus": _mean_aus(found.whole),
-        "real": real_databases(),
-        "active_from": ACTIVE_FROM,
-        "motion": _chart(found.whole.motion),
-        "motion_iod": _chart(found.whole.motion_iod),
-        "attempts": sorted(found.attempts.items()),
-        "cosines": _cosine_charts(found),
-        "rejected": Counter(rejection["reason"] for rejection in manifest["rejections"]),
-        "rejections": manifest["rejections"][:_LISTED_REJECTIONS],
-        "run": _run_figures(json.loads(run.read_text("utf-8"))) if run.is_file() else [],
-        "samples": _blinking(dataset, classes),
-        "sheet": _sheet(dataset),
-    }
-
-
-def _au_rows(whole: Group, groups: Sequence[tuple[tuple[str, str], Group]]) -> list[dict[str, Any]]:
-    """One entry an AU: name, words, share in the whole and in every group."""
-    return [
-        {
-            "name": name,
-            "words": words,
-            "share": int(whole.active[au]) / max(whole.samples, 1),
-            "by_group": [int(group.active[au]) / group.samples for _, group in groups],
-        }
-        for au, (name, words) in enumerate(zip(AU_NAMES, _AU_WORDS, strict=True))
-    ]
-
-
-def _cardinality(group: Group) -> list[tuple[int, float]]:
-    """Share of the samples by number of active AUs, up to the largest that occurs, at least 4."""
-    filled = np.flatnonzero(group.cardinality)
-    last = max(4, int(filled[-1]) if filled.size else 0)
-    return [
-        (count, int(group.cardinality[count]) / max(group.samples, 1)) for count in range(last + 1)
-    ]
-
-
-def _mean_aus(group: Group) -> float:
-    return int(group.active.sum()) / max(group.samples, 1)
-
-
-def _chart(histogram: Histogram) -> dict[str, Any]:
-    """A histogram as the template draws it: heights as shares of the highest bar."""
-    bars = histogram.bars()
-    highest = max((count for _, _, count in bars), default=1)
-    return {
-        "bars": [(low, high, count, count / highest) for low, high, count in bars],
-        "total": histogram.total,
-        "mean": histogram.mean,
-        "quantiles": [(name, histogram.quantile(share)) for name, share in _QUANTILES],
-    }
-
-
-_QUANTILES = (("5 %", 0.05), ("median", 0.5), ("95 %", 0.95))
-
-
-def _cosine_charts(found: Statistics) -> list[tuple[str, str, dict[str, Any]]]:
-    charts = (
-        (
-            "Identity",
-            "Cosine between the embeddings of apex and template, where it was measured.",
-            found.identity_similarity,
-        ),
-        (
-            "AU fidelity",
-            "Correlation of requested and re-estimated AU change, where it was measured.",
-            found.au_fidelity,
-        ),
+    Raises:
+        FileNotFoundError: See `write_report`.
+        ValueError: See `write_report`.
+    """
+    parts = [open_target(path) for path in targets]
+    beside = parts[1:] if parts and parts[0].dataset is not None else []
+    if any(part.dataset is not None for part in beside):
+        beside = []
+    samples = join(_distinct(parts[: len(parts) - len(beside)]))
+    other = None if against is None else open_target(against)
+    pixels = _pixels(samples.dataset)
+    evidence = Evidence(
+        samples=samples,
+        groups=describe_groups(samples),
+        coverage=cover(samples),
+        pixels=pixels,
+        faces=read_faces(samples),
+        real=real_databases(),
+        beside=[_reference(part) for part in beside],
     )
-    return [(title, note, _chart(values)) for title, note, values in charts if values.total]
+    second = None if other is None else (other, _pixels(other.dataset))
+    compared = [] if second is None else compare_samples((samples, pixels), second)
+    return Report(evidence, find(evidence), second, compared)
 
 
-def _blinking(dataset: MiexDataset, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Onset and apex of a few samples as the file stores them."""
+def _reference(pool: Samples) -> RealDatabase:
+    """A pool as the plots show a published database."""
+    group = describe_group(pool, np.arange(len(pool)), (ALL, ALL))
+    return RealDatabase(
+        name=pool.name,
+        clips=len(pool),
+        aus_per_clip=group.mean_active,
+        shares=tuple(None if np.isnan(share) else float(share) for share in group.share),
+        cardinality={n: count / len(pool) for n, count in enumerate(group.cardinality.tolist())},
+        citation=pool.citation or "no citation in the pool",
+    )
+
+
+def _pixels(dataset: MiexDataset | None) -> Pixels | None:
+    return None if dataset is None else inspect_pixels(dataset)
+
+
+def _distinct(parts: Sequence[Samples]) -> list[Samples]:
+    """Two targets of one name get numbers, so that their sources stay apart."""
+    names = [part.name for part in parts]
     return [
-        {
-            "onset": _data_uri(row["frames"][0]["bytes"]),
-            "apex": _data_uri(row["frames"][row["apex_index"]]["bytes"]),
-            "emotion": row["emotion"],
-            "colour": CLASS_COLOURS[row["label"] % len(CLASS_COLOURS)],
-            "fine": row["fine_emotion"],
-            "aus": format_aus(np.asarray(row["aus"][row["apex_index"]], dtype=np.float32)),
-            "source": source_label(row),
-            "identity": row["identity"],
-            "sample_id": row["sample_id"],
-        }
-        for row in choose_samples(dataset, _BLINKING, seed=1)
+        replace(part, name=f"{part.name} {number}") if names.count(part.name) > 1 else part
+        for number, part in enumerate(parts, start=1)
     ]
 
 
-def _data_uri(image: bytes) -> str:
-    kinds = {b"\x89PNG": "png", b"RIFF": "webp"}
-    return f"data:image/{kinds.get(image[:4], 'jpeg')};base64,{base64.b64encode(image).decode()}"
+def _default_folder(paths: Sequence[Path]) -> Path:
+    if len(paths) == 1 and paths[0].is_dir():
+        return paths[0] / "report"
+    return paths[0].with_name(f"{paths[0].stem}-report")
 
 
-def _sheet(dataset: MiexDataset) -> dict[str, Any] | None:
-    """The contact sheet, lossy: the lossless one lies beside the report."""
-    if not len(dataset):
-        return None
-    image = draw_contact_sheet(dataset)
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=82, method=2)
-    return {"image": _data_uri(buffer.getvalue()), "width": image.width, "height": image.height}
-
-
-def _run_figures(run: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """The entries of `run.json` as words and values, nested ones flattened."""
-    figures: list[tuple[str, str]] = []
-    for name, value in run.items():
-        words = f"{prefix}{name.replace('_', ' ')}"
-        if isinstance(value, Mapping):
-            figures += _run_figures(value, f"{words}: ")
-        else:
-            figures.append((words, f"{value:,}" if isinstance(value, int | float) else str(value)))
-    return figures
-
-
-def _percent(share: float | None) -> str:
-    if share is None:
-        return "\u2013"
-    return "0" if share == 0 else f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
-
-
-def _digits(value: float) -> str:
-    """Three significant digits."""
-    return "\u2013" if np.isnan(value) else f"{value:.3g}"
+def report_numbers(report: Report) -> dict[str, Any]:
+    """Every number of a report by table; see `write_numbers`."""
+    evidence = report.evidence
+    samples, faces, coverage = evidence.samples, evidence.faces, evidence.coverage
+    measures = measures_of(samples, evidence.pixels)
+    emotion = np.array(samples.emotion, dtype=object)
+    classes = [name for name in samples.classes if name in set(samples.emotion)]
+    numbers: dict[str, Any] = {
+        "name": samples.name,
+        "samples": len(samples),
+        "findings": [asdict(finding) for finding in report.findings],
+        "aus": au_rows(evidence.groups),
+        "co_occurrence": together_rows(evidence.groups),
+        "cardinality": cardinality_rows(evidence.groups),
+        "coverage": {
+            "combinations": coverage.combinations,
+            "effective_combinations": coverage.effective,
+            "repeated": coverage.duplicates,
+            "most_repeated": coverage.most_repeated,
+            "explained_variance": coverage.explained,
+        },
+        "measures": [
+            {
+                "measure": name,
+                "emotion": group,
+                **summarise(values[emotion == group] if group != "all" else values).as_dict(),
+            }
+            for name, values in measures.items()
+            for group in ("all", *classes)
+        ],
+        "faces": [
+            {"quality": name, **summarise(values).as_dict()}
+            for name, values in faces.qualities.items()
+        ],
+        "identities": {
+            "count": len([name for name in faces.samples_of if name]),
+            "samples_of_each": summarise(list(faces.samples_of.values())).as_dict(),
+        },
+    }
+    if samples.dataset is not None:
+        manifest = samples.dataset.manifest
+        numbers |= {"counts": manifest["counts"], "config_sha256": manifest["config_sha256"]}
+    if report.other is not None:
+        numbers["against"] = [one.as_dict() for one in report.compared]
+        numbers["class_divergence"] = category_divergence(samples.emotion, report.other[0].emotion)
+    return numbers

@@ -64,10 +64,10 @@ def choose_samples(dataset: MiexDataset, count: int, seed: int) -> list[dict[str
     numbers = np.arange(total)
     if total > _CANDIDATES:
         numbers = np.sort(rng.choice(total, _CANDIDATES, replace=False))
-    keys = dict(zip(numbers.tolist(), _read(dataset, numbers.tolist(), _KEYS), strict=True))
+    keys = dict(zip(numbers.tolist(), read_rows(dataset, numbers.tolist(), _KEYS), strict=True))
     order = {key: (row["label"], source_label(row), key) for key, row in keys.items()}
     chosen = _spread(keys, [int(number) for number in rng.permutation(numbers)], count)
-    rows = dict(zip(sorted(chosen), _read(dataset, sorted(chosen), None), strict=True))
+    rows = dict(zip(sorted(chosen), read_rows(dataset, sorted(chosen), None), strict=True))
     return [rows[number] for number in sorted(chosen, key=order.__getitem__)]
 
 
@@ -96,7 +96,7 @@ def _spread(keys: Mapping[int, Mapping[str, Any]], order: Sequence[int], count: 
     return chosen
 
 
-def _read(
+def read_rows(
     dataset: MiexDataset, numbers: Sequence[int], columns: Sequence[str] | None
 ) -> Iterator[dict[str, Any]]:
     """Rows by their number in the dataset, ascending; only their row groups are read."""

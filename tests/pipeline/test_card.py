@@ -12,6 +12,11 @@ from miex.datasets.miex import MANIFEST, SCHEMA
 from miex.pipeline.reports.card import dataset_card
 from miex.pipeline.synthesis.config import SynthesisConfig
 
+TASKS = {"image-classification", "video-classification"}
+SIZES = {"n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B"}
+CREATORS = {"crowdsourced", "found", "expert-generated", "machine-generated"}
+"""Words of the Hub that a card may use (huggingface/hub-docs, datasetcard.md)."""
+
 
 @pytest.fixture
 def manifest(tiny_dataset):
@@ -34,6 +39,29 @@ def test_the_front_matter_describes_a_synthetic_dataset(manifest):
     assert matter["size_categories"] == ["n<1K"]
     (config,) = matter["configs"]
     assert config["data_files"] == [{"split": "train", "path": "data/train-*.parquet"}]
+
+
+@pytest.mark.parametrize("frames", [2, 10])
+def test_the_hub_can_read_it(manifest, tmp_path, frames):
+    hub = pytest.importorskip("huggingface_hub")
+    metadata = pytest.importorskip("datasets.utils.metadata")
+    manifest["config"]["sequence"]["frames"] = frames
+    path = tmp_path / "README.md"
+    path.write_text(dataset_card(manifest), encoding="utf-8")
+    data = hub.DatasetCard.load(path).data
+    assert set(data.task_categories) <= TASKS
+    assert set(data.size_categories) <= SIZES
+    assert set(data.annotations_creators) <= CREATORS
+    assert all(isinstance(tag, str) for tag in data.tags)
+    fields = data.to_dict()
+    assert re.fullmatch(r"[a-z0-9.-]+", fields["license_name"])
+    # A link may only be a URL or one of two file names.
+    link = fields.get("license_link", "LICENSE")
+    assert link in ("LICENSE", "LICENSE.md") or link.startswith("https://")
+    (config,) = metadata.MetadataConfigs.from_dataset_card_data(data).values()
+    assert config == {"data_files": [{"split": "train", "path": "data/train-*.parquet"}]}
+    # A key twice, or a tab, would be an error there.
+    assert yaml.safe_load(data.to_yaml()) == front_matter(path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(

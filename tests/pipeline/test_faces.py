@@ -12,7 +12,7 @@ import pytest
 
 from miex.datasets.base import Photograph, Rejection
 from miex.datasets.faces.samples import Samples
-from miex.pipeline.synthesis import face_detection
+from miex.pipeline.synthesis import face_models
 from miex.pipeline.synthesis.face_config import FaceConfig
 from miex.pipeline.synthesis.face_detection import DlibDetector
 from miex.pipeline.synthesis.face_table import FaceTable
@@ -326,7 +326,7 @@ def test_killed_and_continued(tmp_path, fakes):
 
 
 def test_a_missing_model_is_named(monkeypatch):
-    monkeypatch.setattr(face_detection.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(face_models.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(FileNotFoundError, match=r"shape_predictor_68.*pip install"):
         DlibDetector(FaceConfig())
 

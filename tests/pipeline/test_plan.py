@@ -118,6 +118,19 @@ def test_identities_are_chosen_by_the_seed_and_never_twice() -> None:
 def test_several_photographs_of_one_identity_count_once() -> None:
     plan = plan_of(SynthesisConfig(), ["a", "a", "b"])
     assert plan.identities == 2
+    assert {plan.draw(index, 0).face for index in range(9, 18)} == {2}
+
+
+def test_samples_draw_among_the_photographs_of_their_identity() -> None:
+    plan = plan_of(SynthesisConfig(samples=400), ["a", "b", "a"])
+    draws = [plan.draw(index, 0) for index in range(400)]
+    assert {draw.face for draw in draws[:200]} == {0, 2}
+    assert {draw.face for draw in draws[200:]} == {1}
+    assert [plan.draw(index, 3).face for index in range(400)] == [draw.face for draw in draws]
+    # No class is tied to a photograph.
+    for label in range(3):
+        faces = [draw.face for draw in draws[:200] if draw.label == label]
+        assert 0.25 < faces.count(0) / len(faces) < 0.75
 
 
 def test_too_many_identities_are_refused() -> None:

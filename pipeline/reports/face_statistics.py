@@ -1,0 +1,104 @@
+"""The faces of a dataset: what their table measured, and where they come from."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from miex.datasets.files import sha256_file
+from miex.datasets.miex import MiexDataset
+from miex.pipeline.reports.samples import Samples
+from miex.pipeline.synthesis.face_table import QUALITIES, FaceTable
+
+OWN_TABLE = "faces.parquet"
+"""Where a run keeps the face table that it prepared itself, inside the dataset folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """The faces of a dataset.
+
+    Attributes:
+        samples_of: Number of samples of each identity.
+        table: The face table, None where it is not found or not the one that was used.
+        note: Why there is no table, or empty.
+        faces: How many faces the table has.
+        qualities: What it measured, ``(faces,)`` each, by name.
+        embedding: ``float32 (faces, 128)``, or None.
+        identity: Of each face in the table.
+        sources: How many faces come from each source.
+    """
+
+    samples_of: Mapping[str, int]
+    table: Path | None
+    note: str
+    faces: int
+    qualities: Mapping[str, NDArray[np.float64]]
+    embedding: NDArray[np.float32] | None
+    identity: list[str]
+    sources: Mapping[str, int]
+
+
+def read_faces(samples: Samples) -> Faces:
+    """Reads the face table that the manifest names, if it is there and unchanged."""
+    count = Counter(samples.identity)
+    if samples.dataset is None:
+        return Faces(count, None, "AU pools show no faces.", 0, {}, None, [], {})
+    path, note = _locate(samples.dataset)
+    if path is None:
+        return Faces(count, None, note, 0, {}, None, [], {})
+    try:
+        table = pq.read_table(path, columns=["identity", "origin", "embedding", *QUALITIES])
+    except (pa.ArrowException, OSError, ValueError) as error:
+        return Faces(count, None, f"{path} cannot be read: {error}", 0, {}, None, [], {})
+    vectors = table["embedding"].combine_chunks().flatten()
+    return Faces(
+        samples_of=count,
+        table=path,
+        note="",
+        faces=len(table),
+        qualities={name: np.array(table[name].to_pylist(), dtype=np.float64) for name in QUALITIES},
+        embedding=np.array(np.from_dlpack(vectors)).reshape(len(table), -1),
+        identity=table["identity"].to_pylist(),
+        sources=Counter(str(origin).partition(":")[0] for origin in table["origin"].to_pylist()),
+    )
+
+
+def _locate(dataset: MiexDataset) -> tuple[Path | None, str]:
+    recorded = dataset.manifest["inputs"]["faces"]
+    named = Path(str(recorded.get("table", "")))
+    for path in (dataset.folder / OWN_TABLE, named):
+        if path.suffix != ".parquet" or not path.is_file():
+            continue
+        try:
+            FaceTable.open(path)
+        except (ValueError, OSError) as error:
+            return None, str(error)
+        if recorded.get("sha256") == sha256_file(path):
+            return path, ""
+    return None, (
+        f"The face table {named} is not here, or it is not the one that was used (its hash "
+        "differs), so pose, size and sharpness of the faces are not shown."
+    )
+
+
+def alike_faces(faces: Faces, distance: float) -> list[tuple[str, str, float]]:
+    """Pairs of identities whose embeddings are closer than a Euclidean distance, closest first."""
+    if faces.embedding is None:
+        return []
+    vectors = faces.embedding.astype(np.float32)
+    squares = (vectors**2).sum(axis=1)
+    found = []
+    for start in range(0, len(vectors), 1024):
+        part = vectors[start : start + 1024]
+        gaps = squares[start : start + 1024, None] + squares - 2 * part @ vectors.T
+        for a, b in np.argwhere(gaps < distance**2):
+            if start + a < b and faces.identity[start + a] != faces.identity[b]:
+                gap = float(np.sqrt(max(gaps[a, b], 0.0)))
+                found.append((faces.identity[start + a], faces.identity[b], gap))
+    return sorted(found, key=lambda pair: pair[2])
