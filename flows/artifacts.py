@@ -16,6 +16,8 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
+from miex.flows.report_command import findings_markdown, read_findings
+
 PREVIEW_WIDTH = 480
 """Pixels; the preview travels inside the artifact, so it has to stay small."""
 
@@ -43,11 +45,17 @@ def publish(out: Path, manifest: dict[str, Any]) -> None:
     """Shows a finished dataset: where it lies, how many samples of what, what they look like."""
     create_markdown_artifact(key="dataset", markdown=paths_markdown(out, manifest))
     create_table_artifact(key="counts", table=count_rows(manifest))
+    publish_report(out / "report" / "index.html")
     sheet = out / "sheet.png"
     if sheet.is_file():
         create_image_artifact(
             image_url=preview(sheet), key="contact-sheet", description=f"Whole: {sheet}"
         )
+
+
+def publish_report(path: Path) -> None:
+    """Shows what a report found, and where it lies."""
+    create_markdown_artifact(key="report", markdown=findings_markdown(path, read_findings(path)))
 
 
 def paths_markdown(out: Path, manifest: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from miex.flows import au_commands
 from miex.flows.terminal import EXPECTED_ERRORS, Terminal, describe
 
 
@@ -50,6 +51,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+au_commands.register(app)
 
 Workers = Annotated[
     int | None, typer.Option("--workers", "-j", min=1, help="Processes; one a core by default.")
@@ -153,12 +156,20 @@ def synthesize(
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o")] = Path("out/demo"), workers: Workers = None
 ) -> None:
-    """Makes a small dataset out of what is installed: no data, no weights, no network."""
+    """Makes a small dataset out of what is installed: no data, no weights, no network.
+
+    AUs come from the expert tables and from early frames of a sample video.
+    """
+    from miex.flows.extraction import demo_pool
     from miex.flows.overrides import configure
     from miex.flows.synthesis import run_synthesis, show_dataset
+    from miex.pipeline.synthesis.config import SynthesisConfig
 
-    config = configure(None, {"name": "demo", "quality.identity_share": 1.0})
     terminal = Terminal()
+    sources = [*SynthesisConfig().sources, f"pool:{demo_pool(terminal, out)}"]
+    config = configure(
+        None, {"name": "demo", "quality.identity_share": 1.0, "sources": tuple(sources)}
+    )
     show_dataset(terminal, out, run_synthesis(terminal, config, out, workers))
 
 
@@ -249,6 +260,24 @@ def sheet(
     from miex.pipeline.reports.sheet import contact_sheet
 
     Terminal().say(f"contact sheet: {contact_sheet(folder, out, samples=samples)}")
+
+
+@app.command()
+def report(
+    targets: Annotated[
+        list[Path], typer.Argument(metavar="DIR|POOL...", help="Datasets, or pools (.parquet).")
+    ],
+    against: Annotated[
+        Path | None, typer.Option(help="Another dataset or pool to compare with.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Its folder; DIR/report by default.")
+    ] = None,
+) -> None:
+    """Writes AU statistics, quality, findings and a gallery into one HTML file."""
+    from miex.flows.report_command import run_report
+
+    run_report(Terminal(), targets, against, out)
 
 
 @app.command("redraw")

@@ -80,7 +80,8 @@ def show_dataset(terminal: Terminal, out: Path, manifest: dict[str, Any]) -> Non
     }
     for name, path in places.items():
         terminal.say(f"  {name:13} {escape(str(path))}")
-    terminal.say(f"Next: look at the contact sheet, then  miex verify {shlex.quote(str(out))}")
+    again = escape(f"miex verify {shlex.quote(str(out))}")
+    terminal.say(f"Next: look at the contact sheet, then  {again}")
 
 
 def run_faces(terminal: Terminal, config: SynthesisConfig, out: Path, workers: int | None) -> None:
@@ -108,7 +109,7 @@ def run_faces(terminal: Terminal, config: SynthesisConfig, out: Path, workers: i
     )
     if table.rejection_counts:
         terminal.table("left out", ("count", "reason"), reasons(table.rejection_counts))
-    terminal.say(f"Next: miex synthesize --faces {shlex.quote(str(out))} --out out/miex")
+    terminal.say(escape(f"Next: miex synthesize --faces {shlex.quote(str(out))} --out out/miex"))
 
 
 def run_download(
@@ -137,7 +138,7 @@ def run_download(
     if summary.failed:
         terminal.table("failed", ("count", "reason"), reasons(summary.failed))
     source = shlex.quote(f"emotionnet:{out}?lists={lists[0]}")
-    terminal.say(f"Next: miex faces {source} --out faces.parquet")
+    terminal.say(escape(f"Next: miex faces {source} --out faces.parquet"))
 
 
 def run_redraw(terminal: Terminal, folder: Path, sample_id: str) -> bool:

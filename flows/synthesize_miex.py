@@ -8,8 +8,6 @@ A run that was killed goes on where it stopped when the same parameters are star
 finished shards on disk decide what is left, not Prefect's cache.
 """
 
-import argparse
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,25 +16,19 @@ from typing import Any, Literal
 from prefect import flow, task, unmapped
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State, TaskRun
-from prefect.exceptions import PrefectException
 from prefect.futures import as_completed
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
-from prefect.tasks import Task
 
 from miex.flows.artifacts import ProgressArtifact, publish
-from miex.flows.overrides import chosen, configure, parse_assignments
-from miex.flows.terminal import EXPECTED_ERRORS, describe
+from miex.flows.entry import is_transient, run_or_serve
+from miex.flows.overrides import chosen, configure
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.job import Job, pending, start
 from miex.pipeline.synthesis.run import finish, render_shard
 from miex.pipeline.synthesis.workers import cores
 
 RunnerName = Literal["threads", "processes", "dask", "ray"]
-
-TRANSIENT = {errno.EIO, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ESTALE, errno.ETIMEDOUT}
-"""Errors of file systems, network shares above all, that may be gone a moment later."""
 
 
 @flow(name="synthesize-miex", log_prints=True)
@@ -93,12 +85,6 @@ def synthesize_miex(
     manifest = complete(job)
     publish(job.out, manifest)
     return str(job.out)
-
-
-def is_transient(_task: "Task[..., Any]", _run: TaskRun, state: "State[Any]") -> bool:
-    """Whether a task failed by an input or output error that is worth another try."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, OSError) and error.errno in TRANSIENT
 
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
@@ -183,28 +169,7 @@ def create_task_runner(name: RunnerName, workers: int | None) -> "TaskRunner[Any
 
 def main() -> None:
     """The console script `synthesize-miex`."""
-    parser = argparse.ArgumentParser(
-        prog="synthesize-miex", description=str(__doc__).partition("\n")[0]
-    )
-    parser.add_argument("action", nargs="?", choices=("run", "serve"), default="run")
-    parser.add_argument(
-        "-p",
-        "--param",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a parameter of the flow, as in `prefect deployment run`; repeatable",
-    )
-    arguments = parser.parse_args()
-    try:
-        parameters = parse_assignments(arguments.param)
-        if arguments.action == "serve":
-            synthesize_miex.serve(name="local", parameters=parameters)
-        else:
-            print(synthesize_miex(**parameters))
-    except (*EXPECTED_ERRORS, PrefectException) as error:
-        # Prefect has logged the traceback already, if the flow had begun.
-        parser.exit(2, f"error: {describe(error)}\n")
+    run_or_serve(synthesize_miex)
 
 
 if __name__ == "__main__":

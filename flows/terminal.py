@@ -45,7 +45,10 @@ class Terminal:
         self.err.print(f"[bold red]error:[/] [red]{escape(text)}[/]")
 
     def table(self, title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-        """Prints a table; plain columns without a frame where there is no terminal."""
+        """Prints a table; plain columns without a frame where there is no terminal.
+
+        Two columns, a number and what it counts, need no head there.
+        """
         if self.out.is_terminal:
             table = Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD)
             for row in rows:
@@ -55,7 +58,7 @@ class Terminal:
         # No last-column padding and no wrapping: what reads this is a log or another program.
         widths = [min(40, max(map(len, cells))) for cells in zip(columns, *rows, strict=True)]
         self.say(escape(title))
-        for row in rows:
+        for row in [columns, *rows] if len(columns) > 2 else rows:
             cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
             self.say(escape(f"  {'  '.join(cells)}".rstrip()))
 

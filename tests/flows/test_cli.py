@@ -27,7 +27,12 @@ COMMANDS = (
     "faces-download",
     "verify",
     "sheet",
+    "report",
     "redraw",
+    "extract-aus",
+    "clips",
+    "calibrate",
+    "pool",
     "doctor",
 )
 

@@ -23,7 +23,8 @@ from miex.datasets.miex import MiexDataset
 from miex.flows import artifacts
 from miex.flows import synthesize_miex as module
 from miex.flows.artifacts import ProgressArtifact, count_rows, paths_markdown, preview
-from miex.flows.synthesize_miex import create_task_runner, is_transient, main, synthesize_miex
+from miex.flows.entry import is_transient
+from miex.flows.synthesize_miex import create_task_runner, main, synthesize_miex
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.verify import verify
 
@@ -222,7 +223,7 @@ def test_the_preview_is_small(tmp_path: Path) -> None:
 
 def test_prefect_yaml_names_the_flow_and_no_schedule(root: Path) -> None:
     content = yaml.safe_load((root / "prefect.yaml").read_text())
-    (deployment,) = content["deployments"]
+    (deployment,) = [d for d in content["deployments"] if "synthesize" in d["entrypoint"]]
     file, _, function = deployment["entrypoint"].partition(":")
     assert (root / file).is_file()
     assert getattr(module, function) is synthesize_miex

@@ -134,6 +134,12 @@ def test_long_paths_stay_on_one_line_and_brackets_are_no_markup() -> None:
     assert err.getvalue() == f"error: no file {path}\n"
 
 
+def test_columns_of_measurements_have_a_head_in_a_log() -> None:
+    terminal, out, _ = plain()
+    terminal.table("fit", ("AU", "error", "faces"), [("AU12", "0.28", "200")])
+    assert out.getvalue().splitlines() == ["fit", "  AU    error  faces", "  AU12  0.28   200"]
+
+
 def test_reasons_are_ordered_by_count() -> None:
     counts = {"blurred": 2, "no_face": 7, "as_many": 2}
     assert reasons(counts) == [("7", "no_face"), ("2", "as_many"), ("2", "blurred")]

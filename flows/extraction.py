@@ -1,0 +1,266 @@
+"""What `miex extract-aus`, `miex clips`, `miex calibrate` and `miex pool` do, and what they say."""
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.markup import escape
+
+from miex.au_sources.action_units import AU_NAMES
+from miex.au_sources.base import open_source
+from miex.au_sources.extraction import ACCOUNT_SUFFIX, Extraction
+from miex.au_sources.pool import AUPool
+from miex.datasets.clips.base import open_clips
+from miex.datasets.clips.report import markdown, summary
+from miex.datasets.files import whole_file
+from miex.datasets.labels import parse_emotion
+from miex.flows.terminal import Terminal, reasons
+from miex.pipeline.au_calibration import calibrate
+from miex.pipeline.au_extraction import AUExtractionConfig, extract_aus
+from miex.pipeline.reports.pool_comparison import compare, draw_pool, overshoots, too_many
+from miex.pipeline.reports.references import REAL_AUS_PER_CLIP
+
+
+def run_extraction(terminal: Terminal, config: AUExtractionConfig, out: Path) -> Extraction:
+    """Extracts a pool with progress, and says what was left out and why."""
+    with terminal.stages() as stages:
+
+        def on_clip(done: int, total: int) -> None:
+            stages.of("clips", "clips").to(done, total)
+
+        extraction = extract_aus(config, out, on_clip)
+    terminal.say(
+        f"[bold green]{len(extraction.pool)} AU pairs[/] of {extraction.counts['clips']} clips: "
+        f"{escape(str(out))}"
+    )
+    for name, count in extraction.counts.items():
+        if name not in ("clips", "pairs") and count:
+            terminal.say(f"  {name}: {count}")
+    if extraction.rejections:
+        terminal.table("left out", ("count", "reason"), reasons(extraction.reasons))
+    terminal.say(f"  account of every clip: {escape(str(out.with_suffix(ACCOUNT_SUFFIX)))}")
+    terminal.say(
+        f"Next: miex pool describe {shlex.quote(str(out))}, then "
+        f"miex synthesize --source {shlex.quote(f'pool:{out}')} --source expert:miex"
+    )
+    return extraction
+
+
+def demo_pool(terminal: Terminal, out: Path) -> Path:
+    """Early frames of the sample video, as a pool beside the demo's folder.
+
+    The change from the onset is taken, because landmarks alone read the shape of a face as an
+    expression; and without the shipped calibration, whose map is flat where an expression begins:
+    AU12 is 0.6 and 1.0 in frames 19 and 20, where OpenFace's regressors measure 1.5 and 2.2.
+
+    Args:
+        terminal: Shows progress.
+        out: The demo's dataset folder.
+    """
+    pool = out.with_name(f"{out.name}-early-mae.parquet")
+    values = {"clips": "samples", "source": "early_mae", "calibration": "none"}
+    config = AUExtractionConfig.of(values, {"draws": 3, "window": 3, "relative": True})
+    with terminal.stages() as stages:
+
+        def on_clip(done: int, total: int) -> None:
+            stages.of("AUs", "videos").to(done, total)
+
+        extract_aus(config, pool, on_clip)
+    return pool
+
+
+def run_clips(terminal: Terminal, database: str, frames: bool, out: Path | None) -> None:
+    """Says what a reader found, repaired and left out; the whole report as Markdown if asked."""
+    report = open_clips(database, frames=frames).report()
+    terminal.say(escape(summary(report)))
+    for title, counts in (
+        ("emotions", report.emotions),
+        ("where the apex comes from", report.apex_rules),
+        ("peculiarities", report.notes),
+        ("repaired", Counter(f"{repair.field}: {repair.reason}" for repair in report.repairs)),
+        ("left out", Counter(rejection.reason for rejection in report.rejections)),
+    ):
+        if counts:
+            terminal.table(title, ("clips", title), reasons(counts))
+    for reason in dict.fromkeys(rejection.reason for rejection in report.rejections):
+        first = next(one for one in report.rejections if one.reason == reason)
+        terminal.say(escape(f"  {reason}, for instance {first.origin}: {first.detail}"))
+    if out is not None:
+        with whole_file(out) as temporary:
+            temporary.write_text(markdown(report), encoding="utf-8")
+        terminal.say(f"every repair and every clip left out: {escape(str(out))}")
+
+
+def run_calibration(
+    terminal: Terminal,
+    spec: str,
+    reference: str,
+    photographs: str,
+    out: Path,
+    device: str,
+    download: bool,
+) -> None:
+    """Fits a calibration and shows how good the map of each AU is."""
+    with terminal.stages() as stages:
+
+        def on_faces(done: int, total: int) -> None:
+            stages.of("faces", "photographs").to(done, total)
+
+        calibration, rejections = calibrate(
+            spec, reference, photographs, out, device=device, download=download, on_faces=on_faces
+        )
+    rows = [
+        (
+            name,
+            f"{one.correlation:.2f}{' weak' if one.weak else ''}",
+            f"{one.mae:.2f}",
+            f"{one.lowest:.2f}-{one.highest:.2f}",
+            str(one.pairs),
+        )
+        for name, one in calibration.maps.items()
+    ]
+    rows += [(name, why, "", "", "") for name, why in calibration.left_out.items()]
+    columns = ("AU", "correlation", "mean error", "valid from-to", "faces")
+    terminal.table("cross-validated on other people", columns, rows)
+    if rejections:
+        counts = Counter(rejection.reason for rejection in rejections)
+        terminal.table("left out", ("count", "reason"), reasons(counts))
+    terminal.say(f"calibration: {escape(str(out))}")
+    terminal.say(f"Next: miex extract-aus ... --estimator {spec} --calibration {out}")
+
+
+def open_pools(texts: Sequence[str]) -> dict[str, AUPool]:
+    """Pools by name: of a file, or drawn from an expert table (`expert:NAME`).
+
+    Raises:
+        FileNotFoundError: No such file or table.
+        ValueError: No pool, or two of one name.
+    """
+    pools: dict[str, AUPool] = {}
+    for text in texts:
+        if text.startswith("expert:"):
+            name, pool = text, draw_pool(open_source(text))
+        else:
+            path = Path(text.removeprefix("pool:"))
+            name, pool = path.stem, AUPool.read(path)
+        if name in pools:
+            raise ValueError(f"{text}: another pool is called {name!r}, too; rename one")
+        pools[name] = pool
+    return pools
+
+
+def show_pools(terminal: Terminal, texts: Sequence[str], threshold: float) -> None:
+    """Describes pools in numbers, beside the published counts of real micro-expressions."""
+    pools = open_pools(texts)
+    for name, pool in pools.items():
+        found = pool.describe(threshold)
+        subjects = len({key for key in pool.subjects if key})
+        terminal.say(
+            f"[bold]{escape(name)}[/]: {found.pairs} pairs of {subjects} subjects, "
+            f"{found.null_pairs} without change"
+        )
+        for title, counts in (
+            ("source", found.by_source),
+            ("database", found.by_dataset),
+            ("emotion", found.by_emotion),
+        ):
+            terminal.say(escape(f"  {title}: {_listed(counts)}"))
+    columns = compare(pools, threshold)
+    head = ("", *(column.name for column in columns))
+    rows = [("AUs per clip", *(f"{column.aus_per_clip:.2f}" for column in columns))]
+    rows += [
+        (name, *(_share(column.shares[au]) for column in columns))
+        for au, name in enumerate(AU_NAMES)
+    ]
+    terminal.table(
+        f"share of the clips in which an AU rises by {threshold:g} or more",
+        head,
+        rows,
+    )
+    for overshoot in overshoots(columns):
+        terminal.say(f"[yellow]too often[/] {escape(str(overshoot))}")
+    for column in too_many(columns):
+        terminal.say(
+            f"[yellow]too many[/] {escape(column.name)}: {column.aus_per_clip:.2f} AUs per clip, "
+            f"real databases have {REAL_AUS_PER_CLIP[0]:.2f} to {REAL_AUS_PER_CLIP[1]:.2f}"
+        )
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None or np.isnan(share) else f"{100 * share:.1f}"
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def merge_pools(terminal: Terminal, paths: Sequence[Path], out: Path) -> None:
+    """Writes the pairs of several pools into one.
+
+    Raises:
+        ValueError: Two of them are the same, which would count their pairs twice.
+    """
+    pools: dict[str, Path] = {}
+    for path in paths:
+        content = AUPool.read(path).sha256
+        if content in pools:
+            raise ValueError(f"{path} and {pools[content]} hold the same pairs; give one of them")
+        pools[content] = path
+    merged = AUPool.merge([AUPool.read(path) for path in paths])
+    _write(terminal, merged, out)
+
+
+def filter_pool(
+    terminal: Terminal,
+    path: Path,
+    out: Path,
+    subjects: Sequence[str],
+    exclude: Sequence[str],
+    emotions: Sequence[str],
+) -> None:
+    """Writes those pairs of a pool that are asked for.
+
+    Args:
+        terminal: Says how many are left.
+        path: The pool.
+        out: The new one.
+        subjects: Keep only these, each ``DATABASE:SUBJECT``; all if empty.
+        exclude: Leave these out, e.g. those of a test fold.
+        emotions: Keep only these; all if empty.
+
+    Raises:
+        ValueError: A subject that the pool does not have, an unknown emotion, or nothing is left.
+    """
+    pool = AUPool.read(path)
+    known = {key for key in pool.subjects if key}
+    kept = pool.filter(
+        subjects=[_subject(text, known) for text in subjects] or None,
+        exclude_subjects=[_subject(text, known) for text in exclude],
+        emotions=[parse_emotion(text) for text in emotions] or None,
+    )
+    if not len(kept):
+        raise ValueError(
+            f"{path}: none of the {len(pool)} pairs is left; leave out some of --subject, "
+            "--exclude and --emotion"
+        )
+    _write(terminal, kept, out)
+
+
+def _subject(text: str, known: set[tuple[str, str]]) -> tuple[str, str]:
+    database, _, subject = text.partition(":")
+    if (database, subject) not in known:
+        examples = ", ".join(":".join(key) for key in sorted(known)[:3])
+        raise ValueError(
+            f"{text!r} is no subject of the pool; write DATABASE:SUBJECT, for instance {examples}"
+        )
+    return database, subject
+
+
+def _write(terminal: Terminal, pool: AUPool, out: Path) -> None:
+    if out.suffix != ".parquet":
+        raise ValueError(f"{out}: an AU pool ends in .parquet")
+    pool.write(out)
+    subjects = len({key for key in pool.subjects if key})
+    terminal.say(f"[bold green]{len(pool)} AU pairs[/] of {subjects} subjects: {escape(str(out))}")

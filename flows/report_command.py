@@ -1,0 +1,63 @@
+"""What `miex report` does, and how the findings of a report read outside of it."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+
+from miex.flows.terminal import Terminal
+from miex.pipeline.reports.report import write_report
+
+NUMBERS = "numbers.json"
+"""Every number of a report, beside it."""
+
+_STYLES = {"fault": "bold red", "warning": "yellow", "note": "cyan", "good": "green"}
+
+
+def run_report(
+    terminal: Terminal, targets: Sequence[Path], against: Path | None, out: Path | None
+) -> None:
+    """Writes a report and prints what it found.
+
+    Raises:
+        FileNotFoundError: A target is neither a finished dataset nor a pool.
+        ValueError: A target is damaged.
+    """
+    with terminal.stages() as stages:
+        meter = stages.of("report", "targets")
+        meter.to(0, None)
+        path = write_report(targets, out, against=against)
+        meter.to(len(targets), len(targets))
+    for finding in read_findings(path):
+        style = _STYLES.get(finding["severity"], "none")
+        terminal.say(f"[{style}]{finding['severity']:8}[/]{escape(finding['text'])}")
+    terminal.say(f"report: {escape(str(path))}")
+
+
+def read_findings(report: Path) -> list[dict[str, Any]]:
+    """The findings of a report, in its order; none where its numbers are gone.
+
+    Args:
+        report: The HTML file.
+
+    Returns:
+        A `severity` (fault, warning, note, good) and a `text` each.
+    """
+    numbers = report.parent / NUMBERS
+    if not numbers.is_file():
+        return []
+    findings: list[dict[str, Any]] = json.loads(numbers.read_text("utf-8")).get("findings", [])
+    return findings
+
+
+def findings_markdown(report: Path, findings: Sequence[dict[str, Any]]) -> str:
+    """The findings as GitHub-flavoured markdown, with the place of the report."""
+    lines = [f"# Report: `{report}`", ""]
+    if not findings:
+        return "\n".join([*lines, "Nothing was found that needs attention."])
+    lines += ["| | finding |", "|---|---|"]
+    # A bar would end the cell.
+    cells = [(finding["severity"], finding["text"].replace("|", "\\|")) for finding in findings]
+    return "\n".join([*lines, *(f"| {severity} | {text} |" for severity, text in cells)])
