@@ -182,7 +182,12 @@ class Calibration:
             else:
                 maps[name] = _fit_au(x, y, fold[known])
         if not maps:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+            names_by_reason: dict[str, list[str]] = {}
+            for name, reason in left_out.items():
+                names_by_reason.setdefault(reason, []).append(name)
+            reasons = "; ".join(
+                f"{reason} ({', '.join(alike)})" for reason, alike in names_by_reason.items()
+            )
             raise ValueError(f"no AU of {estimator[0]} can be calibrated: {reasons}")
         return cls(*estimator, *reference_name, data, len(names), maps, left_out)
 

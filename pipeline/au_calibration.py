@@ -14,7 +14,11 @@ from miex.datasets.faces.base import open_face_source
 from miex.pipeline.au_extraction import dlib_landmarker
 from miex.pipeline.synthesis.images import UnusablePhotograph, open_photograph
 
-_MAX_MEGAPIXELS, _MAX_SIDE = 100.0, 1024
+_MAX_MEGAPIXELS = 100.0
+"""Larger photographs are refused before they are decoded."""
+
+_MAX_SIDE = 1024
+"""Pixels that the long side is shrunk to: no estimator looks at a face more closely."""
 
 OnFaces = Callable[[int, int], None]
 """Progress: (photographs done, photographs in all)."""

@@ -151,7 +151,7 @@ def test_bad_pairs():
         Calibration.fit(x, y, np.arange(120) % 5, **NAMES)
     with pytest.raises(ValueError, match=r"reference \(119, 17\)"):
         Calibration.fit(x, y[1:], np.arange(120), **NAMES)
-    with pytest.raises(ValueError, match="AU12: 60 pairs, at least 100 are needed"):
+    with pytest.raises(ValueError, match=r"60 pairs, at least 100 are needed \(AU02, AU04, "):
         Calibration.fit(x[:60], y[:60], np.arange(60), **NAMES)
     x[3, AU12] = 7
     with pytest.raises(ValueError, match=r"estimates: AU12 of row 3 is 7"):
