@@ -16,6 +16,10 @@ OVERSHOOT_FACTOR, OVERSHOOT_SHARE = 2.0, 0.05
 which shows it most, and in this share of the pairs more. Smaller differences lie between the real
 databases themselves: AU04 is in 14 % of SAMM's clips and 51 % of CASME II's."""
 
+LEAST_PAIRS = 30
+"""Pairs that a pool must have before its frequencies are judged: of fewer, a share is off by
+more than 15 points (two standard deviations) where an AU is in a quarter of them."""
+
 DRAWS = 1000
 """Pairs of each class that stand for an expert table; the frequencies are good to 3 points."""
 
@@ -86,7 +90,7 @@ def compare(pools: Mapping[str, AUPool], threshold: float = ACTIVE_FROM) -> list
 def overshoots(columns: list[Column]) -> list[Overshoot]:
     """Every AU that a pool shows too often, the worst first; see `OVERSHOOT_FACTOR`.
 
-    AUs that no real database counted are passed over.
+    AUs that no real database counted are passed over, and so are pools of few pairs.
     """
     found = []
     for au, name in enumerate(AU_NAMES):
@@ -100,7 +104,7 @@ def overshoots(columns: list[Column]) -> list[Overshoot]:
         most, where = max(counted)
         for column in columns:
             share = column.shares[au]
-            if column.real or share is None:
+            if column.real or share is None or column.clips < LEAST_PAIRS:
                 continue
             if share > OVERSHOOT_FACTOR * most and share - most > OVERSHOOT_SHARE:
                 found.append(Overshoot(column.name, name, share, most, where))
@@ -109,7 +113,8 @@ def overshoots(columns: list[Column]) -> list[Overshoot]:
 
 def too_many(columns: list[Column]) -> list[Column]:
     """The pools that have more AUs per clip than any real database, see `REAL_AUS_PER_CLIP`."""
-    return [c for c in columns if not c.real and c.aus_per_clip > REAL_AUS_PER_CLIP[1]]
+    judged = [column for column in columns if not column.real and column.clips >= LEAST_PAIRS]
+    return [column for column in judged if column.aus_per_clip > REAL_AUS_PER_CLIP[1]]
 
 
 def draw_pool(source: AUSource, draws: int = DRAWS, seed: int = 0) -> AUPool:

@@ -23,7 +23,7 @@ from miex.flows.cli import app
 from miex.pipeline import au_extraction
 from miex.pipeline.au_extraction import AUExtractionConfig
 from miex.pipeline.fictitious import write_fictitious
-from miex.pipeline.reports.pool_comparison import compare, draw_pool, overshoots
+from miex.pipeline.reports.pool_comparison import compare, draw_pool, overshoots, too_many
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.plan import Plan
 
@@ -239,3 +239,10 @@ def test_the_flow_counts_pairs_and_reasons(pools: Path) -> None:
     assert config.facs.seed == 0
     assert account["counts"]["pairs"] == 860
     assert account["settings"]["estimator"] == "FACS codes of the annotation"
+
+
+def test_a_pool_of_few_pairs_is_not_judged() -> None:
+    columns = compare({"few": draw_pool(open_source("expert:miex"), draws=5)})
+    assert columns[0].clips == 15
+    assert overshoots(columns) == []
+    assert too_many(columns) == []
