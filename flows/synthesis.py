@@ -2,6 +2,7 @@
 
 import shlex
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from miex.flows.terminal import Terminal, reasons
 from miex.pipeline.synthesis.config import SynthesisConfig, explain
 from miex.pipeline.synthesis.faces import prepare_faces
 from miex.pipeline.synthesis.job import Job
+from miex.pipeline.synthesis.manifest import write_json
 from miex.pipeline.synthesis.render import Rejection
 from miex.pipeline.synthesis.run import redraw, synthesize
 
@@ -109,6 +111,9 @@ def run_faces(terminal: Terminal, config: SynthesisConfig, out: Path, workers: i
     )
     if table.rejection_counts:
         terminal.table("left out", ("count", "reason"), reasons(table.rejection_counts))
+        account = out.with_suffix(".json")
+        write_json(account, {"left_out": [asdict(rejection) for rejection in table.rejections]})
+        terminal.say(f"  every one of them with its reason: {escape(str(account))}")
     terminal.say(escape(f"Next: miex synthesize --faces {shlex.quote(str(out))} --out out/miex"))
 
 

@@ -13,7 +13,6 @@ file holds is told from its content, never from its name:
 import hashlib
 import io
 import json
-import os
 import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from miex.datasets.files import whole_file
 from miex.generators.ganimation.network import GANimation, new_network
 
 Format = Literal["miex", "pumarola", "donydchen"]
@@ -109,6 +109,7 @@ def save_checkpoint(
 
     Raises:
         ValueError: Another dtype, or a weight that is not finite in it.
+        DiskFullError: The disk is full.
     """
     if dtype not in (torch.float32, torch.float16):
         raise ValueError(f"a checkpoint is written in torch.float32 or torch.float16, not {dtype}")
@@ -121,15 +122,8 @@ def save_checkpoint(
     # One entry: safetensors writes several in any order, and the file is known by its hash.
     about = {"version": _VERSION, "image_size": image_size, "card": dict(card or {})}
     metadata = {_FORMAT: json.dumps(about, sort_keys=True)}
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(safetensors.torch.save(tensors, metadata))
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(safetensors.torch.save(tensors, metadata))
 
 
 def _read_tensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -6,12 +6,14 @@ change a single byte of the result.
 
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from miex.au_sources.action_units import MAX_INTENSITY
 from miex.datasets.labels import LABEL_SPACES
 from miex.generators.base import GeneratorConfig
 from miex.pipeline.synthesis.face_config import FaceConfig
@@ -67,7 +69,7 @@ class SynthesisConfig(_Frozen):
     """One dataset: which faces, which AUs, which generator, how many samples."""
 
     name: str = Field("miex", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="id prefix")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63, description="a shard holds it as a 64-bit integer")
     faces: str = Field(
         "samples",
         description="a face table (.parquet), or a source to prepare: samples, folder:PATH, "
@@ -116,14 +118,21 @@ class SynthesisConfig(_Frozen):
             )
         return value
 
-    @model_validator(mode="after")
-    def _ordered_intensity(self) -> "SynthesisConfig":
-        low, high = self.intensity
-        if not 0 < low <= high <= 5:
-            raise ValueError(f"intensity must be 0 < low <= high <= 5, not ({low}, {high})")
-        if len(set(self.sources)) != len(self.sources):
-            raise ValueError(f"a source stands twice in {self.sources}")
-        return self
+    @field_validator("intensity")
+    @classmethod
+    def _ordered_intensity(cls, value: tuple[float, float]) -> tuple[float, float]:
+        low, high = value
+        if not 0 < low <= high <= MAX_INTENSITY:
+            raise ValueError(f"expected 0 < low <= high <= {MAX_INTENSITY:g}")
+        return value
+
+    @field_validator("sources")
+    @classmethod
+    def _distinct_sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        twice = [source for source, count in Counter(value).items() if count > 1]
+        if twice:
+            raise ValueError(f"{', '.join(twice)} stands there twice; name every source once")
+        return value
 
     @classmethod
     def from_yaml(cls, path: Path) -> "SynthesisConfig":
@@ -135,14 +144,14 @@ class SynthesisConfig(_Frozen):
         """
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not YAML: {error}") from None
         if not isinstance(content, dict):
             raise ValueError(
                 f"{path}: expected `field: value` lines, found {type(content).__name__}"
             )
         try:
-            return cls(**content)
+            return cls.model_validate(content)
         except ValidationError as error:
             raise ValueError(f"{path}: {explain(error)}") from None
 
@@ -156,9 +165,13 @@ class SynthesisConfig(_Frozen):
 
 
 def explain(error: ValidationError) -> str:
-    """A pydantic error in one line a field: name, what is wrong, what was given."""
+    """A pydantic error in one line: of every field its name, what is wrong and what was given."""
     return "; ".join(
         f"{'.'.join(map(str, part['loc'])) or 'config'}: "
-        f"{part['msg'].removeprefix('Value error, ')} (given: {part['input']!r})"
+        + (
+            "there is no such field"
+            if part["type"] in ("extra_forbidden", "invalid_key")
+            else f"{part['msg'].removeprefix('Value error, ')} (given: {part['input']!r})"
+        )
         for part in error.errors()
     )

@@ -91,5 +91,7 @@ class FaceConfig(BaseModel):
         description="two identities are one person when their embeddings are nearer than this",
     )
     templates_per_identity: int = Field(
-        1, ge=1, description="best photographs of an identity that are kept"
+        1,
+        ge=1,
+        description="best photographs of an identity that are kept; each sample draws one of them",
     )

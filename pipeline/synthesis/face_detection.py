@@ -2,15 +2,11 @@
 
 Models: frontal HOG detector (built into dlib), CNN detector (King 2015, arXiv:1502.00046),
 68-point shape predictor (Kazemi and Sullivan 2014, trained on iBUG 300-W: research use only), and
-the 128-D ResNet embedding (dlib's `face_recognition_resnet_model_v1`). Their files come with the
-package `face_recognition_models`, which is located, not imported: its import needs
-`pkg_resources`, which current setuptools lack.
+the 128-D ResNet embedding (dlib's `face_recognition_resnet_model_v1`).
 """
 
 import importlib.metadata
-import importlib.util
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
@@ -18,14 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miex.pipeline.synthesis.face_config import FaceConfig
+from miex.pipeline.synthesis.face_models import (
+    CNN_MODEL,
+    EMBEDDING_MODEL,
+    MODELS,
+    SHAPE_MODEL,
+    model_file,
+)
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
-
-SHAPE_MODEL = "shape_predictor_68_face_landmarks.dat"
-EMBEDDING_MODEL = "dlib_face_recognition_resnet_model_v1.dat"
-CNN_MODEL = "mmod_human_face_detector.dat"
-MODELS = (SHAPE_MODEL, EMBEDDING_MODEL, CNN_MODEL)
 
 CNN_SIDE = 320
 """Pixels; the CNN takes 0.6 s for that and its smallest face is a quarter of it."""
@@ -60,23 +58,6 @@ class FaceDetector(Protocol):
     ) -> NDArray[np.float32]:
         """``(128,)`` identity embedding of the face with these landmarks."""
         ...
-
-
-def model_file(name: str) -> Path:
-    """Path of one of dlib's model files.
-
-    Raises:
-        FileNotFoundError: `face_recognition_models` is not installed, or lacks the file.
-    """
-    spec = importlib.util.find_spec("face_recognition_models")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder) / "models" / name
-        if path.is_file():
-            return path
-    raise FileNotFoundError(
-        f"dlib's model {name} was not found; it comes with the package "
-        "`face_recognition_models`: install it again with `pip install face_recognition_models`"
-    )
 
 
 class DlibDetector:

@@ -6,10 +6,8 @@ processes execute `start_worker` once and `make_part` for each chunk.
 """
 
 import os
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import parent_process
 from pathlib import Path
 
 import cv2
@@ -28,6 +26,7 @@ from miex.pipeline.synthesis.face_table import (
     pack_rejections,
     unpack_rejections,
 )
+from miex.pipeline.synthesis.workers import leave_with_parent
 
 DetectorFactory = Callable[[FaceConfig], FaceDetector]
 
@@ -114,16 +113,8 @@ def start_worker(config: FaceConfig, factory: DetectorFactory) -> None:
     # As many processes as cores run already; threads inside each would only get in the way.
     os.environ["OMP_NUM_THREADS"] = "1"
     cv2.setNumThreads(1)
-    threading.Thread(target=_follow_parent, daemon=True).start()
+    leave_with_parent()
     _worker = (config, factory(config))
-
-
-def _follow_parent() -> None:
-    # A killed parent cannot stop its workers, which would wait for work for ever.
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def make_part_in_worker(chunk: Chunk) -> PartSummary:

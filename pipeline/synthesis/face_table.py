@@ -1,8 +1,8 @@
 """The face table: prepared faces in one Parquet file that later runs reuse.
 
-One row a face; the crop is a PNG, so `load_dataset("parquet", ...)` and any viewer show it. What
-else there is to know (config, licences, every rejection) is in the schema metadata: the file is
-complete on its own.
+One row a face; the crop is lossless WebP, so `load_dataset("parquet", ...)` and most viewers show
+it. What else there is to know (config, licences, every rejection) is in the schema metadata: the
+file is complete on its own.
 """
 
 import base64
@@ -48,6 +48,8 @@ SCHEMA = pa.schema(
     ]
 )
 
+_CROPS = ImageConfig(format="webp")
+
 _KEY = b"miex"
 _REJECTIONS_KEY = b"miex.rejections"
 
@@ -80,7 +82,7 @@ def face_to_row(face: Face) -> dict[str, Any]:
         "identity": face.identity,
         "origin": face.origin,
         "sha256": face.sha256,
-        "crop": {"bytes": encode_frame(face.crop, ImageConfig()), "path": f"{name}.png"},
+        "crop": {"bytes": encode_frame(face.crop, _CROPS), "path": f"{name}.{_CROPS.format}"},
         "landmarks": face.landmarks.tolist(),
         "embedding": face.embedding.tolist(),
         **asdict(face.quality),
@@ -225,8 +227,8 @@ class FaceTable:
         if not path.is_file():
             raise FileNotFoundError(f"no face table at {path}; {remedy}")
         try:
-            file = pq.ParquetFile(path)
-            schema, rows = file.schema_arrow, file.metadata.num_rows
+            with pq.ParquetFile(path) as file:
+                schema, rows = file.schema_arrow, file.metadata.num_rows
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise ValueError(f"{path} is no readable Parquet file ({reason}); {remedy}") from None

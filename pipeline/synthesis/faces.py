@@ -8,7 +8,6 @@ workers nor on how often the run was killed in between.
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -46,6 +45,7 @@ from miex.pipeline.synthesis.face_table import (
     floats,
     write_face_table,
 )
+from miex.pipeline.synthesis.workers import cores
 
 Progress = Callable[[int, int, dict[str, int]], None]
 """(photographs done, photographs in all, counts: ``kept`` and every reason)."""
@@ -69,7 +69,7 @@ def prepare_faces(
         out: The face table to write.
         config: Conventions and thresholds.
         workers: Processes; all cores by default. 1 works in this process.
-        on_progress: Called now and then.
+        on_progress: Called when the work begins, and now and then.
         detector: Makes the detector, in every worker process; a top-level function or class.
 
     Raises:
@@ -87,13 +87,17 @@ def prepare_faces(
     notes = _notes(source, photographs, config, detector(config).name)
     if out.exists():
         return _existing(out, notes.fingerprint)
+    remove_partial(out.parent, out.name)
     chunks = _chunks(photographs, _parts_folder(out), notes.fingerprint)
     report = _Report(len(photographs), on_progress)
+    report.begin()
     for chunk, summary in _prepare(chunks, config, detector, workers):
         report.add(len(chunk.photographs), summary)
     kept, rejections = _choose(chunks, config)
     rejections = [*source.skipped(), *rejections]
     if not kept:
+        # The same photographs would end the same way again.
+        _remove_parts(out)
         raise ValueError(_nothing_left(source.name, len(photographs), rejections))
     write_face_table(out, _rows(chunks, kept), notes, rejections)
     _remove_parts(out)
@@ -109,6 +113,9 @@ class _Report:
         self._on_progress = on_progress
         self._done = 0
         self._counts: Counter[str] = Counter(kept=0)
+
+    def begin(self) -> None:
+        self._tell(dict(self._counts))
 
     def add(self, photographs: int, summary: PartSummary) -> None:
         self._done += photographs
@@ -126,9 +133,7 @@ class _Report:
 
 def _worker_count(workers: int | None) -> int:
     if workers is None:
-        # Inside a container fewer cores may be ours than the machine has.
-        allowed = getattr(os, "sched_getaffinity", None)
-        return len(allowed(0)) if allowed else os.cpu_count() or 1
+        return cores()
     if workers < 1:
         raise ValueError(f"workers: {workers} given, expected at least 1, or None for all cores")
     return workers

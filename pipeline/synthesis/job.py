@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from miex.au_sources.base import AUSource, open_source
 from miex.datasets.faces.base import open_face_source
 from miex.datasets.files import remove_partial
 from miex.datasets.labels import LABEL_SPACES
-from miex.datasets.miex import FORMAT, MANIFEST
+from miex.datasets.miex import FORMAT, MANIFEST, MiexDataset
 from miex.generators.base import FaceGenerator, create_generator
-from miex.pipeline.synthesis.config import SynthesisConfig
+from miex.pipeline.synthesis.config import SynthesisConfig, explain
 from miex.pipeline.synthesis.face_table import FaceTable
 from miex.pipeline.synthesis.faces import prepare_faces
 from miex.pipeline.synthesis.manifest import describe_inputs, versions, write_json
@@ -23,6 +25,9 @@ from miex.pipeline.synthesis.shards import ShardRecord, read_shard_record
 
 _STATE = ".miex"
 """Folder inside an unfinished dataset: whose it is, and the hashes of its finished shards."""
+
+_FACES = "faces.parquet"
+"""The face table of a dataset whose run prepared the faces itself."""
 
 OnFaces = Callable[[int, int, dict[str, int]], None]
 """Progress of the face preparation: (done, total, counts by outcome)."""
@@ -73,6 +78,51 @@ def start(
     sources = _open_sources(config)
     generator = create_generator(config.generator)
     table = _face_table(config, out, workers, on_faces)
+    job, identity = _identify(config, out, table, sources, generator)
+    _claim(out, identity)
+    for folder in (out, out / "data", out / "report"):
+        remove_partial(folder)
+    return job
+
+
+def reopen(out: Path) -> Job:
+    """The job of a finished dataset, to make rows of it again.
+
+    Raises:
+        FileNotFoundError: The folder holds no finished dataset, or an input is gone.
+        ValueError: An input or a version is no longer what the manifest says.
+    """
+    out = Path(out)
+    manifest = MiexDataset.open(out).manifest
+    try:
+        config = SynthesisConfig(**manifest["config"])
+    except ValidationError as error:
+        raise ValueError(
+            f"{out / MANIFEST} is damaged or of another version of miex: {explain(error)}"
+        ) from None
+    table = Path(config.faces) if config.faces.endswith(".parquet") else out / _FACES
+    sources, generator = _open_sources(config), create_generator(config.generator)
+    job, identity = _identify(config, out, table, sources, generator)
+    if job.fingerprint != manifest.get("fingerprint"):
+        found = "; ".join(
+            f"{name} ({there!r} there, {here!r} here)"
+            for name, there, here in _differences(manifest, identity)
+        )
+        raise ValueError(
+            f"{out} was made from something else than what is here: {found or 'its format'}. Its "
+            "rows can be made again only with the same inputs and versions"
+        )
+    return job
+
+
+def _identify(
+    config: SynthesisConfig,
+    out: Path,
+    table: Path,
+    sources: list[AUSource],
+    generator: FaceGenerator[Any],
+) -> tuple[Job, dict[str, Any]]:
+    """The job, and everything that tells its dataset from others."""
     faces = FaceTable.open(table)
     plan = Plan(config, faces.identities, sources)
     parts = {
@@ -81,10 +131,9 @@ def start(
         "versions": versions(),
     }
     fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    _claim(out, {"format": FORMAT, "fingerprint": fingerprint, **parts})
-    remove_partial(out / "data")
     shards = -(-plan.samples // config.rows_per_shard)
-    return Job(config, out, table, fingerprint, plan.samples, shards)
+    job = Job(config, out, table, fingerprint, plan.samples, shards)
+    return job, {"format": FORMAT, "fingerprint": fingerprint, **parts}
 
 
 def pending(job: Job) -> list[int]:
@@ -110,13 +159,9 @@ def _refuse_foreign_folder(out: Path) -> None:
     """Only what miex made may be written into."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; the dataset needs a folder of its own")
-    ours = (
-        (out / MANIFEST).is_file() or (out / _STATE).is_dir() or (out / "faces.parquet").is_file()
-    )
-    if out.is_dir() and any(out.iterdir()) and not ours:
-        parts = out / "faces.parquet.parts"
-        if not parts.exists():
-            raise ValueError(f"{out} is not empty and holds no miex dataset; choose a new folder")
+    ours = (MANIFEST, _STATE, _FACES, f"{_FACES}.parts")
+    if out.is_dir() and any(out.iterdir()) and not any((out / name).exists() for name in ours):
+        raise ValueError(f"{out} is not empty and holds no miex dataset; choose a new folder")
 
 
 def _claim(out: Path, identity: dict[str, Any]) -> None:
@@ -128,26 +173,34 @@ def _claim(out: Path, identity: dict[str, Any]) -> None:
     state = out / _STATE / "job.json"
     owner = out / MANIFEST if (out / MANIFEST).is_file() else state
     if owner.is_file():
-        known = json.loads(owner.read_text(encoding="utf-8"))
+        try:
+            known = json.loads(owner.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{owner} is damaged ({error}); delete the folder {out}") from None
         if known.get("fingerprint") == identity["fingerprint"]:
             return
-        different = "; ".join(_differences(known, identity)) or "its format"
+        found = "; ".join(
+            f"{name} ({there!r} there, {asked!r} asked for)"
+            for name, there, asked in _differences(known, identity)
+        )
         raise ValueError(
-            f"{out} holds another dataset; it differs in {different}. Choose a new folder, or "
-            "delete this one"
+            f"{out} holds another dataset; it differs in {found or 'its format'}. Choose a new "
+            "folder, or delete this one"
         )
     write_json(state, identity)
 
 
-def _differences(known: dict[str, Any], wanted: dict[str, Any], at: str = "") -> list[str]:
-    """Names the leaves in which two nested dictionaries differ, at most five."""
-    found: list[str] = []
+def _differences(
+    known: dict[str, Any], wanted: dict[str, Any], at: str = ""
+) -> list[tuple[str, Any, Any]]:
+    """The leaves in which two nested dictionaries differ: name and both values, at most five."""
+    found: list[tuple[str, Any, Any]] = []
     for key in ("config", "inputs", "versions") if not at else sorted(known.keys() | wanted.keys()):
         one, other = known.get(key), wanted.get(key)
         if isinstance(one, dict) and isinstance(other, dict):
             found += _differences(one, other, f"{at}{key}.")
         elif one != other:
-            found.append(f"{at}{key} ({one!r} there, {other!r} asked for)")
+            found.append((f"{at}{key}", one, other))
     return found[:5]
 
 
@@ -199,7 +252,7 @@ def _face_table(
     """The face table that the config names, prepared first where it names photographs."""
     if config.faces.endswith(".parquet"):
         return Path(config.faces)
-    table = out / "faces.parquet"
+    table = out / _FACES
     prepare_faces(
         open_face_source(config.faces),
         table,

@@ -30,6 +30,9 @@ _PACKAGES = (
     "torch",
 )
 
+NOT_ANNOTATED = "not annotated"
+"""What samples count as whose origin tells no finer emotion than the class."""
+
 
 def versions() -> dict[str, str]:
     """Versions of everything that can change a byte of the result."""
@@ -96,7 +99,7 @@ def count_rows(folder: Path, plan: Plan, records: Sequence[ShardRecord]) -> dict
                 frames += sum(len(aus) for aus in table["aus"])
                 for name in ("emotion", "au_source"):
                     by[name].update(table[name])
-                by["fine_emotion"].update(name or "not annotated" for name in table["fine_emotion"])
+                by["fine_emotion"].update(name or NOT_ANNOTATED for name in table["fine_emotion"])
                 by["spec"].update(
                     config_sources[plan.source_of(plan.index_of(sample_id))]
                     for sample_id in table["sample_id"]

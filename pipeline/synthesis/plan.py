@@ -19,6 +19,7 @@ from miex.pipeline.synthesis.config import SequenceConfig, SynthesisConfig
 _IDENTITY_STREAM = 0
 _SAMPLE_STREAM = 1
 _MEASURE_STREAM = 2
+_TEMPLATE_STREAM = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ class Plan:
     """Spreads samples over identities, classes and AU sources.
 
     Sample i belongs to identity number ``i * identities // samples``, so the samples of one face
-    lie side by side and are rendered together. Its cell, a class and a source that has AUs for
+    lie side by side and are rendered together; where the table holds several photographs of it,
+    each sample draws one. Its cell, a class and a source that has AUs for
     it, is ``i`` modulo the number of cells: with the default number of samples every identity
     gets every cell once, as in MiE-X, and with any other number the cells still differ by one
     sample at most. A class that a source lacks is no cell; `missing` names it.
@@ -73,9 +75,9 @@ class Plan:
         self._config = config
         self._sources = sources
         self.label_space: LabelSpace = LABEL_SPACES[config.label_space]
-        self._faces = self._choose_faces(identities)
+        self._templates = self._choose_identities(identities)
         self._cells = self._find_cells()
-        self.samples = config.samples or len(self._faces) * len(self._cells)
+        self.samples = config.samples or len(self._templates) * len(self._cells)
         if config.au_triplets is not None and config.au_triplets < len(self._cells):
             raise ValueError(
                 f"au_triplets: {config.au_triplets} triplets cannot cover {len(self._cells)} "
@@ -107,10 +109,13 @@ class Plan:
             )
         return cells
 
-    def _choose_faces(self, identities: Sequence[str]) -> NDArray[np.int64]:
-        rows = {identity: row for row, identity in reversed(list(enumerate(identities)))}
+    def _choose_identities(self, identities: Sequence[str]) -> list[list[int]]:
+        """Rows of the face table by identity, of the identities that take part."""
+        rows: dict[str, list[int]] = {}
+        for row, identity in enumerate(identities):
+            rows.setdefault(identity, []).append(row)
+        available = list(rows.values())
         wanted = self._config.identities
-        available = np.array(sorted(rows.values()), dtype=np.int64)
         if wanted is None:
             return available
         if wanted > len(available):
@@ -119,7 +124,16 @@ class Plan:
                 "ask for fewer or prepare more faces"
             )
         rng = self._rng(_IDENTITY_STREAM)
-        return np.sort(rng.choice(available, size=wanted, replace=False))
+        chosen = np.sort(rng.choice(len(available), size=wanted, replace=False))
+        return [available[number] for number in chosen]
+
+    def _template(self, index: int) -> int:
+        """The photograph that a sample shows, for every attempt the same."""
+        rows = self._templates[index * len(self._templates) // self.samples]
+        if len(rows) == 1:
+            return rows[0]
+        # Drawn, not taken in turn: a turn that divides the cells would tie photographs to classes.
+        return rows[int(self._rng(_TEMPLATE_STREAM, index).integers(len(rows)))]
 
     def _rng(self, *stream: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence(self._config.seed, spawn_key=stream))
@@ -127,7 +141,7 @@ class Plan:
     @property
     def identities(self) -> int:
         """How many identities take part."""
-        return len(self._faces)
+        return len(self._templates)
 
     def sample_id(self, index: int) -> str:
         """`NAME-00000042`."""
@@ -187,7 +201,7 @@ class Plan:
         return Draw(
             index=index,
             attempt=attempt,
-            face=int(self._faces[index * len(self._faces) // self.samples]),
+            face=self._template(index),
             label=label,
             emotion=emotion,
             source=source,

@@ -14,7 +14,7 @@ import cv2
 import torch
 
 from miex.datasets.files import whole_file
-from miex.datasets.miex import RUN_LOG, MiexDataset
+from miex.datasets.miex import RUN_LOG
 from miex.pipeline.reports.card import dataset_card
 from miex.pipeline.reports.report import write_report
 from miex.pipeline.reports.sheet import contact_sheet
@@ -30,6 +30,7 @@ from miex.pipeline.synthesis.job import (
     pending,
     planned,
     record_shard,
+    reopen,
     start,
 )
 from miex.pipeline.synthesis.manifest import (
@@ -131,8 +132,8 @@ def synthesize(
     Args:
         config: What to make.
         out: The dataset folder.
-        workers: Processes; all cores by default, 1 works in this process. The result does not
-            depend on it.
+        workers: Processes; all cores by default, 1 works in this process and leaves PyTorch and
+            OpenCV at one thread there. The result does not depend on it.
         on_faces: Progress of the face preparation: (done, total, counts by outcome).
         on_start: Called with the job when rendering begins.
         on_samples: Progress of the rendering: samples finished since the last call.
@@ -171,12 +172,9 @@ def redraw(out: Path, sample_id: str) -> dict[str, Any] | Rejection:
 
     Raises:
         KeyError: The dataset has no such sample.
-        ValueError: An input is no longer what the manifest says.
+        FileNotFoundError, ValueError: See `reopen`.
     """
-    manifest = MiexDataset.open(out).manifest
-    config = SynthesisConfig(**manifest["config"])
-    job = start(config, Path(out))
-    plan, renderer = _workshop(job)
+    plan, renderer = _workshop(reopen(out))
     index = plan.index_of(sample_id)
     return next(iter(renderer.rows(range(index, index + 1))))
 
@@ -186,7 +184,9 @@ _local = threading.local()
 
 def _workshop(job: Job) -> tuple[Plan, Renderer]:
     """Opened inputs and generator of a job, kept for the next shard in the same thread."""
-    if getattr(_local, "fingerprint", None) != job.fingerprint:
+    # Equal datasets may take their faces from different folders, one of which may be gone.
+    key = job.fingerprint, job.faces
+    if getattr(_local, "key", None) != key:
         # One thread each: shards are the unit of parallelism, and sums must not depend on how
         # many threads a library splits them over.
         torch.set_num_threads(1)
@@ -196,6 +196,6 @@ def _workshop(job: Job) -> tuple[Plan, Renderer]:
             plan,
             Renderer(job.config, plan, faces, sources, generator, DlibDetector(FaceConfig()).embed),
         )
-        _local.fingerprint = job.fingerprint
+        _local.key = key
     workshop: tuple[Plan, Renderer] = _local.workshop
     return workshop

@@ -12,8 +12,12 @@ import pyarrow.parquet as pq
 
 from miex.au_sources.action_units import AU_COUNT, MAX_INTENSITY
 from miex.datasets.files import sha256_file
-from miex.datasets.miex import SCHEMA, MiexDataset, decode_frames
+from miex.datasets.miex import MANIFEST, SCHEMA, MiexDataset, decode_frames
+from miex.pipeline.synthesis.manifest import NOT_ANNOTATED
 from miex.pipeline.synthesis.workers import cores, map_in_threads
+
+_GROUPS = {"by_class": "class", "by_emotion": "emotion", "by_au_source": "kind of source"}
+"""Counts of the manifest by what they are counts of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ def verify(
     for part, found in map_in_threads(check, dataset.manifest["shards"], workers or cores()):
         problems += part
         counts += found
-    return problems + list(_check_counts(dataset, counts))
+    return [*problems, *_check_folder(dataset), *_check_counts(dataset, counts)]
 
 
 def _check_shard(
@@ -95,6 +99,9 @@ def _check_shard(
                     counts["frames"] += len(row["frames"] or ())
                     counts["redrawn"] += row["attempt"] > 0
                     counts[f"class {row['emotion']}"] += 1
+                    counts[f"emotion {row['fine_emotion'] or NOT_ANNOTATED}"] += 1
+                    counts[f"kind of source {row['au_source']}"] += 1
+                    counts[f"identity {row['identity']}"] += 1
                 if on_rows:
                     on_rows(len(batch))
     except (OSError, pa.ArrowException) as error:
@@ -127,12 +134,27 @@ def _check_row(row: dict[str, Any], manifest: dict[str, Any], previous: str) -> 
         yield "the apex equals the onset: a label without motion"
 
 
+def _check_folder(dataset: MiexDataset) -> Iterator[Problem]:
+    listed = set(dataset.shards)
+    for path in sorted((dataset.folder / "data").glob("*.parquet")):
+        if path not in listed:
+            where = path.relative_to(dataset.folder).as_posix()
+            yield Problem(where, "is not in the manifest, but readers of the folder would take it")
+
+
 def _check_counts(dataset: MiexDataset, found: Counter[str]) -> Iterator[Problem]:
     stated = dataset.manifest["counts"]
-    expected = {name: stated[name] for name in ("written", "frames", "redrawn")}
-    expected |= {f"class {name}": number for name, number in stated["by_class"].items()}
+    found["identities"] = sum(name.startswith("identity ") for name in found)
+    expected = {name: stated[name] for name in ("written", "frames", "redrawn", "identities")}
+    for group, title in _GROUPS.items():
+        expected |= {f"{title} {name}": number for name, number in stated[group].items()}
     for name, number in expected.items():
         if found[name] != number:
-            yield Problem("manifest.json", f"{name}: says {number}, the shards hold {found[name]}")
+            yield Problem(MANIFEST, f"{name}: says {number}, the shards hold {found[name]}")
     if stated["planned"] != stated["written"] + stated["rejected"]:
-        yield Problem("manifest.json", "planned is not written + rejected")
+        yield Problem(MANIFEST, "planned is not written + rejected")
+    if stated["rejected"] != len(dataset.manifest["rejections"]):
+        listed = len(dataset.manifest["rejections"])
+        yield Problem(MANIFEST, f"rejected: says {stated['rejected']}, {listed} are listed")
+    if stated["written"] != sum(stated["by_source"].values()):
+        yield Problem(MANIFEST, "written is not the sum over by_source")

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 Job = TypeVar("Job")
@@ -19,7 +18,7 @@ _progress: Any = None
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Cores that this process may use; inside a container fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -49,10 +48,9 @@ def map_in_processes(
         for number in numbers:
             work(job, number, on_progress)
         return
-    context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-    if os.name == "posix":
-        # Imported once and forked: workers share those pages instead of holding a copy each.
-        context.set_forkserver_preload(_PRELOAD)
+    context = multiprocessing.get_context("forkserver")
+    # Imported once and forked: workers share those pages instead of holding a copy each.
+    context.set_forkserver_preload(_PRELOAD)
     queue = context.SimpleQueue()
     listener = threading.Thread(target=_listen, args=(queue, on_progress), daemon=True)
     listener.start()
@@ -79,14 +77,18 @@ def _call(work: Callable[..., Any], job: Any, number: int) -> None:
 def _enter(queue: Any) -> None:
     global _progress
     _progress = queue.put
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    leave_with_parent()
 
 
-def _leave_with_parent() -> None:
-    """Ends the worker when the process that started it is gone, even by SIGKILL."""
+def leave_with_parent() -> None:
+    """Lets this worker process end when the one that started it is gone, even by SIGKILL."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
-        wait([parent.sentinel])
+        parent.join()
         os._exit(1)
 
 

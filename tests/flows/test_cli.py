@@ -188,6 +188,12 @@ def test_a_folder_with_another_dataset_is_refused(faces: Path, dataset: Path) ->
     assert "holds another dataset; it differs in config.seed" in result.stderr
 
 
+def test_every_face_left_out_is_listed_with_its_reason(faces: Path) -> None:
+    account = json.loads(faces.with_suffix(".json").read_text())
+    assert [entry["reason"] for entry in account["left_out"]] == ["turned"]
+    assert all(entry["origin"] and entry["detail"] for entry in account["left_out"])
+
+
 def test_verify(dataset: Path) -> None:
     result = call("verify", dataset)
     assert result.exit_code == 0, result.output
@@ -207,7 +213,7 @@ def test_verify_lists_problems(dataset: Path, tmp_path: Path) -> None:
 
 def test_verify_of_no_dataset_fails(tmp_path: Path) -> None:
     result = call("verify", tmp_path)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "holds no finished miex dataset" in result.stderr
 
 

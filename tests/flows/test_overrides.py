@@ -39,12 +39,32 @@ def test_emotion_weights_are_free_names() -> None:
         ({"generator.batch": 1}, r"generator.batch: .* it has: name, checkpoint"),
         ({"seed.deep": 1}, r"seed.deep: 'seed' is no group of fields"),
         ({"seed": -1, "sequence.frames": 1}, r"seed: .*\(given: -1\); sequence.frames: .*: 1\)"),
+        ({"seed": 2**63}, r"seed: .*less than 9223372036854775808"),
+        ({"intensity": (3, 1)}, r"^intensity: expected 0 < low <= high <= 5 \(given: \(3, 1\)\)$"),
+        ({"sources": ["expert:miex"] * 2}, r"^sources: expert:miex stands there twice"),
         ({"label_space": "nine"}, r"label_space: no label space is called 'nine'"),
     ],
 )
 def test_every_wrong_field_is_named(overrides: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         configure(None, overrides)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"1: 2\n", "there is no such field"),
+        (b"name: x\nnamee: y\n", "namee: there is no such field"),
+        (b"\xff\xfe\x00", "is not YAML"),
+        (b"seed: [", "is not YAML"),
+        (b"- 1\n", "expected `field: value` lines, found list"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "dataset.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"dataset\.yaml.*{message}"):
+        configure(path, {})
 
 
 def test_assignments_are_yaml() -> None:

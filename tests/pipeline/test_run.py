@@ -2,18 +2,25 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from miex.datasets.miex import SCHEMA, MiexDataset, decode_frames
+from miex.generators.base import create_generator
+from miex.pipeline.synthesis import job
 from miex.pipeline.synthesis.config import QualityConfig, SequenceConfig, SynthesisConfig
+from miex.pipeline.synthesis.face_config import FaceConfig
+from miex.pipeline.synthesis.face_table import FaceTable
 from miex.pipeline.synthesis.job import pending, start
 from miex.pipeline.synthesis.run import redraw, render_shard, synthesize
 from miex.pipeline.synthesis.verify import verify
@@ -91,13 +98,84 @@ def test_any_row_can_be_made_again_alone(made: Path) -> None:
         again = redraw(made, sample_id)
         assert isinstance(again, dict)
         kept = rows[sample_id]
-        assert again["frames"] == kept["frames"]
-        assert np.float32(again["motion"]) == np.float32(kept["motion"])
-        assert {name: again[name] for name in ("label", "attempt", "template")} == {
-            name: kept[name] for name in ("label", "attempt", "template")
-        }
+        assert pa.Table.from_pylist([again], schema=SCHEMA).to_pylist() == [kept]
     with pytest.raises(KeyError, match="no sample is called"):
         redraw(made, "miex-00000099")
+
+
+def test_a_row_can_be_made_again_without_the_photographs(
+    made: Path, sample_table: Path, tmp_path: Path
+) -> None:
+    photographs, out = tmp_path / "photographs", tmp_path / "dataset"
+    for face in FaceTable.open(sample_table).load([0, 1]):
+        photographs.mkdir(exist_ok=True)
+        large = cv2.resize(face.crop, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(photographs / f"{face.identity}.png"), large[..., ::-1])
+    lenient = FaceConfig(min_sharpness=0, max_outside=1, max_yaw=90)
+    config = SynthesisConfig(faces=f"folder:{photographs}", face_preparation=lenient, samples=4)
+    synthesize(config, out, workers=1)
+    shutil.rmtree(photographs)
+    before = content(out)
+    assert isinstance(redraw(out, "miex-00000003"), dict)
+    assert content(out) == before
+
+
+def test_a_row_is_not_made_again_from_something_else(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = {**job.versions(), "numpy": "0.1"}
+    monkeypatch.setattr(job, "versions", lambda: changed)
+    with pytest.raises(
+        ValueError, match=r"versions\.numpy \('.*' there, '0\.1' here\).*same inputs"
+    ):
+        redraw(made, "miex-00000000")
+
+
+def test_equal_datasets_in_one_process_read_their_own_faces(
+    sample_table: Path, tmp_path: Path
+) -> None:
+    for name in ("first", "second"):
+        own = tmp_path / name / "faces.parquet"
+        own.parent.mkdir()
+        shutil.copy(sample_table, own)
+        config = SynthesisConfig(identities=1)
+        table = FaceTable.open(own)
+        identity = job._identify(
+            config, own.parent, own, job._open_sources(config), create_generator(config.generator)
+        )[0]
+        assert table.path == identity.faces
+        render_shard(identity, 0)
+        own.unlink()
+
+
+def test_verify_compares_every_count_and_the_folder(made: Path, tmp_path: Path) -> None:
+    out = tmp_path / "dataset"
+    shutil.copytree(made, out)
+    shutil.copy(out / "data" / "train-00000-of-00005.parquet", out / "data" / "copy.parquet")
+    manifest = json.loads((out / "manifest.json").read_text())
+    manifest["counts"]["identities"] += 1
+    manifest["counts"]["by_emotion"]["anger"] += 1
+    manifest["counts"]["by_au_source"]["expert"] -= 1
+    manifest["rejections"].append({})
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    found = {problem.what.partition(":")[0] for problem in verify(out)}
+    assert found == {
+        "is not in the manifest, but readers of the folder would take it",
+        "identities",
+        "emotion anger",
+        "kind of source expert",
+        "rejected",
+    }
+
+
+def test_what_a_killed_run_left_half_written_goes(sample_table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "dataset"
+    start(small(sample_table), out)
+    (out / "data").mkdir(exist_ok=True)
+    for name in (".manifest.json.1-2.partial", "data/.train.3-4.partial"):
+        (out / name).touch()
+    start(small(sample_table), out)
+    assert not list(out.rglob("*.partial"))
 
 
 def test_a_finished_dataset_is_left_as_it_is(made: Path, sample_table: Path) -> None:
