@@ -2,6 +2,7 @@
 
 import errno
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import RLock
@@ -74,7 +75,7 @@ class Terminal:
         stages.close()
 
 
-class Meter:
+class Meter(ABC):
     """Counts what is done in one stage. Safe to call from several threads."""
 
     def __init__(self, unit: str) -> None:
@@ -106,11 +107,12 @@ class Meter:
         left = (self.total or 0) - self.done
         return f"{rate:.1f} {self.unit}/s" + (f", {duration(left / rate)} left" if left > 0 else "")
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - a bar needs nothing
         """The stage has ended."""
 
+    @abstractmethod
     def _show(self) -> None:
-        raise NotImplementedError
+        """Draws the state of the stage."""
 
 
 class Stages:

@@ -76,7 +76,7 @@ def test_it_is_not_shadowed_under_pytest_either(root, tmp_path):
         "    assert os.getcwd() in sys.path\n"
         "    assert importlib.util.find_spec('datasets').origin.endswith('__init__.py')\n"
     )
-    python(root, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test))
+    assert "1 passed" in python(root, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test))
 
 
 def test_the_bare_rooms_are_no_packages(root):

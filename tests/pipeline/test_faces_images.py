@@ -191,10 +191,13 @@ def test_noise_never_crashes(tmp_path):
     rng = np.random.default_rng(1)
     sound = io.BytesIO()
     Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(sound, "JPEG")
+    readable = 0
     for _ in range(60):
         damaged = bytearray(sound.getvalue())
         for position in rng.integers(0, len(damaged), 20):
             damaged[position] = rng.integers(256)
         (tmp_path / "a.jpg").write_bytes(bytes(damaged))
         with suppress(UnusablePhotograph):
-            opened(tmp_path / "a.jpg")
+            assert opened(tmp_path / "a.jpg").pixels.dtype == np.uint8
+            readable += 1
+    assert readable < 60
