@@ -283,7 +283,9 @@ def test_interrupting_keeps_finished_shards(faces: Path, tmp_path: Path, workers
     folder = tmp_path / "long"
     sizes = ("--set", "rows_per_shard=20", "--samples", 20_000, "--workers", workers)
     words = json.dumps([str(word) for word in make(faces, folder, *sizes)])
-    command = [sys.executable, "-c", f"from miex.flows.cli import app; app({words})"]
+    # Jobs that a shell started in the background ignore SIGINT, and their children inherit that.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{listen}; from miex.flows.cli import app; app({words})"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
         patience = time.monotonic() + 60
