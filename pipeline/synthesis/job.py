@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from pydantic import ValidationError
@@ -105,7 +106,7 @@ def reopen(out: Path) -> Job:
     job, identity = _identify(config, out, table, sources, generator)
     if job.fingerprint != manifest.get("fingerprint"):
         found = "; ".join(
-            f"{name} ({there!r} there, {here!r} here)"
+            f"{name} ({there} there, {here} here)"
             for name, there, here in _differences(manifest, identity)
         )
         raise ValueError(
@@ -180,7 +181,7 @@ def _claim(out: Path, identity: dict[str, Any]) -> None:
         if known.get("fingerprint") == identity["fingerprint"]:
             return
         found = "; ".join(
-            f"{name} ({there!r} there, {asked!r} asked for)"
+            f"{name} ({there} there, {asked} asked for)"
             for name, there, asked in _differences(known, identity)
         )
         raise ValueError(
@@ -192,16 +193,21 @@ def _claim(out: Path, identity: dict[str, Any]) -> None:
 
 def _differences(
     known: dict[str, Any], wanted: dict[str, Any], at: str = ""
-) -> list[tuple[str, Any, Any]]:
+) -> list[tuple[str, str, str]]:
     """The leaves in which two nested dictionaries differ: name and both values, at most five."""
-    found: list[tuple[str, Any, Any]] = []
+    found: list[tuple[str, str, str]] = []
     for key in ("config", "inputs", "versions") if not at else sorted(known.keys() | wanted.keys()):
         one, other = known.get(key), wanted.get(key)
         if isinstance(one, dict) and isinstance(other, dict):
             found += _differences(one, other, f"{at}{key}.")
         elif one != other:
-            found.append((f"{at}{key}", one, other))
+            found.append((f"{at}{key}", _brief(one), _brief(other)))
     return found[:5]
+
+
+def _brief(value: Any) -> str:
+    """A list of inputs is a page long; its beginning tells which one is meant."""
+    return shorten(repr(value), 100, placeholder=" ...")
 
 
 def _marker(out: Path, number: int) -> Path:

@@ -222,6 +222,12 @@ def test_another_dataset_in_the_folder_is_refused(made: Path, sample_table: Path
     assert content(made) == before
 
 
+def test_long_differences_are_shortened(made: Path, sample_table: Path) -> None:
+    with pytest.raises(ValueError, match=r"config\.sources .*inputs\.sources ") as refused:
+        synthesize(small(sample_table, sources=("expert:casme3",)), made)
+    assert len(str(refused.value)) < 800
+
+
 def test_a_folder_of_something_else_is_refused(sample_table: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(ValueError, match="not empty and holds no miex dataset"):
