@@ -1,0 +1,313 @@
+"""Representations on disk: computed once for each block of samples, then read by memory map.
+
+    CACHE/flow_strain-0f3a.../block-9c41....safetensors
+
+The name of a file is a hash of what decides its content, so that it is never out of date: the
+representation's name, version and parameters, and the content of the block. Whatever computes it
+first writes it, whole or not at all; a damaged file is made again.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Queue
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from miex.datasets.base import Rejection
+from miex.datasets.files import whole_file
+from miex.pipeline.recognition.representations.base import (
+    Inputs,
+    Representation,
+    fingerprint,
+)
+from miex.pipeline.recognition.sample import Sample, SampleBlock, SampleInfo
+
+OnProgress = Callable[[int, int], None]
+"""(samples done, samples in all)."""
+
+_AT_A_TIME = 32
+_METADATA = "miex-representation"
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One block's share of the inputs.
+
+    Attributes:
+        tensors: Memory-mapped, ``(n, ...)`` by name.
+        infos: Of the usable samples.
+        rejections: The others.
+    """
+
+    tensors: Mapping[str, Tensor]
+    infos: Sequence[SampleInfo]
+    rejections: Sequence[Rejection]
+
+
+class CachedInputs:
+    """The inputs of many samples, on disk, in random access.
+
+    Attributes:
+        infos: The usable samples, in the order of the blocks.
+        rejections: Samples of which the representation could not be made, with the reason.
+    """
+
+    def __init__(self, parts: Sequence[_Part]) -> None:
+        self._parts = [part for part in parts if part.infos]
+        self.infos: list[SampleInfo] = [info for part in self._parts for info in part.infos]
+        self.rejections: list[Rejection] = [each for part in parts for each in part.rejections]
+        counts = np.array([len(part.infos) for part in self._parts], np.int64)
+        self._ends: NDArray[np.int64] = np.cumsum(counts)
+
+    def __len__(self) -> int:
+        return len(self.infos)
+
+    @property
+    def labels(self) -> Tensor:
+        """``int64 (N,)``."""
+        return torch.tensor([info.label for info in self.infos], dtype=torch.int64)
+
+    def take(self, indices: Sequence[int] | NDArray[np.int64]) -> dict[str, Tensor]:
+        """Reads some samples.
+
+        Args:
+            indices: B of them, in any order.
+
+        Returns:
+            Tensors ``(B, ...)`` by name, on the CPU, in the order of the indices.
+        """
+        wanted = np.asarray(indices, np.int64)
+        owners = np.searchsorted(self._ends, wanted, side="right")
+        inputs: dict[str, Tensor] = {}
+        for owner in np.unique(owners):
+            places = np.flatnonzero(owners == owner)
+            part = self._parts[owner]
+            begin = self._ends[owner] - len(part.infos)
+            rows = torch.from_numpy(wanted[places] - begin)
+            for name, tensor in part.tensors.items():
+                if name not in inputs:
+                    inputs[name] = tensor.new_empty((len(wanted), *tensor.shape[1:]))
+                inputs[name][torch.from_numpy(places)] = tensor[rows]
+        return inputs
+
+
+def open_inputs(
+    blocks: Sequence[SampleBlock],
+    representation: Representation,
+    folder: Path,
+    *,
+    device: torch.device | None = None,
+    on_progress: OnProgress | None = None,
+) -> CachedInputs:
+    """Opens the inputs of some samples; computes those that are not in the cache.
+
+    Args:
+        blocks: The samples.
+        representation: What to compute of them.
+        folder: The cache. It may be deleted at any time that nothing runs.
+        device: Where to compute; the CPU by default.
+        on_progress: Called after each batch.
+
+    Raises:
+        DiskFullError: The disk is full; what is finished is kept.
+        ValueError: A frame cannot be decoded.
+    """
+    device = device or torch.device("cpu")
+    room = folder / f"{representation.name}-{fingerprint(representation)[:16]}"
+    total = sum(len(block.infos) for block in blocks)
+    done = 0
+    parts = []
+    for block in blocks:
+        path = room / f"block-{block.content[:32]}.safetensors"
+        if not _is_whole(path, len(block.infos)):
+            _write(path, block, representation, device, done, total, on_progress)
+        parts.append(_read(path, block))
+        done += len(block.infos)
+        if on_progress:
+            on_progress(done, total)
+    return CachedInputs(parts)
+
+
+def compute_inputs(
+    samples: Sequence[Sample], representation: Representation, device: torch.device
+) -> tuple[dict[str, Tensor], dict[int, str]]:
+    """Computes inputs, and finds out which samples are unusable where some are.
+
+    Returns:
+        Tensors ``(n, ...)`` of the usable samples on the CPU (empty where none is), and the reason
+        for each of the others by its index.
+    """
+    try:
+        return _compute(samples, representation, device), {}
+    except ValueError as error:
+        if len(samples) == 1:
+            return {}, {0: str(error)}
+    kept: list[dict[str, Tensor]] = []
+    reasons: dict[int, str] = {}
+    for index, sample in enumerate(samples):
+        try:
+            kept.append(_compute([sample], representation, device))
+        except ValueError as error:
+            reasons[index] = str(error)
+    return _concatenate(kept), reasons
+
+
+def _compute(
+    samples: Sequence[Sample], representation: Representation, device: torch.device
+) -> dict[str, Tensor]:
+    with torch.inference_mode():
+        inputs = representation.compute(samples, device)
+    for name, tensor in inputs.items():
+        if len(tensor) != len(samples):
+            raise RuntimeError(
+                f"{representation.name} gave {len(tensor)} rows of {name!r} for {len(samples)}"
+                " samples"
+            )
+        if tensor.is_floating_point():
+            finite = tensor.flatten(1).isfinite().all(1)
+            if not finite.all():
+                bad = samples[int((~finite).nonzero()[0])].info.key
+                raise ValueError(f"{bad}: {representation.name} gave NaN or infinity in {name!r}")
+    return {name: tensor.cpu() for name, tensor in inputs.items()}
+
+
+def _concatenate(parts: Sequence[Inputs]) -> dict[str, Tensor]:
+    return {name: torch.cat([part[name] for part in parts]) for name in (parts[0] if parts else {})}
+
+
+def _write(
+    path: Path,
+    block: SampleBlock,
+    representation: Representation,
+    device: torch.device,
+    done: int,
+    total: int,
+    on_progress: OnProgress | None,
+) -> None:
+    parts: list[dict[str, Tensor]] = []
+    reasons: dict[str, str] = {}
+    for batch in _decoded(block, representation.needs_landmarks):
+        inputs, unusable = compute_inputs(batch, representation, device)
+        if inputs:
+            parts.append(inputs)
+        reasons |= {batch[index].info.key: reason for index, reason in unusable.items()}
+        done += len(batch)
+        if on_progress:
+            on_progress(done, total)
+    about = {"count": len(block.infos), "rejected": reasons}
+    tensors = {name: each.contiguous() for name, each in _concatenate(parts).items()}
+    with whole_file(path) as temporary:
+        content = safetensors.torch.save(tensors, {_METADATA: json.dumps(about)})
+        temporary.write_bytes(content)
+
+
+def _decoded(block: SampleBlock, landmarks: bool) -> Iterator[list[Sample]]:
+    """Batches of decoded samples; the next one is decoded while this one is worked on."""
+    queue: Queue[list[Sample] | BaseException | None] = Queue(maxsize=2)
+    stop = threading.Event()
+
+    def decode() -> None:
+        batch: list[Sample] = []
+        try:
+            for sample in block.load(landmarks):
+                batch.append(sample)
+                if len(batch) == _AT_A_TIME:
+                    queue.put(batch)
+                    batch = []
+                if stop.is_set():
+                    return
+            if batch:
+                queue.put(batch)
+            queue.put(None)
+        except BaseException as error:
+            queue.put(error)
+
+    thread = threading.Thread(target=decode, daemon=True)
+    thread.start()
+    try:
+        while (item := queue.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        while not queue.empty():
+            queue.get_nowait()
+
+
+def _is_whole(path: Path, count: int) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return bool(json.loads(file.metadata()[_METADATA])["count"] == count)
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError):
+        return False
+
+
+def _read(path: Path, block: SampleBlock) -> _Part:
+    tensors = safetensors.torch.load_file(path)
+    with safetensors.safe_open(path, framework="pt") as file:
+        reasons: dict[str, str] = json.loads(file.metadata()[_METADATA])["rejected"]
+    infos = [info for info in block.infos if info.key not in reasons]
+    rejections = [Rejection(key, "no_representation", text) for key, text in reasons.items()]
+    return _Part(tensors, infos, rejections)
+
+
+class Batches:
+    """Reads batches ahead of whoever computes on them, in the background.
+
+    Args:
+        inputs: What to read from.
+        order: The samples of each batch, as indices.
+        device: Where the batches go.
+        ahead: How many batches are kept ready.
+    """
+
+    def __init__(
+        self,
+        inputs: CachedInputs,
+        order: Sequence[NDArray[np.int64]],
+        device: torch.device,
+        ahead: int = 2,
+    ) -> None:
+        self._inputs = inputs
+        self._order = order
+        self._device = device
+        self._ahead = ahead
+        self._labels = inputs.labels
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        pinned = self._device.type == "cuda"
+
+        def read(indices: NDArray[np.int64]) -> tuple[dict[str, Tensor], Tensor]:
+            inputs = self._inputs.take(indices)
+            labels = self._labels[torch.from_numpy(indices)]
+            if pinned:
+                inputs = {name: tensor.pin_memory() for name, tensor in inputs.items()}
+            return inputs, labels
+
+        with ThreadPoolExecutor(1) as pool:
+            waiting: list[Future[tuple[dict[str, Tensor], Tensor]]] = []
+            for position in range(len(self._order) + self._ahead):
+                if position < len(self._order):
+                    waiting.append(pool.submit(read, self._order[position]))
+                if position >= self._ahead and waiting:
+                    inputs, labels = waiting.pop(0).result()
+                    moved = {
+                        name: tensor.to(self._device, non_blocking=pinned)
+                        for name, tensor in inputs.items()
+                    }
+                    yield moved, labels.to(self._device, non_blocking=pinned)

@@ -1,0 +1,226 @@
+"""What a recognizer is, and how it is found by name.
+
+A new one is one new file in this folder:
+
+    @register_recognizer("name")
+    class Name(Recognizer): ...
+
+The training loop never sees what a recognizer looks at: it moves tensors from the cache to the
+device, lets the recognizer augment them, and takes a loss.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from miex.datasets.registry import Registry, modules_in
+from miex.pipeline.recognition.representations.base import Inputs, Representation
+
+
+class Hyperparameters(BaseModel):
+    """How a paper trains its recognizer. Each config states those of its paper as defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    optimizer: Literal["adam", "adamw", "adamp", "sgd"] = "adam"
+    learning_rate: float = Field(1e-3, gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd only")
+    weight_decay: float = Field(0.0, ge=0)
+    epochs: int = Field(60, ge=1)
+    batch_size: int = Field(32, ge=1)
+    schedule: Literal["constant", "cosine", "step", "linear_second_half"] = "constant"
+    step_epochs: int = Field(10, ge=1, description="of step: epochs between two steps")
+    step_factor: float = Field(0.5, gt=0, le=1, description="of step: factor at each")
+    gradient_clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
+
+
+class RecognizerConfig(BaseModel):
+    """Parameters of a recognizer; each subclass adds its own and the paper's training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    training: Hyperparameters = Hyperparameters()
+
+
+class Recognizer(nn.Module, ABC):
+    """A network that tells expressions apart.
+
+    Args:
+        config: Its parameters.
+        classes: Number of classes.
+
+    Attributes:
+        name: The registered name.
+        paper: Authors, title, venue and year.
+        Config: The class of its config.
+        class_layers: Prefixes of the parameters whose shape or meaning depends on the classes: a
+            checkpoint for other classes is loaded without them.
+        config: Its parameters.
+        classes: Number of classes.
+        weights: What the parameters started from: ``random``, or the name of pretrained weights
+            and where they came from. Always said in results.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    Config: ClassVar[type[RecognizerConfig]]
+    class_layers: ClassVar[tuple[str, ...]]
+    weights: str = "random"
+
+    def __init__(self, config: RecognizerConfig, classes: int) -> None:
+        super().__init__()
+        if classes < 2:
+            raise ValueError(f"{type(self).name}: {classes} class; there must be at least two")
+        self.config = config
+        self.classes = classes
+
+    @property
+    @abstractmethod
+    def representation(self) -> Representation:
+        """What it looks at."""
+
+    def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
+        """Changes the inputs of training at random, onset and apex of a sample alike.
+
+        Args:
+            inputs: As `representation` gives them, on the device.
+            generator: Randomness, on the CPU, so that every device draws the same.
+
+        Returns:
+            Inputs of the same names, for `forward` and `loss`. Unchanged by default.
+        """
+        del generator
+        return inputs
+
+    @abstractmethod
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Scores the classes, deterministically in eval mode.
+
+        Args:
+            inputs: As `representation` or `augment` gives them.
+
+        Returns:
+            Logits ``(B, classes)``.
+        """
+
+    def loss(self, inputs: Inputs, labels: Tensor) -> dict[str, Tensor]:
+        """The loss of training.
+
+        Args:
+            inputs: As `augment` gives them.
+            labels: ``int64 (B,)``.
+
+        Returns:
+            Scalars by name; ``loss`` is minimised, the others are its terms, for the log.
+        """
+        return {"loss": functional.cross_entropy(self(inputs), labels)}
+
+
+class FittedRecognizer(ABC):
+    """A recognizer without gradients: a descriptor and a classifier that is fitted once.
+
+    The attributes are those of `Recognizer`.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    Config: ClassVar[type[RecognizerConfig]]
+    weights: str = "none: fitted"
+
+    def __init__(self, config: RecognizerConfig, classes: int) -> None:
+        if classes < 2:
+            raise ValueError(f"{type(self).name}: {classes} class; there must be at least two")
+        self.config = config
+        self.classes = classes
+
+    @property
+    @abstractmethod
+    def representation(self) -> Representation:
+        """What it looks at."""
+
+    @abstractmethod
+    def fit(self, inputs: Inputs, labels: Tensor, seed: int) -> None:
+        """Fits the classifier to all of the training samples at once.
+
+        Args:
+            inputs: Of every training sample, on the CPU.
+            labels: ``int64 (N,)``; classes may be absent.
+            seed: Of whatever is random in fitting.
+        """
+
+    @abstractmethod
+    def scores(self, inputs: Inputs) -> Tensor:
+        """Scores the classes.
+
+        Returns:
+            ``float32 (B, classes)``, the largest one the answer; -inf for a class that training
+            never saw.
+
+        Raises:
+            ValueError: It was not fitted.
+        """
+
+    @abstractmethod
+    def state(self) -> dict[str, NDArray[np.float32]]:
+        """Everything that was learnt, as arrays."""
+
+    @abstractmethod
+    def load_state(self, state: Mapping[str, NDArray[np.float32]]) -> None:
+        """Takes over what `state` returned."""
+
+
+AnyRecognizer = Recognizer | FittedRecognizer
+Maker = Callable[[Any, int], AnyRecognizer]
+
+
+def _modules() -> dict[str, str]:
+    return modules_in("miex.pipeline.recognition.recognizers", Path(__file__).parent)
+
+
+_RECOGNIZERS = Registry[Maker]("recognizer", _modules)
+
+register_recognizer = _RECOGNIZERS.register
+"""Registers a recognizer's class under the name of its file."""
+
+
+def recognizer_names() -> list[str]:
+    """Every recognizer."""
+    return _RECOGNIZERS.names()
+
+
+def recognizer_class(name: str) -> type[Recognizer] | type[FittedRecognizer]:
+    """The class of a recognizer, for its paper and its config.
+
+    Raises:
+        ValueError: There is none of this name; the message lists those that there are.
+    """
+    found = _RECOGNIZERS.find(name)
+    assert isinstance(found, type)
+    return found
+
+
+def create_recognizer(
+    name: str, classes: int, config: Mapping[str, Any] | RecognizerConfig | None = None
+) -> AnyRecognizer:
+    """Creates a recognizer with fresh parameters (seed them with `torch.manual_seed`).
+
+    Args:
+        name: Registered name.
+        classes: Number of classes.
+        config: Parameters that differ from the paper's.
+
+    Raises:
+        ValueError: No such recognizer, or a parameter that it does not know or take.
+    """
+    maker = recognizer_class(name)
+    if not isinstance(config, RecognizerConfig):
+        config = maker.Config.model_validate(dict(config or {}))
+    return maker(config, classes)

@@ -1,0 +1,136 @@
+"""Samples of synthesized datasets: one block a shard."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from miex.datasets.labels import LabelSpace
+from miex.datasets.miex import MiexDataset, decode_frames
+from miex.pipeline.recognition.landmarks import FOLLOW_VERSION, follow
+from miex.pipeline.recognition.sample import Sample, SampleInfo, Subject
+
+_ROWS_AT_A_TIME = 64
+_DECODERS = 4
+
+_ABOUT = (
+    "sample_id",
+    "identity",
+    "label",
+    "emotion",
+    "au_source",
+    "source_dataset",
+    "source_subject",
+    "template",
+)
+
+SYNTHESIZED = "synthesized"
+"""`SampleInfo.apex_rule` of our samples: the apex is where the AUs were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardBlock:
+    """The samples of one shard; see `SampleBlock`.
+
+    Attributes:
+        path: The Parquet file.
+        content: Hash of the shard and of how landmarks are followed.
+        infos: One for each row, in order.
+    """
+
+    path: Path
+    content: str
+    infos: Sequence[SampleInfo]
+
+    def load(self, landmarks: bool) -> Iterator[Sample]:
+        """See `SampleBlock.load`. Images are decoded in threads, a row group at a time."""
+        columns = ["sample_id", "frames", "apex_index", *(["landmarks"] if landmarks else [])]
+        infos = iter(self.infos)
+        with pq.ParquetFile(self.path) as file, ThreadPoolExecutor(_DECODERS) as pool:
+            for batch in file.iter_batches(_ROWS_AT_A_TIME, columns=columns):
+                rows = batch.to_pylist()
+                yield from pool.map(_sample, rows, [next(infos) for _ in rows])
+
+
+def _sample(row: Mapping[str, Any], info: SampleInfo) -> Sample:
+    frames = decode_frames(dict(row))
+    points = None
+    if "landmarks" in row:
+        points = follow(frames, np.asarray(row["landmarks"], np.float32))
+    return Sample(info, frames, int(row["apex_index"]), points)
+
+
+def shard_blocks(
+    dataset: MiexDataset,
+    label_space: LabelSpace | None = None,
+    *,
+    template_database: str | None = None,
+    weights: Mapping[str, float] | None = None,
+) -> list[ShardBlock]:
+    """The samples of a dataset.
+
+    Args:
+        dataset: A finished dataset.
+        label_space: Refuses a dataset of another one; any by default.
+        template_database: The micro-expression database whose subjects the templates are, where
+            faces were taken from one; their identities are then its subjects. By default a
+            template is known by its face source, and is nobody of a clip database.
+        weights: How often samples of an AU source (real_mie, early_mae, expert) are drawn,
+            relative to others; 1 for those not named. 0 leaves them out of training.
+
+    Returns:
+        One block a shard.
+
+    Raises:
+        ValueError: The dataset has another label space, or a weight names no AU source.
+        FileNotFoundError: A shard is missing.
+    """
+    space = dataset.manifest["label_space"]
+    if label_space is not None and tuple(space["classes"]) != label_space.classes:
+        raise ValueError(
+            f"{dataset.folder} is labelled in {space['name']!r} ({', '.join(space['classes'])}),"
+            f" not in {label_space.name!r}; synthesize it with label_space={label_space.name},"
+            f" or use label_space={space['name']} here"
+        )
+    weights = weights or {}
+    unknown = set(weights) - {"real_mie", "early_mae", "expert"}
+    if unknown or min(weights.values(), default=0.0) < 0:
+        raise ValueError(
+            f"weights {dict(weights)}: expected numbers from 0 on for real_mie, early_mae, expert"
+        )
+    name = f"{dataset.manifest['name']}@{dataset.manifest['fingerprint'][:8]}"
+    blocks = []
+    for shard in dataset.manifest["shards"]:
+        path = dataset.folder / shard["path"]
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing; `miex verify {dataset.folder}` says more")
+        rows = pq.read_table(path, columns=list(_ABOUT)).to_pylist()
+        infos = tuple(
+            replace(_info(name, row, template_database), weight=weights.get(row["au_source"], 1.0))
+            for row in rows
+        )
+        content = hashlib.sha256(f"{shard['sha256']}/{FOLLOW_VERSION}".encode()).hexdigest()
+        blocks.append(ShardBlock(path, content, infos))
+    return blocks
+
+
+def _info(dataset: str, row: Mapping[str, Any], template_database: str | None) -> SampleInfo:
+    source = template_database or str(row["template"]).partition(":")[0]
+    lineage: set[Subject] = {(source, row["identity"])}
+    if row["source_subject"] is not None:
+        lineage.add((row["source_dataset"], row["source_subject"]))
+    return SampleInfo(
+        key=f"{dataset}/{row['sample_id']}",
+        label=row["label"],
+        emotion=row["emotion"],
+        database="miex",
+        subject=row["identity"],
+        lineage=frozenset(lineage),
+        apex_rule=SYNTHESIZED,
+        au_source=row["au_source"],
+    )

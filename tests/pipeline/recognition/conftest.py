@@ -1,0 +1,120 @@
+"""A toy problem: drawn faces on which one part moves, a different one for each class."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from miex.au_sources import face_motion
+from miex.pipeline.recognition.sample import Sample, SampleInfo
+
+ToySamples = Callable[..., list[Sample]]
+
+_MOTIONS = (
+    ((21, 22), (0.0, -1.0)),  # both inner brows rise
+    ((48, 54), (0.0, -1.0)),  # both lip corners rise
+    ((48, 54), (0.0, 1.0)),  # both lip corners fall
+    ((8, 57), (0.0, 1.0)),  # the chin drops
+    ((30, 33), (0.0, -1.0)),  # the nose rises
+    ((17, 26), (0.0, 1.0)),  # both outer brows fall
+    ((37, 44), (0.0, 1.0)),  # the upper lids fall
+)
+"""Where a class moves (landmarks) and in which direction."""
+
+
+@pytest.fixture(scope="session")
+def toy_samples() -> ToySamples:
+    """Makes samples: ``toy_samples(count, classes=3, side=64, frames=2, seed=0, pixels=2.5)``.
+
+    Labels go round (0, 1, 2, 0, ...); every sample has a texture and a subject of its own,
+    landmarks in every frame, and grows linearly to the apex, its last frame.
+    """
+    return make_toy_samples
+
+
+def make_toy_samples(
+    count: int,
+    classes: int = 3,
+    side: int = 64,
+    frames: int = 2,
+    seed: int = 0,
+    pixels: float = 2.5,
+) -> list[Sample]:
+    rng = np.random.default_rng(seed)
+    return [
+        _sample(number, number % classes, side, frames, pixels * side / 64, rng)
+        for number in range(count)
+    ]
+
+
+def _sample(
+    number: int, label: int, side: int, frames: int, pixels: float, rng: np.random.Generator
+) -> Sample:
+    points = _neutral(side) + rng.normal(0, 0.003 * side, (68, 2))
+    points = points.astype(np.float32)
+    base = _draw(points, side, rng)
+    where, direction = _MOTIONS[label]
+    images, landmarks = [], []
+    for step in range(frames):
+        length = pixels * step / (frames - 1)
+        field = _field(points[list(where)], np.multiply(direction, length), side)
+        grid = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).astype(np.float32)
+        source = (grid - field).astype(np.float32)
+        images.append(cv2.remap(base, source, None, cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT))
+        at = np.clip(points.round().astype(int), 0, side - 1)
+        landmarks.append(points + field[at[:, 1], at[:, 0]])
+    subject = f"toy{number:03d}"
+    info = SampleInfo(
+        key=f"toy:{subject}/clip",
+        label=label,
+        emotion=str(label),
+        database="toy",
+        subject=subject,
+        lineage=frozenset({("toy", subject)}),
+        apex_rule="annotated",
+    )
+    return Sample(info, np.stack(images), frames - 1, np.stack(landmarks).astype(np.float32))
+
+
+def _neutral(side: int) -> NDArray[np.float64]:
+    """The 68 landmarks of a neutral front view, in pixels of a crop of this side."""
+    shape = np.asarray(face_motion.motion_table().neutral, np.float64)[:, :2]
+    return shape * (0.33 * side) + (0.5 * side, 0.42 * side)
+
+
+def _draw(points: NDArray[np.float32], side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    noise = rng.uniform(90, 200, (side // 4, side // 4, 3)).astype(np.float32)
+    image = cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC)
+    image += rng.normal(0, 12, image.shape).astype(np.float32)
+    image = np.clip(image, 0, 255).astype(np.uint8)
+    for begin, end, closed in ((17, 22, 0), (22, 27, 0), (36, 42, 1), (42, 48, 1), (48, 60, 1)):
+        line = (points[begin:end] * 8).round().astype(np.int32)
+        cv2.polylines(image, [line], bool(closed), (30, 20, 20), 2, cv2.LINE_AA, 3)
+    return image
+
+
+def _field(
+    centres: NDArray[np.float32], vector: NDArray[np.float64], side: int
+) -> NDArray[np.float32]:
+    """Displacement ``(S, S, 2)`` of every pixel, falling off around the centres."""
+    ys, xs = np.mgrid[:side, :side]
+    weight = np.zeros((side, side))
+    for x, y in centres:
+        distance = (xs - x) ** 2 + (ys - y) ** 2
+        weight = np.maximum(weight, np.exp(-distance / (2 * (side / 9) ** 2)))
+    return (weight[..., None] * vector).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def small_dataset(tmp_path_factory: pytest.TempPathFactory, sample_table: Path) -> Path:
+    """A synthesized dataset of 54 samples in several shards, made once."""
+    from miex.pipeline.synthesis.config import SynthesisConfig
+    from miex.pipeline.synthesis.run import synthesize
+
+    out = tmp_path_factory.mktemp("dataset") / "small"
+    config = SynthesisConfig(name="small", faces=str(sample_table), identities=6, rows_per_shard=20)
+    synthesize(config, out, workers=1)
+    return out
