@@ -199,8 +199,32 @@ _CASME3_SEVEN_CLASS = LabelSpace(
     ),
 )
 
+_MMEW_SIX_CLASS = LabelSpace(
+    name="mmew_6class",
+    classes=("happiness", "surprise", "anger", "disgust", "fear", "sadness"),
+    merge=_merge(
+        ("happiness", (Emotion.HAPPINESS,)),
+        ("surprise", (Emotion.SURPRISE,)),
+        ("anger", (Emotion.ANGER,)),
+        ("disgust", (Emotion.DISGUST,)),
+        ("fear", (Emotion.FEAR,)),
+        ("sadness", (Emotion.SADNESS,)),
+    ),
+    citation=(
+        "Ben et al., Video-Based Facial Micro-Expression Analysis: A Survey of Datasets, Features "
+        "and Algorithms, IEEE Transactions on Pattern Analysis and Machine Intelligence "
+        "44(9):5826-5846, 2022; the 66 clips of others are left out"
+    ),
+)
+
 LABEL_SPACES: Mapping[str, LabelSpace] = {
     space.name: space
-    for space in (_THREE_CLASS, _CASME2_FIVE_CLASS, _SAMM_FIVE_CLASS, _CASME3_SEVEN_CLASS)
+    for space in (
+        _THREE_CLASS,
+        _CASME2_FIVE_CLASS,
+        _SAMM_FIVE_CLASS,
+        _MMEW_SIX_CLASS,
+        _CASME3_SEVEN_CLASS,
+    )
 }
 """Every label space by name. `three_class` is the default of everything that is synthesized."""
