@@ -1,6 +1,8 @@
 """A toy problem: drawn faces on which one part moves, a different one for each class."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -9,6 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from miex.au_sources import face_motion
+from miex.pipeline.recognition.cache import CachedInputs, open_inputs
+from miex.pipeline.recognition.recognizers.base import AnyRecognizer
 from miex.pipeline.recognition.sample import Sample, SampleInfo
 
 ToySamples = Callable[..., list[Sample]]
@@ -118,3 +122,32 @@ def small_dataset(tmp_path_factory: pytest.TempPathFactory, sample_table: Path) 
     config = SynthesisConfig(name="small", faces=str(sample_table), identities=6, rows_per_shard=20)
     synthesize(config, out, workers=1)
     return out
+
+
+@dataclass(frozen=True)
+class ToyBlock:
+    """Samples as a block."""
+
+    samples: list[Sample]
+    content: str
+
+    @property
+    def infos(self) -> list[SampleInfo]:
+        return [sample.info for sample in self.samples]
+
+    def load(self, landmarks: bool) -> Iterator[Sample]:
+        del landmarks
+        yield from self.samples
+
+
+@pytest.fixture(scope="session")
+def toy_inputs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., CachedInputs]:
+    """``toy_inputs(recognizer, samples)`` computes what the recognizer looks at."""
+    folder = tmp_path_factory.mktemp("cache")
+
+    def make(recognizer: AnyRecognizer, samples: list[Sample]) -> CachedInputs:
+        pixels = hashlib.sha256(b"".join(sample.frames.tobytes() for sample in samples))
+        block = ToyBlock(samples, pixels.hexdigest())
+        return open_inputs([block], recognizer.representation, folder)
+
+    return make

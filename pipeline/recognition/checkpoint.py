@@ -1,0 +1,270 @@
+"""Trained recognizers on disk: safetensors, loaded without unpickling anything.
+
+A file carries the parameters, what is needed to go on (step, optimizer), and what it was trained
+on: the people in its samples decide on whom it may be tested.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from miex.datasets.files import whole_file
+from miex.datasets.labels import LABEL_SPACES
+from miex.pipeline.recognition.recognizers.base import (
+    AnyRecognizer,
+    FittedRecognizer,
+    Recognizer,
+    create_recognizer,
+)
+from miex.pipeline.recognition.sample import SampleInfo, Subject
+
+_FORMAT = "miex-recognizer"
+_VERSION = 1
+_MODEL = "model."
+_OPTIMIZER = "optimizer."
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One training: what on, how long.
+
+    Attributes:
+        name: ``pretrain`` or ``finetune``.
+        data: What was trained on, for people.
+        samples: How many samples.
+        sources: Samples by AU source, ``real`` for clips.
+        subjects: The people in the samples (`SampleInfo.lineage`), sorted.
+        hyperparameters: As trained.
+        seed: Of the training.
+        steps: Steps that were made.
+    """
+
+    name: Literal["pretrain", "finetune"]
+    data: str
+    samples: int
+    sources: Mapping[str, int]
+    subjects: tuple[Subject, ...]
+    hyperparameters: Mapping[str, Any]
+    seed: int
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What is known of a recognizer.
+
+    Attributes:
+        recognizer: Registered name.
+        config: Its parameters.
+        label_space: Name of the label space that its logits are in.
+        weights: What its parameters started from.
+        stages: Every training, the latest one last.
+    """
+
+    recognizer: str
+    config: Mapping[str, Any]
+    label_space: str
+    weights: str
+    stages: tuple[Stage, ...] = ()
+
+    @property
+    def subjects(self) -> frozenset[Subject]:
+        """Everyone whom it has seen in any stage; it must not be tested on them."""
+        return frozenset(person for stage in self.stages for person in stage.subjects)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a training stands.
+
+    Attributes:
+        step: Steps made.
+        optimizer: State of the optimizer, by parameter and name.
+    """
+
+    step: int
+    optimizer: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A file's content.
+
+    Attributes:
+        card: What is known of it.
+        tensors: Parameters and buffers of the recognizer.
+        progress: To go on with; None in a file that is finished.
+        path: The file.
+    """
+
+    card: Card
+    tensors: Mapping[str, Tensor]
+    progress: Progress | None
+    path: Path
+
+    def create(self) -> AnyRecognizer:
+        """The recognizer, as it was saved.
+
+        Raises:
+            ValueError: The parameters do not fit: the file was made by another version.
+        """
+        classes = len(LABEL_SPACES[self.card.label_space].classes)
+        recognizer = create_recognizer(
+            self.card.recognizer, classes, {**self.card.config, **_without_weights(self.card)}
+        )
+        if isinstance(recognizer, FittedRecognizer):
+            recognizer.load_state({name: each.numpy() for name, each in self.tensors.items()})
+            return recognizer
+        _load(recognizer, self.tensors, self.path)
+        recognizer.weights = self.card.weights
+        return recognizer
+
+
+def _without_weights(card: Card) -> dict[str, str]:
+    """Pretrained weights need not be there again: all parameters are in the file."""
+    return {"weights": "random"} if "weights" in card.config else {}
+
+
+def _load(recognizer: Recognizer, tensors: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        recognizer.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        raise ValueError(
+            f"{path}: the parameters do not fit {recognizer.name!r} of this version"
+            f" ({lines[1].strip() if len(lines) > 1 else lines[0]}); train it again"
+        ) from None
+
+
+def transfer(recognizer: Recognizer, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Starts a recognizer from what another training learnt.
+
+    The layers that depend on the classes (`Recognizer.class_layers`) stay fresh where the classes
+    differ.
+
+    Args:
+        recognizer: A fresh one.
+        checkpoint: Of the same recognizer with the same parameters.
+
+    Returns:
+        Names of the tensors that stayed fresh.
+
+    Raises:
+        ValueError: Another recognizer, or a tensor that does not fit.
+    """
+    if checkpoint.card.recognizer != recognizer.name:
+        raise ValueError(
+            f"{checkpoint.path} holds {checkpoint.card.recognizer!r}, not {recognizer.name!r};"
+            " pretrain the recognizer that is to be fine-tuned"
+        )
+    fresh = recognizer.state_dict()
+    classes = len(LABEL_SPACES[checkpoint.card.label_space].classes)
+    kept: tuple[str, ...] = ()
+    if classes != recognizer.classes:
+        kept = tuple(name for name in fresh if name.startswith(recognizer.class_layers))
+    tensors = {name: each for name, each in checkpoint.tensors.items() if name not in kept}
+    _load(recognizer, tensors | {name: fresh[name] for name in kept}, checkpoint.path)
+    origin = checkpoint.card.stages[-1].data if checkpoint.card.stages else "unknown"
+    recognizer.weights = f"{checkpoint.card.weights}, then pretrained on {origin}"
+    return kept
+
+
+def lineage_of(infos: Iterable[SampleInfo]) -> tuple[Subject, ...]:
+    """Everyone in the lineage of some samples, sorted."""
+    return tuple(sorted({person for info in infos for person in info.lineage}))
+
+
+def save_checkpoint(
+    path: Path, recognizer: AnyRecognizer, card: Card, progress: Progress | None = None
+) -> None:
+    """Writes a checkpoint, whole or not at all.
+
+    Raises:
+        DiskFullError: The disk is full; the file that was there before is still there.
+    """
+    if isinstance(recognizer, FittedRecognizer):
+        model = {name: torch.from_numpy(each) for name, each in recognizer.state().items()}
+    else:
+        model = dict(recognizer.state_dict())
+    tensors = {f"{_MODEL}{name}": each for name, each in model.items()}
+    if progress:
+        tensors |= {f"{_OPTIMIZER}{name}": each for name, each in progress.optimizer.items()}
+    about = {
+        "version": _VERSION,
+        "card": asdict(card),
+        "step": progress.step if progress else None,
+    }
+    # Parameters that are shared by two layers are written twice: safetensors knows no views.
+    whole = {name: each.detach().cpu().contiguous().clone() for name, each in tensors.items()}
+    with whole_file(path) as temporary:
+        temporary.write_bytes(safetensors.torch.save(whole, {_FORMAT: json.dumps(about)}))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Reads a checkpoint.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: No such checkpoint, or a damaged one.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such checkpoint; `miex pretrain` writes them")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})[_FORMAT])
+        tensors = safetensors.torch.load_file(path)
+        card = _card(about["card"])
+        step = about["step"]
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: no checkpoint of a recognizer, or a damaged one ({error});"
+            " `miex pretrain` and `miex finetune` write them"
+        ) from None
+    if about["version"] > _VERSION:
+        raise ValueError(f"{path}: version {about['version']} of {_FORMAT}; update miex")
+    optimizer = _part(tensors, _OPTIMIZER)
+    progress = None if step is None else Progress(int(step), optimizer)
+    return Checkpoint(card, _part(tensors, _MODEL), progress, path)
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)
+    }
+
+
+def _card(content: Mapping[str, Any]) -> Card:
+    stages = tuple(
+        Stage(**{**stage, "subjects": tuple((each[0], each[1]) for each in stage["subjects"])})
+        for stage in content["stages"]
+    )
+    return replace(Card(**{**content, "stages": ()}), stages=stages)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """State of an optimizer as tensors by ``<parameter>.<name>``."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{index}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
+        for index, each in state.items()
+        for name, value in each.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Takes over what `optimizer_tensors` returned."""
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        number = isinstance(value, Tensor) and value.ndim == 0 and not value.is_floating_point()
+        state.setdefault(int(index), {})[name] = value.item() if number else value
+    optimizer.load_state_dict(
+        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+    )

@@ -1,0 +1,284 @@
+"""Results of evaluations: predictions of every clip, and the scores that follow from them.
+
+OUT/result.json           scores, what was evaluated, on what it was trained
+OUT/predictions.parquet   seed, fold, clip, label, prediction, score of each class
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from miex.datasets.files import whole_file
+from miex.pipeline.recognition.metrics import (
+    Counts,
+    Scores,
+    bootstrap,
+    chance,
+    confusion,
+    scores,
+)
+from miex.pipeline.recognition.sample import SampleInfo
+
+FORMAT = "miex-result/1"
+RESULT = "result.json"
+PREDICTIONS = "predictions.parquet"
+
+PRIMARY = ("uf1", "uar", "accuracy", "weighted_f1")
+"""Scores of the pooled counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What was answered for one clip in one run.
+
+    Attributes:
+        seed: Of the run.
+        fold: Name of the fold.
+        key: `SampleInfo.key`.
+        prediction: The class.
+        scores: Of each class.
+        majority: The most frequent class of what the fold was trained on.
+    """
+
+    seed: int
+    fold: str
+    key: str
+    prediction: int
+    scores: tuple[float, ...]
+    majority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An evaluation.
+
+    Attributes:
+        folder: Where it lies.
+        content: What `RESULT` holds; docs/evaluation.md says what each entry means.
+    """
+
+    folder: Path
+    content: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path) -> "Result":
+        """Opens a folder that `miex evaluate` finished.
+
+        Raises:
+            FileNotFoundError: There is no result.
+            ValueError: It is damaged or of another format.
+        """
+        path = Path(folder) / RESULT
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no finished evaluation: {RESULT} is missing; start the same"
+                " `miex evaluate` command again to finish one that was interrupted"
+            )
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            found = content["format"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is damaged ({error!r}); evaluate again") from None
+        if found != FORMAT:
+            raise ValueError(f"{path}: expected format {FORMAT!r}, found {found!r}")
+        return cls(Path(folder), content)
+
+    @property
+    def predictions(self) -> pa.Table:
+        """One row a clip and seed."""
+        return pq.read_table(self.folder / PREDICTIONS)
+
+
+def summarize(
+    infos: Sequence[SampleInfo], predictions: Sequence[Prediction], classes: Sequence[str]
+) -> dict[str, Any]:
+    """Scores of predictions. Predictions find their clips by key, whatever their order.
+
+    Args:
+        infos: The clips that were tested on.
+        predictions: For every seed, one for every clip.
+        classes: Names of the classes.
+
+    Returns:
+        ``pooled`` (counts summed over folds, each seed with the mean and the standard deviation
+        over seeds), ``databases`` (the same for each), ``other`` (the numbers that papers also
+        report, by their names), ``interval`` (bootstrap over subjects, the seeds' counts summed),
+        ``baselines``, and the confusion matrices.
+
+    Raises:
+        ValueError: A clip lacks a prediction or has two of one seed, or one is of no clip.
+    """
+    by_key = {info.key: info for info in infos}
+    seeds = sorted({each.seed for each in predictions})
+    _require_complete(by_key, predictions, seeds)
+    size = len(classes)
+    whole = {seed: [each for each in predictions if each.seed == seed] for seed in seeds}
+
+    def count(part: Sequence[Prediction]) -> Counts:
+        labels = [by_key[each.key].label for each in part]
+        return confusion(labels, [each.prediction for each in part], size)
+
+    databases = sorted({info.database for info in infos})
+    people = sorted({info.person for info in infos})
+    matrices = {seed: count(part) for seed, part in whole.items()}
+    first = whole[seeds[0]]
+    labels = [by_key[each.key].label for each in first]
+    majority = scores(confusion(labels, [each.majority for each in first], size))
+    return {
+        "pooled": _over_seeds([scores(matrix) for matrix in matrices.values()], seeds),
+        "databases": {
+            name: _over_seeds(
+                [
+                    scores(count([p for p in part if by_key[p.key].database == name]))
+                    for part in whole.values()
+                ],
+                seeds,
+            )
+            for name in databases
+        },
+        "other": _other_scores(by_key, list(whole.values()), count),
+        "interval": {
+            name: asdict(interval)
+            for name, interval in bootstrap(
+                [count([p for p in predictions if by_key[p.key].person == who]) for who in people]
+            ).items()
+        },
+        "baselines": {
+            "majority": asdict(majority),
+            "chance": asdict(chance(np.bincount(labels, minlength=size).tolist())),
+        },
+        "confusion": {str(seed): matrix.tolist() for seed, matrix in matrices.items()},
+    }
+
+
+def _require_complete(
+    by_key: Mapping[str, SampleInfo], predictions: Sequence[Prediction], seeds: Sequence[int]
+) -> None:
+    seen: set[tuple[int, str]] = set()
+    for each in predictions:
+        if each.key not in by_key:
+            raise ValueError(f"a prediction is of {each.key}, which was not to be tested on")
+        if (each.seed, each.key) in seen:
+            raise ValueError(f"{each.key} has two predictions of seed {each.seed}")
+        seen.add((each.seed, each.key))
+    for seed in seeds:
+        missing = sorted(key for key in by_key if (seed, key) not in seen)
+        if missing:
+            raise ValueError(
+                f"{len(missing)} clips lack a prediction of seed {seed}, the first is {missing[0]}"
+            )
+
+
+def _over_seeds(each: Sequence[Scores], seeds: Sequence[int]) -> dict[str, Any]:
+    values = {name: np.array([getattr(one, name) for one in each]) for name in PRIMARY}
+    return {
+        "seeds": {str(seed): asdict(one) for seed, one in zip(seeds, each, strict=True)},
+        "mean": {name: float(value.mean()) for name, value in values.items()},
+        "deviation": {
+            name: float(value.std(ddof=1)) if len(value) > 1 else None
+            for name, value in values.items()
+        },
+    }
+
+
+def _other_scores(
+    by_key: Mapping[str, SampleInfo], runs: Sequence[Sequence[Prediction]], count: Any
+) -> dict[str, float]:
+    """Numbers that are not comparable with pooled ones, under names that say so."""
+    fold_f1, fold_accuracy, subject_accuracy = [], [], []
+    for run in runs:
+        folds = {each.fold for each in run}
+        matrices = [count([p for p in run if p.fold == fold]) for fold in folds]
+        fold_f1 += [np.mean([scores(matrix).uf1 for matrix in matrices])]
+        fold_accuracy += [np.mean([scores(matrix).accuracy for matrix in matrices])]
+        people = {by_key[each.key].person for each in run}
+        subject_accuracy += [
+            np.mean(
+                [
+                    scores(count([p for p in run if by_key[p.key].person == who])).accuracy
+                    for who in people
+                ]
+            )
+        ]
+    return {
+        "mean_over_folds_f1": float(np.mean(fold_f1)),
+        "mean_over_folds_accuracy": float(np.mean(fold_accuracy)),
+        "mean_over_subjects_accuracy": float(np.mean(subject_accuracy)),
+    }
+
+
+def write_result(
+    folder: Path,
+    about: Mapping[str, Any],
+    infos: Sequence[SampleInfo],
+    predictions: Sequence[Prediction],
+    classes: Sequence[str],
+) -> Result:
+    """Writes a finished evaluation; `RESULT` comes last and says that it is whole.
+
+    Args:
+        folder: Its folder.
+        about: Everything but the scores: protocol, clips, recognizer, training.
+        infos: The clips that were tested on.
+        predictions: See `summarize`.
+        classes: Names of the classes.
+
+    Raises:
+        ValueError: See `summarize`.
+        DiskFullError: The disk is full.
+    """
+    content = {"format": FORMAT, **about, **summarize(infos, predictions, classes)}
+    by_key = {info.key: info for info in infos}
+    table = pa.table(
+        {
+            "seed": pa.array([each.seed for each in predictions], pa.int64()),
+            "fold": [each.fold for each in predictions],
+            "key": [each.key for each in predictions],
+            "database": [by_key[each.key].database for each in predictions],
+            "subject": [by_key[each.key].subject for each in predictions],
+            "label": pa.array([by_key[each.key].label for each in predictions], pa.int8()),
+            "prediction": pa.array([each.prediction for each in predictions], pa.int8()),
+            "scores": pa.array([list(each.scores) for each in predictions], pa.list_(pa.float32())),
+        }
+    )
+    table = table.replace_schema_metadata({"classes": json.dumps(list(classes))})
+    with whole_file(folder / PREDICTIONS) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+    with whole_file(folder / RESULT) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return Result(folder, content)
+
+
+def require_comparable(results: Sequence[Result]) -> None:
+    """Refuses to put results side by side that are not about the same thing.
+
+    Raises:
+        ValueError: Another protocol, label space, or list of clips; each is named.
+    """
+    if not results:
+        raise ValueError("there is no result to compare")
+    first = results[0]
+    for other in results[1:]:
+        for name, what in (
+            ("protocol", "protocol"),
+            ("label_space", "label space"),
+            ("clip_list", "list of clips"),
+        ):
+            one, two = first.content[name], other.content[name]
+            if one != two:
+                raise ValueError(
+                    f"{first.folder} and {other.folder} cannot be compared: they differ in the"
+                    f" {what} ({_brief(one)} and {_brief(two)}, {first.content['clips']} and"
+                    f" {other.content['clips']} clips); evaluate both on the same"
+                )
+
+
+def _brief(value: Any) -> str:
+    text = str(value)
+    return f"{text[:12]}..." if len(text) > 24 else text

@@ -1,0 +1,366 @@
+"""The training of every recognizer: pretraining and fine-tuning are the same loop.
+
+Whatever is random in a step is drawn from (seed, step), never from a state that grew: a training
+that was killed goes on with the losses that it would have had.
+"""
+
+import math
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from timm.optim.adamp import AdamP
+from torch import Generator, Tensor, nn
+
+from miex.generators._device import choose_device
+from miex.generators.ganimation.processes import Processes
+from miex.pipeline.recognition.cache import Batches, CachedInputs
+from miex.pipeline.recognition.checkpoint import (
+    Card,
+    Progress,
+    Stage,
+    lineage_of,
+    load_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+)
+from miex.pipeline.recognition.order import Balance, batches_of, draw_weights
+from miex.pipeline.recognition.recognizers.base import (
+    AnyRecognizer,
+    FittedRecognizer,
+    Hyperparameters,
+    Recognizer,
+)
+from miex.pipeline.recognition.training_log import TrainingLog
+
+OnStep = Callable[[int, int, dict[str, float]], None]
+"""(steps made, steps in all, terms of the loss)."""
+
+CHECKPOINT = "recognizer.safetensors"
+"""The trained recognizer, in the folder of a training."""
+
+UNFINISHED = "unfinished.safetensors"
+"""What a killed training goes on with; deleted when it ends."""
+
+
+class RunConfig(BaseModel):
+    """How a training is run; the paper's part is in the recognizer's own config."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(0, ge=0)
+    balance: Balance = "none"
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 on an accelerator that computes it, else fp32"
+    )
+    checkpoint_seconds: float = Field(60.0, gt=0, description="how often the state is written")
+    tensorboard: bool = Field(False, description="also write for TensorBoard (miex[tensorboard])")
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What is trained on.
+
+    Attributes:
+        inputs: Cached representations.
+        indices: Which of them.
+        name: What it is, for people.
+    """
+
+    inputs: CachedInputs
+    indices: Sequence[int]
+    name: str
+
+
+def train(
+    recognizer: AnyRecognizer,
+    data: Data,
+    card: Card,
+    stage: Literal["pretrain", "finetune"],
+    run: RunConfig,
+    *,
+    hyper: Hyperparameters | None = None,
+    folder: Path | None = None,
+    on_step: OnStep | None = None,
+    on_epoch: Callable[[int], None] | None = None,
+) -> Card:
+    """Trains a recognizer in place.
+
+    Args:
+        recognizer: With the parameters to start from.
+        data: What to train on; nothing of anyone who will be tested on.
+        card: What is known of the recognizer before this training.
+        stage: Which training this is.
+        run: How to run it.
+        hyper: Differs from the recognizer's own where given.
+        folder: Where checkpoint and log are written, and where a killed training is found again;
+            nothing is written without.
+        on_step: Called after each step.
+        on_epoch: Called after each epoch with its number, 1 the first; the recognizer is in eval
+            mode then. To choose an epoch by other clips.
+
+    Returns:
+        The card with this training.
+
+    Raises:
+        ValueError: No sample; or the loss became NaN or infinite; or the folder holds another
+            training.
+        DiskFullError: The disk is full; the last state that was written is kept.
+    """
+    hyper = hyper or recognizer.config.training
+    infos = [data.inputs.infos[index] for index in data.indices]
+    sources = Counter(info.au_source or "real" for info in infos)
+    made = Stage(
+        stage,
+        data.name,
+        len(infos),
+        dict(sources),
+        lineage_of(infos),
+        hyper.model_dump(mode="json"),
+        run.seed,
+    )
+    if isinstance(recognizer, FittedRecognizer):
+        inputs = data.inputs.take(list(data.indices))
+        recognizer.fit(inputs, torch.tensor([info.label for info in infos]), run.seed)
+        card = replace(card, stages=(*card.stages, replace(made, steps=1)))
+    else:
+        loop = _Loop(
+            recognizer, data, replace(card, stages=(*card.stages, made)), run, hyper, folder
+        )
+        card = loop.run_all(on_step, on_epoch)
+    if folder and int(os.environ.get("RANK", "0")) == 0:
+        save_checkpoint(folder / CHECKPOINT, recognizer, card)
+        (folder / UNFINISHED).unlink(missing_ok=True)
+    return card
+
+
+class _Loop:
+    """The state of a training: everything that a step changes."""
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        data: Data,
+        card: Card,
+        run: RunConfig,
+        hyper: Hyperparameters,
+        folder: Path | None,
+    ) -> None:
+        self.processes = Processes.start(run.device)
+        self.device = self.processes.device
+        self.bf16 = _computes_bf16(run.precision, self.device)
+        self.recognizer, self.data, self.card, self.run, self.hyper = (
+            recognizer,
+            data,
+            card,
+            run,
+            hyper,
+        )
+        recognizer.to(self.device)
+        self.optimizer = create_optimizer(recognizer, hyper)
+        infos = [data.inputs.infos[index] for index in data.indices]
+        self.weights = draw_weights(infos, run.balance)
+        self.epoch_steps = len(self._epoch(0))
+        self.steps = hyper.epochs * self.epoch_steps
+        self.step = 0
+        self.folder = folder
+        if folder and (folder / UNFINISHED).is_file():
+            self._go_on(folder / UNFINISHED)
+        self.log = (
+            TrainingLog(folder, self.step, run.tensorboard)
+            if folder and self.processes.rank == 0
+            else None
+        )
+
+    def run_all(self, on_step: OnStep | None, on_epoch: Callable[[int], None] | None) -> Card:
+        """Makes every step that is left."""
+        written = time.monotonic()
+        try:
+            for epoch in range(self.step // self.epoch_steps, self.hyper.epochs):
+                self.recognizer.train()
+                for inputs, labels, keys in self._batches(epoch):
+                    terms = self._make_step(inputs, labels, keys)
+                    if self.log:
+                        self.log.step(self.step, epoch + 1, self._rate(self.step - 1), terms)
+                    if on_step:
+                        on_step(self.step, self.steps, terms)
+                    if time.monotonic() - written > self.run.checkpoint_seconds:
+                        self._write()
+                        written = time.monotonic()
+                if on_epoch:
+                    self.recognizer.eval()
+                    on_epoch(epoch + 1)
+        except KeyboardInterrupt:
+            self._write()
+            raise
+        finally:
+            if self.log:
+                self.log.close()
+        self.recognizer.eval()
+        stage = replace(self.card.stages[-1], steps=self.step)
+        return replace(self.card, stages=(*self.card.stages[:-1], stage))
+
+    def _make_step(
+        self, inputs: dict[str, Tensor], labels: Tensor, keys: list[str]
+    ) -> dict[str, float]:
+        generator = Generator().manual_seed(_seed(self.run.seed, self.step, 0))
+        torch.manual_seed(_seed(self.run.seed, self.step, 1 + self.processes.rank))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate(self.step)
+        with torch.no_grad():
+            augmented = dict(self.recognizer.augment(inputs, generator))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            terms = self.recognizer.loss(augmented, labels)
+        values = {name: float(term.detach()) for name, term in terms.items()}
+        self._require_finite(values, keys)
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(terms["loss"])
+        self.processes.share_gradients(self.recognizer.parameters())
+        if self.hyper.gradient_clip:
+            nn.utils.clip_grad_norm_(self.recognizer.parameters(), self.hyper.gradient_clip)
+        self.optimizer.step()
+        self.step += 1
+        return values
+
+    def _require_finite(self, values: dict[str, float], keys: list[str]) -> None:
+        if not math.isfinite(values["loss"]):
+            shown = ", ".join(keys[:4]) + (", ..." if len(keys) > 4 else "")
+            raise ValueError(
+                f"{self.recognizer.name}: the loss is {values['loss']} at step {self.step + 1}"
+                f" ({shown}); lower the learning rate, clip the gradient, or use precision=fp32"
+            )
+
+    def _rate(self, step: int) -> float:
+        return learning_rate(self.hyper, step, self.epoch_steps)
+
+    def _epoch(self, epoch: int) -> list[NDArray[np.int64]]:
+        count = len(self.data.indices)
+        return batches_of(count, self.hyper.batch_size, self.run.seed, epoch, self.weights)
+
+    def _batches(self, epoch: int) -> Iterator[tuple[dict[str, Tensor], Tensor, list[str]]]:
+        places = np.asarray(self.data.indices, np.int64)
+        order = [places[batch] for batch in self._epoch(epoch)[self.step % self.epoch_steps :]]
+        shares = [_share(batch, self.processes.count, self.processes.rank) for batch in order]
+        ready = Batches(self.data.inputs, shares, self.device)
+        for share, (inputs, labels) in zip(shares, ready, strict=True):
+            yield inputs, labels, [self.data.inputs.infos[index].key for index in share]
+
+    def _write(self) -> None:
+        if self.folder and self.processes.rank == 0:
+            progress = Progress(self.step, optimizer_tensors(self.optimizer))
+            save_checkpoint(self.folder / UNFINISHED, self.recognizer, self.card, progress)
+
+    def _go_on(self, path: Path) -> None:
+        found = load_checkpoint(path)
+        if found.card != self.card or found.progress is None:
+            raise ValueError(
+                f"{path.parent} holds an unfinished training with other data or parameters; give"
+                f" another folder, or delete {path.name} to begin anew"
+            )
+        self.recognizer.load_state_dict(dict(found.tensors))
+        self.step = found.progress.step
+        restore_optimizer(self.optimizer, found.progress.optimizer)
+
+
+def predict(
+    recognizer: AnyRecognizer,
+    inputs: CachedInputs,
+    indices: Sequence[int],
+    *,
+    device: str = "auto",
+    batch_size: int = 64,
+) -> NDArray[np.float32]:
+    """Scores samples, without randomness and without augmentation.
+
+    Args:
+        recognizer: A trained one.
+        inputs: Cached representations.
+        indices: Which of them.
+        device: Where to compute.
+        batch_size: Samples at a time; changes nothing.
+
+    Returns:
+        ``float32 (len(indices), classes)``, the largest of a row the answer.
+    """
+    if not len(indices):
+        return np.zeros((0, recognizer.classes), np.float32)
+    if isinstance(recognizer, FittedRecognizer):
+        fitted: NDArray[np.float32] = recognizer.scores(inputs.take(list(indices))).numpy()
+        return fitted
+    where = choose_device(device)
+    recognizer.to(where).eval()
+    order = [
+        np.asarray(indices[i : i + batch_size], np.int64)
+        for i in range(0, len(indices), batch_size)
+    ]
+    with torch.inference_mode():
+        parts = [recognizer(batch).float().cpu() for batch, _ in Batches(inputs, order, where)]
+    return torch.cat(parts).numpy()
+
+
+def create_optimizer(recognizer: Recognizer, hyper: Hyperparameters) -> torch.optim.Optimizer:
+    """The optimizer that the hyperparameters name."""
+    parameters = [each for each in recognizer.parameters() if each.requires_grad]
+    rate, decay = hyper.learning_rate, hyper.weight_decay
+    if hyper.optimizer == "sgd":
+        return torch.optim.SGD(parameters, rate, momentum=hyper.momentum, weight_decay=decay)
+    kinds: dict[str, Any] = {
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+        "adamp": AdamP,
+    }
+    optimizer: torch.optim.Optimizer = kinds[hyper.optimizer](
+        parameters, lr=rate, betas=hyper.betas, weight_decay=decay
+    )
+    return optimizer
+
+
+def learning_rate(hyper: Hyperparameters, step: int, epoch_steps: int) -> float:
+    """The learning rate of a step.
+
+    Args:
+        hyper: `schedule` says how it falls: ``cosine`` to 0 over the training; ``step`` by
+            `step_factor` every `step_epochs`; ``linear_second_half`` constant for the first half,
+            then straight to 0 (MiE-X).
+        step: 0 the first.
+        epoch_steps: Steps in an epoch.
+    """
+    done = step / (hyper.epochs * epoch_steps)
+    match hyper.schedule:
+        case "cosine":
+            factor = 0.5 * (1 + math.cos(math.pi * done))
+        case "step":
+            factor = hyper.step_factor ** (step // epoch_steps // hyper.step_epochs)
+        case "linear_second_half":
+            factor = min(1.0, 2 * (1 - done))
+        case "constant":
+            factor = 1.0
+    return hyper.learning_rate * factor
+
+
+def _seed(seed: int, step: int, stream: int) -> int:
+    return int(np.random.SeedSequence([seed, step, stream]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _share(batch: NDArray[np.int64], processes: int, mine: int) -> NDArray[np.int64]:
+    """The samples of a batch that one of several processes works on, alike many for each."""
+    if processes == 1:
+        return batch
+    even = max(len(batch) // processes, 1) * processes
+    return np.resize(batch, even)[mine::processes]
+
+
+def _computes_bf16(precision: str, device: torch.device) -> bool:
+    if precision != "auto":
+        return precision == "bf16"
+    return device.type == "cuda" and torch.cuda.is_bf16_supported()

@@ -1,0 +1,290 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from miex.pipeline.recognition import evaluation
+from miex.pipeline.recognition.cache import CachedInputs
+from miex.pipeline.recognition.checkpoint import Card, Stage, load_checkpoint, save_checkpoint
+from miex.pipeline.recognition.evaluation import EvaluationConfig, Material, evaluate
+from miex.pipeline.recognition.recognizers.base import AnyRecognizer, create_recognizer
+from miex.pipeline.recognition.results import PREDICTIONS, Result, require_comparable
+from miex.pipeline.recognition.sample import Sample
+from miex.pipeline.recognition.training import CHECKPOINT
+
+ToySamples = Callable[..., list[Sample]]
+ToyInputs = Callable[[AnyRecognizer, list[Sample]], CachedInputs]
+
+CONFIG = EvaluationConfig(
+    recognizer="dere_grl",
+    protocol="loso",
+    seeds=(0, 1),
+    pretraining={"epochs": 3},
+    finetuning={"epochs": 25},
+    run={"device": "cpu"},
+)
+
+
+def as_clips(samples: list[Sample], subjects: int = 4) -> list[Sample]:
+    """Samples as clips of a few subjects of a database."""
+    result = []
+    for number, sample in enumerate(samples):
+        subject = f"s{number % subjects}"
+        info = replace(
+            sample.info,
+            key=f"toy:{subject}/clip{number}",
+            subject=subject,
+            lineage=frozenset({("toy", subject)}),
+        )
+        result.append(replace(sample, info=info))
+    return result
+
+
+def as_synthetic(samples: list[Sample], lineage: dict[int, str]) -> list[Sample]:
+    """Samples as synthesized ones; some with the Action Units of a subject."""
+    result = []
+    for number, sample in enumerate(samples):
+        people = {("folder", f"face{number}")}
+        if number in lineage:
+            people.add(("toy", lineage[number]))
+        info = replace(
+            sample.info,
+            key=f"miex/{number}",
+            database="miex",
+            subject=f"face{number}",
+            lineage=frozenset(people),
+            au_source="real_mie" if number in lineage else "expert",
+        )
+        result.append(replace(sample, info=info))
+    return result
+
+
+@pytest.fixture(scope="module")
+def clips(toy_samples: ToySamples, toy_inputs: ToyInputs) -> CachedInputs:
+    return toy_inputs(create_recognizer("dere_grl", 3), as_clips(toy_samples(24)))
+
+
+@pytest.fixture(scope="module")
+def synthetic(toy_samples: ToySamples, toy_inputs: ToyInputs) -> CachedInputs:
+    samples = as_synthetic(toy_samples(18, seed=7), {0: "s0", 5: "s0", 7: "s1"})
+    return toy_inputs(create_recognizer("dere_grl", 3), samples)
+
+
+@pytest.fixture(scope="module")
+def result(
+    clips: CachedInputs, synthetic: CachedInputs, tmp_path_factory: pytest.TempPathFactory
+) -> Result:
+    out = tmp_path_factory.mktemp("evaluation")
+    return evaluate(CONFIG, Material(clips, synthetic, "toy shards"), out)
+
+
+def test_every_clip_is_answered_once_a_seed(result: Result, clips: CachedInputs) -> None:
+    rows = result.predictions.to_pylist()
+    assert len(rows) == 48
+    by_key = {info.key: info.label for info in clips.infos}
+    assert {row["key"] for row in rows} == set(by_key)
+    assert all(by_key[row["key"]] == row["label"] for row in rows)
+    assert all(row["fold"] == f"toy:{row['subject']}" for row in rows)
+    assert all(row["prediction"] == int(np.argmax(row["scores"])) for row in rows)
+    right = np.mean([row["prediction"] == row["label"] for row in rows])
+    assert result.content["pooled"]["mean"]["accuracy"] == pytest.approx(right)
+    assert right > 0.8
+    assert result.content["baselines"]["chance"]["uar"] == pytest.approx(1 / 3, abs=0.03)
+    assert result.content["baselines"]["majority"]["uf1"] < 0.4
+    assert result.content["pooled"]["deviation"]["uf1"] is not None
+    assert result.content["oracle"] is False
+
+
+def test_synthetic_samples_of_the_test_subject_are_refused_and_counted(result: Result) -> None:
+    refused = {
+        name: about["refused_synthetic"] for name, about in result.content["training"].items()
+    }
+    assert refused["seed-0/toy:s0"] == 2
+    assert refused["seed-1/toy:s1"] == 1
+    assert refused["seed-0/toy:s2"] == refused["seed-0/toy:s3"] == 0
+    # s2 and s3 may see the same, and share one pretraining.
+    assert len(list((result.folder / "pretrained").glob("seed-0-*"))) == 3
+    for path in (result.folder / "pretrained").glob(f"*/{CHECKPOINT}"):
+        stage = load_checkpoint(path).card.stages[-1]
+        assert stage.samples + (18 - stage.samples) == 18
+        assert stage.samples in (16, 17, 18)
+        assert {18: {"s0", "s1"}, 17: {"s0"}, 16: {"s1"}}[stage.samples] == {
+            subject for database, subject in stage.subjects if database == "toy"
+        }
+
+
+def test_a_killed_evaluation_goes_on(
+    tmp_path: Path, result: Result, clips: CachedInputs, synthetic: CachedInputs
+) -> None:
+    material = Material(clips, synthetic, "toy shards")
+
+    def kill(done: int, total: int, what: str) -> None:
+        assert total == 8
+        if done == 3:
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        evaluate(CONFIG, material, tmp_path, kill)
+    done = sorted((tmp_path / "folds").rglob("*.json"))
+    assert len(done) == 3
+    stamps = [path.stat().st_mtime_ns for path in done]
+    again = evaluate(CONFIG, material, tmp_path)
+    assert [path.stat().st_mtime_ns for path in done] == stamps
+    assert again.content == result.content
+    assert again.predictions.equals(result.predictions)
+    assert Result.open(tmp_path).content == json.loads(json.dumps(again.content))
+    with pytest.raises(ValueError, match="holds another evaluation"):
+        evaluate(CONFIG.model_copy(update={"seeds": (5,)}), material, tmp_path)
+
+
+def test_a_checkpoint_that_has_seen_a_test_subject_is_refused(
+    tmp_path: Path, clips: CachedInputs
+) -> None:
+    """Pitfall 7: pretraining on a database that is tested on later."""
+    recognizer = create_recognizer("dere_grl", 3)
+    stage = Stage("pretrain", "SAMM", 1, {"real": 1}, (("toy", "s2"),), {}, 0, 1)
+    card = Card(
+        "dere_grl", recognizer.config.model_dump(mode="json"), "three_class", "random", (stage,)
+    )
+    save_checkpoint(tmp_path / "p.safetensors", recognizer, card)
+    material = Material(clips, checkpoint=load_checkpoint(tmp_path / "p.safetensors"))
+    with pytest.raises(
+        ValueError, match=r"leak: .*p\.safetensors was trained on samples of toy:s2"
+    ):
+        evaluate(CONFIG, material, tmp_path / "out")
+
+
+def test_all_synthetic_samples_of_test_subjects(
+    tmp_path: Path, clips: CachedInputs, toy_samples: ToySamples, toy_inputs: ToyInputs
+) -> None:
+    samples = as_synthetic(toy_samples(4, seed=8), dict.fromkeys(range(4), "s0"))
+    inputs = toy_inputs(create_recognizer("dere_grl", 3), samples)
+    with pytest.raises(ValueError, match="all 4 synthetic samples descend from people"):
+        evaluate(CONFIG, Material(clips, inputs, "x"), tmp_path)
+
+
+def test_one_recording_under_two_names_is_refused(
+    tmp_path: Path, toy_samples: ToySamples, toy_inputs: ToyInputs
+) -> None:
+    """Pitfall 13."""
+    samples = as_clips(toy_samples(6, seed=9))
+    twin = replace(
+        samples[0],
+        info=replace(
+            samples[0].info,
+            key="other:x/clip",
+            database="other",
+            subject="x",
+            lineage=frozenset({("other", "x")}),
+        ),
+    )
+    inputs = toy_inputs(create_recognizer("dere_grl", 3), [*samples, twin])
+    with pytest.raises(ValueError, match="are the same recording under two names"):
+        evaluate(CONFIG, Material(inputs), tmp_path)
+
+
+def test_oracle_selection_needs_a_flag_and_stamps_the_result(
+    tmp_path: Path, toy_samples: ToySamples, toy_inputs: ToyInputs
+) -> None:
+    """Pitfall 1: the best epoch on the test finds something even where labels mean nothing."""
+    with pytest.raises(ValueError, match="picks the epoch by the test clips"):
+        EvaluationConfig(recognizer="dere_grl", selection="oracle")
+    drawn = np.random.default_rng(0).integers(0, 3, 24)
+    samples = [
+        replace(sample, info=replace(sample.info, label=int(label)))
+        for sample, label in zip(as_clips(toy_samples(24, seed=11)), drawn, strict=True)
+    ]
+    clips = toy_inputs(create_recognizer("dere_grl", 3), samples)
+    changes = {"seeds": (0,), "finetuning": {"epochs": 12, "learning_rate": 5e-3}}
+    found = {}
+    for selection in ("last", "oracle"):
+        config = CONFIG.model_copy(update={**changes, "selection": selection, "allow_oracle": True})
+        found[selection] = evaluate(config, Material(clips), tmp_path / selection).content
+    assert found["oracle"]["oracle"] is True
+    assert found["last"]["oracle"] is False
+    assert (
+        found["oracle"]["pooled"]["mean"]["accuracy"] > found["last"]["pooled"]["mean"]["accuracy"]
+    )
+
+
+def test_validation_selection_never_looks_at_the_test(
+    tmp_path: Path, clips: CachedInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[int]] = []
+    real = evaluation.predict
+
+    def spy(recognizer: Any, inputs: Any, indices: Any, **options: Any) -> Any:
+        seen.append(set(indices))
+        return real(recognizer, inputs, indices, **options)
+
+    monkeypatch.setattr(evaluation, "predict", spy)
+    config = CONFIG.model_copy(
+        update={"seeds": (0,), "selection": "validation", "finetuning": {"epochs": 3}}
+    )
+    evaluate(config, Material(clips), tmp_path)
+    # For each of four folds: three epochs judged on one other subject, then the test itself.
+    assert len(seen) == 16
+    for fold in range(4):
+        *judged, tested = seen[4 * fold : 4 * fold + 4]
+        assert all(part and part.isdisjoint(tested) for part in judged)
+
+
+def test_training_depends_on_nothing_in_the_test_clips(
+    tmp_path: Path, toy_samples: ToySamples, toy_inputs: ToyInputs, clips: CachedInputs
+) -> None:
+    """Pitfalls 6, 9 and 14: other test clips, the same parameters and the same answers."""
+    samples = as_clips(toy_samples(24))
+    noise = as_clips(toy_samples(24, seed=77, pixels=5))
+    changed = [noise[i] if s.info.subject == "s3" else s for i, s in enumerate(samples)]
+    other = toy_inputs(create_recognizer("dere_grl", 3), changed)
+    trained: list[dict[str, torch.Tensor]] = []
+    for inputs in (clips, other):
+        recognizer = create_recognizer("dere_grl", 3)
+        config = CONFIG.model_copy(update={"finetuning": {"epochs": 2}})
+        fold = next(
+            fold
+            for fold in evaluation.find_protocol("loso").split_folds(inputs.infos)
+            if fold.name == "toy:s3"
+        )
+        torch.manual_seed(0)
+        recognizer = create_recognizer("dere_grl", 3)
+        card = Card("dere_grl", {}, "three_class", "random")
+        evaluation._finetune(recognizer, config, Material(inputs), card, fold, 0)
+        assert isinstance(recognizer, torch.nn.Module)
+        trained.append({k: v.clone() for k, v in recognizer.state_dict().items()})
+    assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])
+
+
+def test_answers_do_not_depend_on_chance_or_on_neighbours(clips: CachedInputs) -> None:
+    """Pitfall 9: nothing random at test."""
+    recognizer = create_recognizer("dere_grl", 3)
+    one = evaluation.predict(recognizer, clips, range(24), device="cpu")
+    torch.manual_seed(5)
+    two = evaluation.predict(recognizer, clips, range(24), device="cpu", batch_size=5)
+    np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+def test_results_on_other_clips_are_not_compared(
+    tmp_path: Path, result: Result, toy_samples: ToySamples, toy_inputs: ToyInputs
+) -> None:
+    """Pitfall 3."""
+    fewer = toy_inputs(create_recognizer("dere_grl", 3), as_clips(toy_samples(24))[:-1])
+    config = CONFIG.model_copy(update={"seeds": (0,), "finetuning": {"epochs": 1}})
+    other = evaluate(config, Material(fewer), tmp_path)
+    require_comparable([result, result])
+    with pytest.raises(ValueError, match=r"differ in the list of clips .* 24 and 23 clips"):
+        require_comparable([result, other])
+
+
+def test_an_unfinished_result(tmp_path: Path, result: Result) -> None:
+    with pytest.raises(FileNotFoundError, match="start the same `miex evaluate` command again"):
+        Result.open(tmp_path)
+    (tmp_path / "result.json").write_text("{")
+    with pytest.raises(ValueError, match="is damaged"):
+        Result.open(tmp_path)
+    assert (result.folder / PREDICTIONS).is_file()
