@@ -3,6 +3,7 @@
 import base64
 import io
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
@@ -17,6 +18,7 @@ from prefect.artifacts import (
 )
 
 from miex.flows.report_command import findings_markdown, read_findings
+from miex.pipeline.recognition.results import PRIMARY, Result
 
 PREVIEW_WIDTH = 480
 """Pixels; the preview travels inside the artifact, so it has to stay small."""
@@ -39,6 +41,43 @@ class ProgressArtifact:
             return
         self._updated = now
         update_progress_artifact(self._id, 100.0 * done / max(total, 1))
+
+
+class StageArtifacts:
+    """A progress bar for each stage of a job."""
+
+    def __init__(self) -> None:
+        self._bars: dict[str, ProgressArtifact] = {}
+
+    def update(self, what: str, done: int, total: int) -> None:
+        """Shows that `done` of `total` of a stage are done."""
+        stage = what.partition(": ")[0]
+        if stage not in self._bars:
+            key = "".join(c if c.isalnum() else "-" for c in stage.lower()).strip("-")
+            self._bars[stage] = ProgressArtifact(key, stage)
+        self._bars[stage].update(done, total)
+
+    def step(self, step: int, steps: int, _terms: Mapping[str, float]) -> None:
+        """Shows a step of training."""
+        self.update("training", step, steps)
+
+
+def publish_scores(result: Result) -> None:
+    """Shows the scores of an evaluation beside its baselines."""
+    content = result.content
+    rows = [
+        {"clips of": name} | {score: round(part["mean"][score], 4) for score in PRIMARY}
+        for name, part in ({"all": content["pooled"]} | content["databases"]).items()
+    ]
+    rows += [
+        {"clips of": name} | {score: round(part[score], 4) for score in PRIMARY}
+        for name, part in content["baselines"].items()
+    ]
+    create_table_artifact(
+        key="scores",
+        table=rows,
+        description=f"{content['recognizer']} by {content['protocol']}: {result.folder}",
+    )
 
 
 def publish(out: Path, manifest: dict[str, Any]) -> None:

@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from miex.flows import au_commands
+from miex.flows import au_commands, recognition_commands
 from miex.flows.terminal import EXPECTED_ERRORS, Terminal, describe
+from miex.flows.training_set import training_set
 
 
 class _Commands(TyperGroup):
@@ -53,6 +54,8 @@ app = typer.Typer(
 )
 
 au_commands.register(app)
+recognition_commands.register(app)
+app.command("training-set")(training_set)
 
 Workers = Annotated[
     int | None, typer.Option("--workers", "-j", min=1, help="Processes; one a core by default.")

@@ -7,102 +7,23 @@ OUT/pretrained/seed-0-3f9c...         pretrainings, shared by folds that refuse 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from miex.datasets.base import Rejection
 from miex.datasets.files import whole_file
 from miex.pipeline.recognition.cache import CachedInputs
-from miex.pipeline.recognition.checkpoint import (
-    Card,
-    Checkpoint,
-    lineage_of,
-    load_checkpoint,
-    transfer,
-)
-from miex.pipeline.recognition.metrics import confusion, scores
-from miex.pipeline.recognition.protocols import (
-    Fold,
-    Protocol,
-    admit,
-    clip_list_hash,
-    find_protocol,
-    inner_split,
-    require_disjoint,
-)
-from miex.pipeline.recognition.recognizers.base import (
-    AnyRecognizer,
-    FittedRecognizer,
-    Hyperparameters,
-    create_recognizer,
-)
+from miex.pipeline.recognition.checkpoint import lineage_of
+from miex.pipeline.recognition.evaluation_config import EvaluationConfig, Material
+from miex.pipeline.recognition.fold import run_fold
+from miex.pipeline.recognition.protocols import Fold, Protocol, clip_list_hash, find_protocol
 from miex.pipeline.recognition.results import Prediction, Result, write_result
-from miex.pipeline.recognition.training import CHECKPOINT, Data, RunConfig, predict, train
 
 OnFold = Callable[[int, int, str], None]
 """(folds done, folds in all, what is being done)."""
-
-
-class EvaluationConfig(BaseModel):
-    """What is evaluated, and how it is trained. Where things lie is not in here."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    recognizer: str
-    config: dict[str, Any] = Field({}, description="parameters that differ from the paper's")
-    protocol: str = "megc2019"
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
-    fold_seed: int = Field(0, ge=0, description="who shares a fold, in protocols of k folds")
-    finetune: bool = Field(True, description="False tests what pretraining alone has learnt")
-    pretraining: dict[str, Any] = Field({}, description="hyperparameters that differ, pretraining")
-    finetuning: dict[str, Any] = Field({}, description="hyperparameters that differ, fine-tuning")
-    selection: Literal["last", "validation", "oracle"] = Field(
-        "last",
-        description="which epoch is tested: the last; the best on people of the training set who "
-        "are set aside; or the best on the test itself, which is not a result",
-    )
-    allow_oracle: bool = Field(False, description="needed for selection=oracle; stamps the result")
-    validation_share: float = Field(0.2, gt=0, lt=1, description="people set aside, of selection")
-    run: RunConfig = RunConfig()
-
-    @model_validator(mode="after")
-    def _honest(self) -> "EvaluationConfig":
-        if self.selection == "oracle" and not self.allow_oracle:
-            raise ValueError(
-                "selection=oracle picks the epoch by the test clips: published scores fell from"
-                " .79 to .59 UF1 without it. Use last, or validation; or set allow_oracle=true,"
-                " and the result is stamped"
-            )
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"seeds {list(self.seeds)}: each may stand once")
-        return self
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What an evaluation works on.
-
-    Attributes:
-        clips: Representations of the real clips.
-        synthetic: Representations of synthesized samples to pretrain on; None for none.
-        synthetic_name: What they are, for people.
-        checkpoint: A pretrained recognizer, instead of synthetic samples.
-        rejections: Clips that were left out on the way.
-        about: Anything else to be recorded: databases, datasets, how clips were cut.
-    """
-
-    clips: CachedInputs
-    synthetic: CachedInputs | None = None
-    synthetic_name: str = ""
-    checkpoint: Checkpoint | None = None
-    rejections: Sequence[Rejection] = ()
-    about: Mapping[str, Any] | None = None
 
 
 def evaluate(
@@ -140,7 +61,7 @@ def evaluate(
             if content is None:
                 if on_fold:
                     on_fold(done, total, f"seed {seed}, {fold.name}")
-                content = _run_fold(config, protocol, material, fold, seed, out)
+                content = run_fold(config, protocol, material, fold, seed, out)
                 with whole_file(path) as temporary:
                     temporary.write_text(json.dumps(content), encoding="utf-8")
             predictions += [_prediction(seed, fold.name, each) for each in content["predictions"]]
@@ -175,191 +96,6 @@ def require_distinct(inputs: CachedInputs) -> None:
                     f"{one.key} and {two.key} are the same recording under two names; leave one"
                     " out, or it is trained on and tested on"
                 )
-
-
-def pretrain_for(
-    recognizer: AnyRecognizer,
-    config: EvaluationConfig,
-    synthetic: CachedInputs,
-    name: str,
-    held_out: Iterable[tuple[str, str]],
-    seed: int,
-    out: Path,
-) -> tuple[Checkpoint, int]:
-    """Pretrains on the synthetic samples that a fold may see; folds that may see the same share it.
-
-    Args:
-        recognizer: A fresh one.
-        config: How to train.
-        synthetic: All synthetic samples.
-        name: What they are, for people.
-        held_out: The people that are tested on.
-        seed: Of the training.
-        out: Folder of the evaluation.
-
-    Returns:
-        The pretrained recognizer, and how many samples were refused.
-    """
-    kept, refused = admit(synthetic.infos, held_out)
-    if not kept:
-        raise ValueError(
-            f"all {len(refused)} synthetic samples descend from people who are tested on; "
-            "synthesize with AU sources of other databases, or expert tables"
-        )
-    keys = "\n".join(synthetic.infos[index].key for index in refused)
-    folder = out / "pretrained" / f"seed-{seed}-{hashlib.sha256(keys.encode()).hexdigest()[:12]}"
-    path = folder / CHECKPOINT
-    if not path.is_file():
-        require_disjoint((synthetic.infos[index] for index in kept), held_out)
-        card = Card(
-            config.recognizer,
-            recognizer.config.model_dump(mode="json"),
-            find_protocol(config.protocol).label_space,
-            recognizer.weights,
-        )
-        train(
-            recognizer,
-            Data(synthetic, kept, name),
-            card,
-            "pretrain",
-            config.run.model_copy(update={"seed": seed}),
-            hyper=_hyper(recognizer, config.pretraining),
-            folder=folder,
-        )
-    return load_checkpoint(path), len(refused)
-
-
-def _run_fold(
-    config: EvaluationConfig,
-    protocol: Protocol,
-    material: Material,
-    fold: Fold,
-    seed: int,
-    out: Path,
-) -> dict[str, Any]:
-    """Trains for one fold, and predicts its test clips."""
-    clips = material.clips
-    training = [clips.infos[index] for index in fold.train]
-    require_disjoint(training, fold.held_out)
-    recognizer = _fresh(config, protocol, seed)
-    about: dict[str, Any] = {"clips": len(training), "refused_synthetic": 0}
-    card = Card(
-        config.recognizer,
-        recognizer.config.model_dump(mode="json"),
-        protocol.label_space,
-        recognizer.weights,
-    )
-    checkpoint = material.checkpoint
-    if material.synthetic is not None:
-        checkpoint, about["refused_synthetic"] = pretrain_for(
-            recognizer,
-            config,
-            material.synthetic,
-            material.synthetic_name,
-            fold.held_out,
-            seed,
-            out,
-        )
-        recognizer = _fresh(config, protocol, seed)
-    if checkpoint is not None:
-        _require_unseen(checkpoint, fold)
-        recognizer, card = _start_from(recognizer, checkpoint, config), checkpoint.card
-    best = list(fold.test)
-    if config.finetune or isinstance(recognizer, FittedRecognizer):
-        epoch = _finetune(recognizer, config, material, card, fold, seed)
-        about["epoch"] = epoch
-    logits = predict(recognizer, clips, best, device=config.run.device)
-    majority = Counter(info.label for info in training).most_common(1)[0][0]
-    about["weights"] = recognizer.weights
-    return {
-        "training": about,
-        "predictions": [
-            {
-                "key": clips.infos[index].key,
-                "prediction": int(row.argmax()),
-                "scores": [float(value) for value in row],
-                "majority": majority,
-            }
-            for index, row in zip(best, logits, strict=True)
-        ],
-    }
-
-
-def _fresh(config: EvaluationConfig, protocol: Protocol, seed: int) -> AnyRecognizer:
-    torch.manual_seed(seed)
-    return create_recognizer(config.recognizer, len(protocol.space.classes), config.config)
-
-
-def _start_from(
-    recognizer: AnyRecognizer, checkpoint: Checkpoint, config: EvaluationConfig
-) -> AnyRecognizer:
-    if isinstance(recognizer, FittedRecognizer):
-        if config.finetune:
-            raise ValueError(
-                f"{config.recognizer} is fitted once and cannot be fine-tuned: evaluate it with"
-                " finetune=false, or without synthetic samples"
-            )
-        return checkpoint.create()
-    transfer(recognizer, checkpoint)
-    return recognizer
-
-
-def _require_unseen(checkpoint: Checkpoint, fold: Fold) -> None:
-    seen = sorted(checkpoint.card.subjects & fold.held_out)
-    if seen:
-        database, subject = seen[0]
-        raise ValueError(
-            f"leak: {checkpoint.path} was trained on samples of {database}:{subject}, who is tested"
-            f" on in fold {fold.name}; give the datasets instead, and each fold pretrains without"
-            " the people that it tests on"
-        )
-
-
-def _finetune(
-    recognizer: AnyRecognizer,
-    config: EvaluationConfig,
-    material: Material,
-    card: Card,
-    fold: Fold,
-    seed: int,
-) -> int:
-    """Trains on the fold's clips; returns the epoch that is tested."""
-    clips, hyper = material.clips, _hyper(recognizer, config.finetuning)
-    indices: Sequence[int] = fold.train
-    judges: Sequence[int] = ()
-    if config.selection == "validation":
-        indices, judges = inner_split(clips.infos, fold.train, config.validation_share, seed)
-    elif config.selection == "oracle":
-        judges = fold.test
-    run = config.run.model_copy(update={"seed": seed})
-    kept: dict[str, Any] = {"score": -1.0, "epoch": hyper.epochs, "state": None}
-
-    def judge(epoch: int) -> None:
-        assert not isinstance(recognizer, FittedRecognizer)
-        logits = predict(recognizer, clips, judges, device=config.run.device)
-        labels = [clips.infos[index].label for index in judges]
-        found = scores(confusion(labels, logits.argmax(1), recognizer.classes)).uf1
-        if found > kept["score"]:
-            state = {name: each.clone() for name, each in recognizer.state_dict().items()}
-            kept.update(score=found, epoch=epoch, state=state)
-
-    train(
-        recognizer,
-        Data(clips, indices, config.protocol),
-        card,
-        "finetune",
-        run,
-        hyper=hyper,
-        on_epoch=judge if len(judges) else None,
-    )
-    if kept["state"] is not None and not isinstance(recognizer, FittedRecognizer):
-        recognizer.load_state_dict(kept["state"])
-    return int(kept["epoch"])
-
-
-def _hyper(recognizer: AnyRecognizer, changes: Mapping[str, Any]) -> Hyperparameters:
-    own = recognizer.config.training.model_dump()
-    return Hyperparameters.model_validate(own | dict(changes))
 
 
 def _identity(config: EvaluationConfig, material: Material, protocol: Protocol) -> dict[str, Any]:

@@ -76,22 +76,27 @@ def _near(
     candidates: Candidates, order: NDArray[np.int64], limit: float
 ) -> Iterator[tuple[int, int, float]]:
     """Pairs (better row, worse row, distance) nearer than `limit`, by the better one's rank."""
+    for i, j, distance in near_pairs(candidates.embeddings[order], limit):
+        yield int(order[i]), int(order[j]), distance
+
+
+def near_pairs(embeddings: NDArray[np.float32], limit: float) -> Iterator[tuple[int, int, float]]:
+    """Pairs (i, j, distance) of N embeddings ``(N, D)`` nearer than `limit`, i < j, ascending."""
     # Squared distances are taken as |a|^2 + |b|^2 - 2ab in blocks: one matrix product each.
-    vectors = candidates.embeddings[order].astype(np.float64)
+    vectors = embeddings.astype(np.float64)
     squares = (vectors**2).sum(axis=1)
-    for start in range(0, len(order), _BLOCK):
-        stop = min(start + _BLOCK, len(order))
+    for start in range(0, len(vectors), _BLOCK):
+        stop = min(start + _BLOCK, len(vectors))
         found: list[NDArray[np.int64]] = []
-        for other in range(start, len(order), _BLOCK):
-            end = min(other + _BLOCK, len(order))
+        for other in range(start, len(vectors), _BLOCK):
+            end = min(other + _BLOCK, len(vectors))
             product = vectors[start:stop] @ vectors[other:end].T
             near = squares[start:stop, None] + squares[other:end] - 2 * product < limit**2
             pairs = np.argwhere(near) + np.array([start, other])
             found.append(pairs[pairs[:, 0] < pairs[:, 1]])
         pairs = np.concatenate(found)
         for i, j in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].tolist():
-            distance = float(np.linalg.norm(vectors[i] - vectors[j]))
-            yield int(order[i]), int(order[j]), distance
+            yield i, j, float(np.linalg.norm(vectors[i] - vectors[j]))
 
 
 def _differing_bits(hashes: NDArray[np.uint8], first: int, second: int) -> int:

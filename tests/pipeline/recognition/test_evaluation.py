@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from miex.pipeline.recognition import evaluation
+from miex.pipeline.recognition import fold as folds
 from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import Card, Stage, load_checkpoint, save_checkpoint
-from miex.pipeline.recognition.evaluation import EvaluationConfig, Material, evaluate
+from miex.pipeline.recognition.evaluation import evaluate
+from miex.pipeline.recognition.evaluation_config import EvaluationConfig, Material
+from miex.pipeline.recognition.protocols import find_protocol
 from miex.pipeline.recognition.recognizers.base import AnyRecognizer, create_recognizer
 from miex.pipeline.recognition.results import PREDICTIONS, Result, require_comparable
 from miex.pipeline.recognition.sample import Sample
@@ -216,13 +218,13 @@ def test_validation_selection_never_looks_at_the_test(
     tmp_path: Path, clips: CachedInputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[set[int]] = []
-    real = evaluation.predict
+    real = folds.predict
 
     def spy(recognizer: Any, inputs: Any, indices: Any, **options: Any) -> Any:
         seen.append(set(indices))
         return real(recognizer, inputs, indices, **options)
 
-    monkeypatch.setattr(evaluation, "predict", spy)
+    monkeypatch.setattr(folds, "predict", spy)
     config = CONFIG.model_copy(
         update={"seeds": (0,), "selection": "validation", "finetuning": {"epochs": 3}}
     )
@@ -248,13 +250,13 @@ def test_training_depends_on_nothing_in_the_test_clips(
         config = CONFIG.model_copy(update={"finetuning": {"epochs": 2}})
         fold = next(
             fold
-            for fold in evaluation.find_protocol("loso").split_folds(inputs.infos)
+            for fold in find_protocol("loso").split_folds(inputs.infos)
             if fold.name == "toy:s3"
         )
         torch.manual_seed(0)
         recognizer = create_recognizer("dere_grl", 3)
         card = Card("dere_grl", {}, "three_class", "random")
-        evaluation._finetune(recognizer, config, Material(inputs), card, fold, 0)
+        folds.finetune(recognizer, config, Material(inputs), card, fold, 0)
         assert isinstance(recognizer, torch.nn.Module)
         trained.append({k: v.clone() for k, v in recognizer.state_dict().items()})
     assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])
@@ -263,9 +265,9 @@ def test_training_depends_on_nothing_in_the_test_clips(
 def test_answers_do_not_depend_on_chance_or_on_neighbours(clips: CachedInputs) -> None:
     """Pitfall 9: nothing random at test."""
     recognizer = create_recognizer("dere_grl", 3)
-    one = evaluation.predict(recognizer, clips, range(24), device="cpu")
+    one = folds.predict(recognizer, clips, range(24), device="cpu")
     torch.manual_seed(5)
-    two = evaluation.predict(recognizer, clips, range(24), device="cpu", batch_size=5)
+    two = folds.predict(recognizer, clips, range(24), device="cpu", batch_size=5)
     np.testing.assert_allclose(one, two, atol=1e-5)
 
 

@@ -1,0 +1,111 @@
+"""Datasets that lie elsewhere: copied once, checked by hash, used like local ones.
+
+Any place that fsspec knows is read: ``s3://BUCKET/PATH`` (with `miex[s3]`),
+``hf://datasets/USER/NAME`` (with `miex[hf]`), ``https://HOST/PATH``, ``memory://``.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from miex.datasets.files import sha256_file, whole_file
+from miex.datasets.miex import MANIFEST
+
+OnCopied = Callable[[int, int], None]
+"""(bytes copied, bytes in all)."""
+
+_AT_A_TIME = 2**22
+
+
+def is_remote(place: str) -> bool:
+    """Whether a dataset is given by an address and not by a folder."""
+    return "://" in place
+
+
+def local_copy(address: str, folder: Path, on_copied: OnCopied | None = None) -> Path:
+    """Copies a dataset, or what is missing of it.
+
+    Args:
+        address: Of the dataset's folder.
+        folder: Where copies are kept, each in a folder of its own by address.
+        on_copied: Progress.
+
+    Returns:
+        The local dataset folder. Shards that are there already with the right hash are kept, so
+        that a copy that was interrupted goes on.
+
+    Raises:
+        FileNotFoundError: There is no manifest at the address.
+        ValueError: The address cannot be read, or a shard is not what the manifest says.
+        ImportError: A package for this kind of address is missing; the message names it.
+        DiskFullError: The disk is full; whole shards are kept.
+    """
+    name = hashlib.sha256(address.encode()).hexdigest()[:16]
+    out = folder / f"{address.rstrip('/').rpartition('/')[2] or 'dataset'}-{name}"
+    files, root = _open(address)
+    content = _read(files, f"{root}/{MANIFEST}", address)
+    try:
+        shards = [(str(s["path"]), str(s["sha256"]), int(s["bytes"])) for s in _shards(content)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{address}/{MANIFEST} is damaged ({error!r})") from None
+    total, done = sum(size for _, _, size in shards), 0
+    for path, sha256, size in shards:
+        target = _inside(out, path, address)
+        if not (target.is_file() and sha256_file(target) == sha256):
+            with whole_file(target) as temporary:
+                _copy(files, f"{root}/{path}", temporary)
+                if sha256_file(temporary) != sha256:
+                    raise ValueError(
+                        f"{address}/{path} is not what its manifest says (another sha256): it was"
+                        " changed, or cut off on the way; copy it again, or ask who published it"
+                    )
+        done += size
+        if on_copied:
+            on_copied(done, total)
+    with whole_file(out / MANIFEST) as temporary:
+        temporary.write_bytes(content)
+    return out
+
+
+def _open(address: str) -> tuple[Any, str]:
+    try:
+        files, root = fsspec.core.url_to_fs(address)
+    except ImportError as error:
+        raise ImportError(
+            f"{address} needs a package that is not installed ({error}); pip install 'miex[s3]' or"
+            " 'miex[hf]' brings those for s3:// and hf://"
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"{address} cannot be read ({error})") from None
+    return files, str(root).rstrip("/")
+
+
+def _read(files: Any, path: str, address: str) -> bytes:
+    try:
+        return bytes(files.cat_file(path))
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{address} holds no finished miex dataset: {MANIFEST} is missing"
+        ) from None
+
+
+def _shards(content: bytes) -> list[dict[str, Any]]:
+    shards: list[dict[str, Any]] = json.loads(content)["shards"]
+    return shards
+
+
+def _inside(out: Path, path: str, address: str) -> Path:
+    target = (out / path).resolve()
+    if not target.is_relative_to(out.resolve()):
+        raise ValueError(f"{address}/{MANIFEST} names a shard outside of the dataset: {path!r}")
+    return target
+
+
+def _copy(files: Any, source: str, target: Path) -> None:
+    with files.open(source, "rb") as remote, target.open("wb") as local:
+        while block := remote.read(_AT_A_TIME):
+            local.write(block)

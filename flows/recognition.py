@@ -1,0 +1,181 @@
+"""What the commands on recognizers do: assemble a job, run it with progress, say what came out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from miex.flows.terminal import Meter, Stages, Terminal
+from miex.pipeline.recognition.checkpoint import Card
+from miex.pipeline.recognition.jobs import (
+    EvaluateJob,
+    FinetuneJob,
+    OnStage,
+    PretrainJob,
+    finetune,
+    pretrain,
+    run_evaluation,
+)
+from miex.pipeline.recognition.results import RESULT, Result
+from miex.pipeline.recognition.training import CHECKPOINT
+from miex.pipeline.recognition.training_log import METRICS
+from miex.pipeline.synthesis.config import explain
+
+Job = TypeVar("Job", bound=BaseModel)
+
+DEFAULT_CACHE = Path("out/cache")
+"""Where representations are kept unless another folder is named; safe to delete."""
+
+
+def assemble(kind: type[Job], file: Path | None, values: Mapping[str, Any]) -> Job:
+    """A job from a YAML file and values that win over it.
+
+    Args:
+        kind: Its class.
+        file: With fields of the job; none by default.
+        values: By field, nested ones with dots; None is not given.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: A field that does not exist, or a value that does not fit.
+    """
+    fields: dict[str, Any] = {}
+    if file is not None:
+        if not file.is_file():
+            raise FileNotFoundError(f"{file}: no such file")
+        try:
+            fields = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        except yaml.YAMLError as error:
+            raise ValueError(f"{file} is no YAML ({' '.join(str(error).split())})") from None
+    for name, value in values.items():
+        if value is not None:
+            _place(fields, name.split("."), value)
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        raise ValueError(explain(error)) from None
+
+
+def _place(fields: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    for parent in path[:-1]:
+        fields = fields.setdefault(parent, {})
+    fields[path[-1]] = value
+
+
+def run_pretraining(terminal: Terminal, job: PretrainJob, out: Path, cache: Path) -> None:
+    """`miex pretrain`."""
+    with terminal.stages() as stages:
+        card = pretrain(job, out, cache, on_stage=on_stage(stages), on_step=on_step(stages))
+    _say_trained(terminal, card, out)
+
+
+def run_finetuning(terminal: Terminal, job: FinetuneJob, out: Path, cache: Path) -> None:
+    """`miex finetune`."""
+    with terminal.stages() as stages:
+        card = finetune(job, out, cache, on_stage=on_stage(stages), on_step=on_step(stages))
+    _say_trained(terminal, card, out)
+
+
+def run_evaluating(terminal: Terminal, job: EvaluateJob, out: Path, cache: Path) -> None:
+    """`miex evaluate`."""
+    with terminal.stages() as stages:
+        result = run_evaluation(job, out, cache, on_stage=on_stage(stages))
+    show_result(terminal, result)
+
+
+def on_stage(stages: Stages) -> OnStage:
+    """Progress of what a job does before and besides training."""
+
+    def report(what: str, done: int, total: int) -> None:
+        # Folds are one stage, whichever of them is on.
+        stage, _, note = what.partition(": ")
+        meter = stages.of(stage, stage if stage == "folds" else "samples")
+        meter.note = note
+        meter.to(done, total)
+
+    return report
+
+
+def on_step(stages: Stages) -> Callable[[int, int, dict[str, float]], None]:
+    """Progress of a training, with its loss."""
+
+    def report(step: int, steps: int, terms: dict[str, float]) -> None:
+        meter: Meter = stages.of("training", "steps")
+        meter.note = f"loss {terms['loss']:.3f}"
+        meter.to(step, steps)
+
+    return report
+
+
+def _say_trained(terminal: Terminal, card: Card, out: Path) -> None:
+    stage = card.stages[-1]
+    rows = [(str(count), name) for name, count in stage.sources.items()]
+    terminal.table(f"{card.recognizer}, trained on {stage.data}", ("samples", "source"), rows)
+    terminal.say(f"started from: {card.weights}")
+    terminal.say(f"recognizer: {out / CHECKPOINT}")
+    if (out / METRICS).is_file():
+        terminal.say(f"losses: {out / METRICS}")
+
+
+def show_result(terminal: Terminal, result: Result) -> None:
+    """Prints the scores, what they are of, and what they are to be compared with."""
+    content = result.content
+    seeds = len(content["config"]["seeds"])
+    title = (
+        f"{content['recognizer']} by {content['protocol']}: {content['clips']} clips,"
+        f" {content['subjects']} subjects, {seeds} seeds, pooled over folds"
+    )
+    if content["oracle"]:
+        title = f"NOT A RESULT (epoch chosen on the test clips): {title}"
+    parts = {"all": content["pooled"]} | content["databases"]
+    rows = [
+        (name, *(_spread(part, score) for score in ("uf1", "uar", "accuracy")))
+        for name, part in parts.items()
+    ]
+    for name, scores in content["baselines"].items():
+        rows.append((name, *(f"{scores[score]:.3f}" for score in ("uf1", "uar", "accuracy"))))
+    terminal.table(title, ("clips of", "UF1", "UAR", "accuracy"), rows)
+    interval = content["interval"]["uf1"]
+    terminal.say(
+        f"95 % of UF1 over subjects: {interval['low']:.3f} to {interval['high']:.3f} (bootstrap)"
+    )
+    for note in notes(content):
+        terminal.say(note)
+    terminal.say(f"result: {result.folder / RESULT}")
+
+
+def _spread(part: Mapping[str, Any], score: str) -> str:
+    deviation = part["deviation"][score]
+    mean = f"{part['mean'][score]:.3f}"
+    return mean if deviation is None else f"{mean} +- {deviation:.3f}"
+
+
+def notes(content: Mapping[str, Any]) -> list[str]:
+    """What must be known beside the scores."""
+    found = []
+    if content["published_clips"] and content["clips"] != content["published_clips"]:
+        found.append(
+            f"{content['clips']} of the {content['published_clips']} clips of the protocol: not"
+            " comparable with published numbers"
+        )
+    elif content["published_list"] is False:
+        found.append("the clips are not those of the published list: not comparable with it")
+    refused = sum(each["refused_synthetic"] for each in content["training"].values())
+    if content["pretrained_on"]["samples"]:
+        found.append(
+            f"{refused} synthetic samples in all folds descend from the people tested there and"
+            " were refused"
+        )
+    if len(content["config"]["seeds"]) < 3:
+        found.append("fewer than three seeds: the deviation says little")
+    guessed = {
+        rule: count
+        for rule, count in content["apex_rules"].items()
+        if rule not in ("annotated", "synthesized")
+    }
+    found += [f"apex of {count} clips: {rule}" for rule, count in guessed.items()]
+    if content["rejections"]:
+        found.append(f"{len(content['rejections'])} clips were left out, see rejections in result")
+    return found

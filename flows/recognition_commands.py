@@ -1,0 +1,196 @@
+"""The commands on recognizers: `miex recognizers`, `pretrain`, `finetune`, `evaluate`.
+
+Whatever is slow to import is imported inside the command that needs it.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from miex.flows.terminal import Terminal
+
+_Recognizer = Annotated[
+    str | None,
+    typer.Option("--recognizer", "-r", help="One of `miex recognizers`."),
+]
+_Clips = Annotated[
+    list[str] | None,
+    typer.Option("--clips", metavar="NAME:PATH", help="Real clips, as `miex clips`; repeatable."),
+]
+_Datasets = Annotated[
+    list[str] | None,
+    typer.Option("--pretrain", metavar="DATASET", help="Synthesized dataset(s); repeatable."),
+]
+_Checkpoint = Annotated[
+    Path | None, typer.Option("--checkpoint", help="A pretrained recognizer (.safetensors).")
+]
+_Space = Annotated[str | None, typer.Option(help="three_class, casme2_5class, ...")]
+_Epochs = Annotated[int | None, typer.Option(min=1, help="The paper's by default.")]
+_BatchSize = Annotated[int | None, typer.Option(min=1, help="The paper's by default.")]
+_Seed = Annotated[int | None, typer.Option(min=0)]
+_Balance = Annotated[
+    str | None, typer.Option(help="classes shows every class alike often; none as they are.")
+]
+_Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")]
+_Cache = Annotated[
+    Path | None, typer.Option(help="Folder of representations; may be deleted. out/cache.")
+]
+_Config = Annotated[Path | None, typer.Option("--config", help="A YAML file; flags win over it.")]
+_Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="FIELD=VALUE", help="Any other field, as config.side=64; repeatable."
+    ),
+]
+
+
+def recognizers() -> None:
+    """Lists the recognizers with their papers."""
+    from miex.pipeline.recognition.recognizers.base import recognizer_class, recognizer_names
+
+    rows = [(name, recognizer_class(name).paper) for name in recognizer_names()]
+    Terminal().table("Recognizers", ("name", "paper"), rows)
+
+
+def pretrain(
+    datasets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[DATASET]...", help="Folders or addresses of datasets."),
+    ] = None,
+    recognizer: _Recognizer = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Its folder.")] = Path("out/pretrained"),
+    label_space: _Space = None,
+    epochs: _Epochs = None,
+    batch_size: _BatchSize = None,
+    seed: _Seed = None,
+    balance: _Balance = None,
+    device: _Device = None,
+    cache: _Cache = None,
+    config: _Config = None,
+    setting: _Settings = None,
+) -> None:
+    """Trains a recognizer on synthesized datasets; run again, it goes on where it stopped."""
+    from miex.flows.recognition import DEFAULT_CACHE, assemble, run_pretraining
+    from miex.pipeline.recognition.jobs import PretrainJob
+
+    values = _values(
+        {
+            "recognizer": recognizer,
+            "synthetic.datasets": datasets or None,
+            "label_space": label_space,
+            "training.epochs": epochs,
+            "training.batch_size": batch_size,
+            "run.seed": seed,
+            "run.balance": balance,
+            "run.device": device,
+        },
+        setting,
+    )
+    job = assemble(PretrainJob, config, values)
+    run_pretraining(Terminal(), job, out, cache or DEFAULT_CACHE)
+
+
+def finetune(
+    clips: _Clips = None,
+    recognizer: _Recognizer = None,
+    checkpoint: _Checkpoint = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Its folder.")] = Path("out/finetuned"),
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DATABASE:SUBJECT", help="Leave out, for a test; repeatable."),
+    ] = None,
+    label_space: _Space = None,
+    epochs: _Epochs = None,
+    batch_size: _BatchSize = None,
+    seed: _Seed = None,
+    balance: _Balance = None,
+    device: _Device = None,
+    cache: _Cache = None,
+    config: _Config = None,
+    setting: _Settings = None,
+) -> None:
+    """Trains a recognizer on real clips, from --checkpoint or from nothing."""
+    from miex.flows.recognition import DEFAULT_CACHE, assemble, run_finetuning
+    from miex.pipeline.recognition.jobs import FinetuneJob
+
+    values = _values(
+        {
+            "recognizer": recognizer,
+            "checkpoint": checkpoint,
+            "clips.databases": clips or None,
+            "exclude": exclude or None,
+            "label_space": label_space,
+            "training.epochs": epochs,
+            "training.batch_size": batch_size,
+            "run.seed": seed,
+            "run.balance": balance,
+            "run.device": device,
+        },
+        setting,
+    )
+    job = assemble(FinetuneJob, config, values)
+    run_finetuning(Terminal(), job, out, cache or DEFAULT_CACHE)
+
+
+def evaluate(
+    clips: _Clips = None,
+    recognizer: _Recognizer = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", "-p", help="megc2019, casme2, samm, loso, ...")
+    ] = None,
+    datasets: _Datasets = None,
+    checkpoint: _Checkpoint = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Its folder.")] = Path("out/evaluated"),
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many runs; 3.")] = None,
+    finetune: Annotated[
+        bool | None, typer.Option(help="Fine-tune on the clips of each fold, too.")
+    ] = None,
+    epochs: _Epochs = None,
+    pretraining_epochs: _Epochs = None,
+    selection: Annotated[
+        str | None, typer.Option(help="Which epoch is tested: last, or validation.")
+    ] = None,
+    balance: _Balance = None,
+    device: _Device = None,
+    cache: _Cache = None,
+    config: _Config = None,
+    setting: _Settings = None,
+) -> None:
+    """Evaluates by a protocol; each fold pretrains and fine-tunes without whom it tests on."""
+    from miex.flows.recognition import DEFAULT_CACHE, assemble, run_evaluating
+    from miex.pipeline.recognition.jobs import EvaluateJob
+
+    values = _values(
+        {
+            "clips.databases": clips or None,
+            "synthetic.datasets": datasets or None,
+            "checkpoint": checkpoint,
+            "evaluation.recognizer": recognizer,
+            "evaluation.protocol": protocol,
+            "evaluation.seeds": None if seeds is None else list(range(seeds)),
+            "evaluation.finetune": finetune,
+            "evaluation.selection": selection,
+            "evaluation.finetuning.epochs": epochs,
+            "evaluation.pretraining.epochs": pretraining_epochs,
+            "evaluation.run.balance": balance,
+            "evaluation.run.device": device,
+        },
+        setting,
+    )
+    job = assemble(EvaluateJob, config, values)
+    run_evaluating(Terminal(), job, out, cache or DEFAULT_CACHE)
+
+
+def _values(flags: dict[str, Any], setting: list[str] | None) -> dict[str, Any]:
+    from miex.flows.overrides import parse_assignments
+
+    return flags | parse_assignments(setting or [])
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to an app."""
+    app.command()(recognizers)
+    app.command()(pretrain)
+    app.command()(finetune)
+    app.command()(evaluate)

@@ -1,0 +1,391 @@
+"""The training set of a generator: crops, landmarks and AUs of many people in one Parquet file.
+
+One row a photograph; the crops are image files, so that `load_dataset("parquet", ...)` and most
+viewers show them. The split belongs to the row and never tears an identity apart. How the AUs were
+measured, which of them may be trusted and why, whose photographs these are and what was left out
+is in the schema metadata: the file is complete on its own, and all that a training machine needs.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from miex.au_sources.action_units import AU_COUNT, AUArray, require_aus
+from miex.datasets.files import sha256_file, whole_file
+from miex.generators.ganimation.training_notes import AUAgreement, TrainingNotes
+
+FORMAT = "miex-training-set/1"
+"""Written into every training set; a reader refuses what it does not know."""
+
+Split: TypeAlias = Literal["train", "validation", "held_out"]
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "held_out")
+"""`train` is learnt from, `validation` watched meanwhile, `held_out` seen by nobody before the
+assessment."""
+
+ROWS_PER_GROUP = 256
+"""What is encoded, written and read at a time: at 128 pixels about 2 MB."""
+
+_LANDMARKS = 68
+_THREADS = 8
+_KEY = b"miex"
+
+# Hugging Face recognizes an image column only where it may be null.
+SCHEMA = pa.schema(
+    [
+        pa.field("origin", pa.string()),
+        pa.field("identity", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("crop", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        pa.field("landmarks", pa.list_(pa.list_(pa.float32(), 2), _LANDMARKS)),
+        pa.field("aus", pa.list_(pa.float32(), AU_COUNT)),
+    ]
+)
+
+# Bytes of equal weight side by side: a fifth smaller after compression.
+_ENCODINGS = {
+    "landmarks.list.element.list.element": "BYTE_STREAM_SPLIT",
+    "aus.list.element": "BYTE_STREAM_SPLIT",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingFaces:
+    """N photographs of a split, in memory.
+
+    Attributes:
+        images: ``uint8 (N, S, S, 3)`` RGB.
+        landmarks: ``float32 (N, 68, 2)``, x and y in pixels of the image, iBUG 300-W order.
+        aus: ``float32 (N, 17)``, intensities 0 to 5; NaN where not measured.
+        identities: N names.
+        origins: N origins, unique.
+
+    Raises:
+        ValueError: Shapes that do not agree.
+    """
+
+    images: NDArray[np.uint8]
+    landmarks: NDArray[np.float32]
+    aus: AUArray
+    identities: tuple[str, ...]
+    origins: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        count, size = len(self.identities), self.images.shape[1:2]
+        shapes = {
+            "images": (self.images.shape, (count, *size, *size, 3)),
+            "landmarks": (self.landmarks.shape, (count, _LANDMARKS, 2)),
+            "aus": (self.aus.shape, (count, AU_COUNT)),
+            "origins": ((len(self.origins),), (count,)),
+        }
+        for name, (found, expected) in shapes.items():
+            if found != expected:
+                raise ValueError(
+                    f"training faces: {name} of shape {found}, expected {expected} for {count} "
+                    "identities"
+                )
+
+    def __len__(self) -> int:
+        return len(self.identities)
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """``(N, 17)``, which AUs were measured."""
+        return np.isfinite(self.aus)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingRow:
+    """One photograph on its way into the file.
+
+    Attributes:
+        image: Bytes of an image file, S x S pixels, of a format that OpenCV reads.
+        suffix: Ending of such a file, `jpeg`.
+        landmarks: ``(68, 2)``, x and y in pixels of the image.
+        aus: ``(17,)``, 0 to 5; NaN where not measured.
+        identity: Who is shown.
+        origin: `Photograph.origin`.
+        split: Where it belongs.
+    """
+
+    image: bytes
+    suffix: str
+    landmarks: NDArray[np.float32]
+    aus: AUArray
+    identity: str
+    origin: str
+    split: Split
+
+
+def write_training_set(path: Path, rows: Iterable[TrainingRow], notes: TrainingNotes) -> None:
+    """Writes a training set, at once or not at all; holds `ROWS_PER_GROUP` rows in memory.
+
+    Rows of one split had best follow each other: a reader then skips the others.
+
+    Raises:
+        ValueError: An identity in two splits, an origin twice, no row, or landmarks or AUs that
+            are none; the message names the origin.
+        DiskFullError: The disk is full.
+    """
+    content = {"format": FORMAT, **asdict(notes)}
+    metadata = {
+        _KEY: json.dumps(content, sort_keys=True).encode(),
+        b"huggingface": json.dumps({"info": {"features": _huggingface_features()}}).encode(),
+    }
+    schema = SCHEMA.with_metadata(metadata)
+    checked = _checked(rows)
+    with (
+        whole_file(path) as temporary,
+        pq.ParquetWriter(
+            temporary,
+            schema,
+            compression="zstd",
+            use_dictionary=False,
+            column_encoding=_ENCODINGS,
+            write_statistics=["split"],
+            write_page_checksum=True,
+        ) as writer,
+    ):
+        written = 0
+        while group := [_as_dict(row) for row in islice(checked, ROWS_PER_GROUP)]:
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+            written += len(group)
+        if not written:
+            raise ValueError(f"{path}: a training set without a photograph")
+
+
+def _checked(rows: Iterable[TrainingRow]) -> Iterator[TrainingRow]:
+    split_of: dict[str, str] = {}
+    origins: set[str] = set()
+    for row in rows:
+        if row.split not in SPLITS:
+            raise ValueError(f"{row.origin}: split {row.split!r}, expected {', '.join(SPLITS)}")
+        if split_of.setdefault(row.identity, row.split) != row.split:
+            raise ValueError(
+                f"{row.origin}: {row.identity!r} belongs to {split_of[row.identity]} already and "
+                f"cannot be in {row.split}, too; split by identity"
+            )
+        if row.origin in origins:
+            raise ValueError(f"{row.origin} stands twice; expected every photograph once")
+        origins.add(row.origin)
+        if np.shape(row.landmarks) != (_LANDMARKS, 2) or not np.isfinite(row.landmarks).all():
+            raise ValueError(
+                f"{row.origin}: landmarks of shape {np.shape(row.landmarks)}, expected "
+                f"({_LANDMARKS}, 2), all finite"
+            )
+        if require_aus(row.aus, row.origin, allow_missing=True).ndim != 1:
+            raise ValueError(f"{row.origin}: AUs of shape {row.aus.shape}, expected ({AU_COUNT},)")
+        yield row
+
+
+def _as_dict(row: TrainingRow) -> dict[str, Any]:
+    name = row.origin.partition(":")[2].rsplit(".", 1)[0]
+    return {
+        "origin": row.origin,
+        "identity": row.identity,
+        "split": row.split,
+        "crop": {"bytes": row.image, "path": f"{name}.{row.suffix}"},
+        "landmarks": np.asarray(row.landmarks, np.float32).tolist(),
+        "aus": np.asarray(row.aus, np.float32).tolist(),
+    }
+
+
+def _huggingface_features() -> dict[str, Any]:
+    def value(kind: str) -> dict[str, str]:
+        return {"dtype": kind, "_type": "Value"}
+
+    def listed(feature: dict[str, Any], length: int) -> dict[str, Any]:
+        return {"feature": feature, "length": length, "_type": "Sequence"}
+
+    return {
+        "origin": value("string"),
+        "identity": value("string"),
+        "split": value("string"),
+        "crop": {"_type": "Image"},
+        "landmarks": listed(listed(value("float32"), 2), _LANDMARKS),
+        "aus": listed(value("float32"), AU_COUNT),
+    }
+
+
+class TrainingSet:
+    """A training set on the disk. Opening reads no crop.
+
+    It holds no open file, so it may be handed to threads and processes.
+
+    Attributes:
+        path: The file.
+        notes: What the set says about itself.
+    """
+
+    def __init__(self, path: Path, notes: TrainingNotes, rows: int) -> None:
+        self.path = path
+        self.notes = notes
+        self._rows = rows
+
+    @classmethod
+    def open(cls, path: Path | str) -> "TrainingSet":
+        """Opens a training set.
+
+        Raises:
+            FileNotFoundError: No such file.
+            ValueError: No Parquet file, a damaged one, or one that is no training set.
+        """
+        path = Path(path)
+        remedy = "make one with `miex training-set FACES -o training.parquet`"
+        if not path.is_file():
+            raise FileNotFoundError(f"no training set at {path}; {remedy}")
+        try:
+            with pq.ParquetFile(path) as file:
+                schema, rows = file.schema_arrow, file.metadata.num_rows
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{path} is no readable Parquet file ({reason}); {remedy}") from None
+        metadata = schema.metadata or {}
+        content = json.loads(metadata.get(_KEY, b"{}"))
+        version = content.pop("format", None)
+        if version != FORMAT or not schema.remove_metadata().equals(SCHEMA):
+            raise ValueError(
+                f"{path} is a Parquet file of format {version!r}, expected {FORMAT!r}; {remedy}"
+            )
+        try:
+            agreement = tuple(AUAgreement(**one) for one in content.pop("agreement"))
+            alike = tuple(map(tuple, content.pop("same_person")))
+            notes = TrainingNotes(agreement=agreement, same_person=alike, **content)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} was made by another version of miex ({error}); {remedy}"
+            ) from None
+        return cls(path, notes, rows)
+
+    def __len__(self) -> int:
+        return self._rows
+
+    @property
+    def image_size(self) -> int:
+        """Side S of the crops, pixels."""
+        return self.notes.image_size
+
+    @property
+    def trusted(self) -> NDArray[np.bool_]:
+        """``(17,)``, which AUs losses may use: a second estimator confirms their labels."""
+        return np.array([one.trusted for one in self.notes.agreement], dtype=bool)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the file, hexadecimal."""
+        return sha256_file(self.path)
+
+    def table(self, columns: Sequence[str]) -> pa.Table:
+        """Some columns of every row; leave out `crop` to keep this small.
+
+        Raises:
+            ValueError: The file is damaged.
+        """
+        try:
+            table = pq.read_table(self.path, columns=list(columns), page_checksum_verification=True)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{self.path} is damaged: {error}") from None
+        return table.replace_schema_metadata()
+
+    def count(self, split: Split) -> int:
+        """Photographs of a split."""
+        return int(pc.sum(pc.equal(self.table(["split"])["split"], split)).as_py() or 0)
+
+    def aus(self, split: Split) -> AUArray:
+        """``float32 (N, 17)`` intensities of a split as in `faces`, without reading a crop."""
+        table = self.table(["split", "aus"])
+        return _floats(table.filter(pc.equal(table["split"], split))["aus"]).reshape(-1, AU_COUNT)
+
+    def faces(
+        self, split: Split, on_progress: Callable[[int], None] | None = None
+    ) -> TrainingFaces:
+        """Reads and decodes every photograph of a split, in the order of the file.
+
+        Args:
+            split: train, validation or held_out; one may be empty.
+            on_progress: Called with the number of photographs decoded so far.
+
+        Raises:
+            ValueError: No such split, a damaged file, or a crop that is no image of S x S pixels.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"split {split!r}, expected one of {', '.join(SPLITS)}")
+        size = self.image_size
+        images = np.empty((self.count(split), size, size, 3), np.uint8)
+        tables = [SCHEMA.empty_table().drop_columns(["crop"])]
+        done = 0
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for table in self._tables("split", [split]):
+                crops, origins = table["crop"].to_pylist(), table["origin"].to_pylist()
+                for image in pool.map(self._decode, crops, origins):
+                    images[done] = image
+                    done += 1
+                tables.append(table.drop_columns(["crop"]))
+                if on_progress is not None:
+                    on_progress(done)
+        joined = pa.concat_tables(tables)
+        return TrainingFaces(
+            images=images,
+            landmarks=_floats(joined["landmarks"]).reshape(-1, _LANDMARKS, 2),
+            aus=_floats(joined["aus"]).reshape(-1, AU_COUNT),
+            identities=tuple(joined["identity"].to_pylist()),
+            origins=tuple(joined["origin"].to_pylist()),
+        )
+
+    def crops(self, origins: Iterable[str]) -> dict[str, NDArray[np.uint8]]:
+        """Some photographs, ``uint8 (S, S, 3)`` RGB by origin; origins not in the set are absent.
+
+        Raises:
+            ValueError: As `faces`.
+        """
+        return {
+            row["origin"]: self._decode(row["crop"], row["origin"])
+            for table in self._tables("origin", list(origins))
+            for row in table.select(["origin", "crop"]).to_pylist()
+        }
+
+    def _tables(self, column: str, values: Sequence[str]) -> Iterator[pa.Table]:
+        """The rows with one of these values in a column, group by group."""
+        wanted = pa.array(values, pa.string())
+        try:
+            with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
+                for group in range(file.num_row_groups):
+                    found = file.read_row_group(group, columns=[column])[column]
+                    chosen = pc.is_in(found, wanted)
+                    if pc.any(chosen).as_py():
+                        table = file.read_row_group(group).replace_schema_metadata()
+                        yield table.filter(chosen)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{self.path} is damaged: {error}") from None
+
+    def _decode(self, crop: Mapping[str, bytes], origin: str) -> NDArray[np.uint8]:
+        buffer = np.frombuffer(crop["bytes"], dtype=np.uint8)
+        image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if buffer.size else None
+        side = self.image_size
+        if image is None or image.shape != (side, side, 3):
+            found = "cannot be decoded" if image is None else f"has shape {image.shape}"
+            raise ValueError(
+                f"{self.path}: the crop of {origin} {found}, expected an image of {side} x {side} "
+                "pixels; make the training set again"
+            )
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _floats(column: pa.ChunkedArray) -> NDArray[np.float32]:
+    """The numbers of a column of (nested) lists of fixed size, flat."""
+    array = column.combine_chunks()
+    while pa.types.is_fixed_size_list(array.type):
+        array = array.flatten()
+    return np.array(array.to_numpy(zero_copy_only=False), dtype=np.float32)

@@ -1,0 +1,352 @@
+"""Samples of real clips: one block a person, cut as synthesized faces are.
+
+Every frame of a clip is cut by the landmarks of its onset, with the convention of
+`miex.pipeline.synthesis.face_crop`, so that what moves in a sample is what moved in the clip.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from miex.datasets.base import Rejection
+from miex.datasets.clips.base import Clip, ClipReader
+from miex.datasets.clips.frames import UnreadableFrame
+from miex.datasets.labels import LABEL_SPACES, LabelSpace
+from miex.pipeline.recognition.landmarks import FOLLOW_VERSION, follow
+from miex.pipeline.recognition.sample import MIN_SIDE, Sample, SampleInfo, Subject
+from miex.pipeline.synthesis.face_config import FaceConfig
+from miex.pipeline.synthesis.face_crop import Points, crop_transform, cut, transform_points
+from miex.pipeline.synthesis.face_detection import Box, DlibDetector, FaceDetector
+
+VERSION = 1
+"""Raised whenever the same clips give other samples than before: caches are found by it."""
+
+LARGEST_MOTION = "found here: frame of the largest motion of brows, nose and mouth"
+"""`SampleInfo.apex_rule` of clips whose apex nobody states; see `largest_motion`."""
+
+OnClip = Callable[[int, int], None]
+"""Progress: (clips done, clips in all)."""
+
+_STILL = [27, 28, 29, 30, 36, 39, 42, 45]
+"""Bridge of the nose and corners of the eyes: they move with the head."""
+
+_MOVING = [*range(17, 27), *range(31, 36), *range(48, 68)]
+"""Brows, wings of the nose, mouth; without the lids, which blink."""
+
+_FACE = FaceConfig()
+
+
+class ClipSampleConfig(BaseModel):
+    """How a clip becomes a sample."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int = Field(_FACE.size, ge=MIN_SIDE, le=512, description="side of the frames, pixels")
+    eye_distance: float = Field(
+        _FACE.eye_distance, ge=0.15, le=0.5, description="as in FaceConfig, a share of the side"
+    )
+    eye_height: float = Field(
+        _FACE.eye_height, ge=0.2, le=0.6, description="as in FaceConfig, a share of the side"
+    )
+    frames: Literal["pair", "to_apex", "to_offset"] = Field(
+        "pair", description="onset and apex, or all from the onset to the apex or the offset"
+    )
+    most: int = Field(
+        32,
+        ge=3,
+        description="longer sequences are thinned evenly; onset, apex and last frame stay",
+    )
+    missing_apex: Literal["largest_motion", "refuse"] = Field(
+        "largest_motion", description="of clips whose apex nobody states"
+    )
+    landmarks: Literal["followed", "detected"] = Field(
+        "followed",
+        description="landmarks behind the onset: carried along the optical flow, as those of "
+        "synthesized samples are; or dlib's in every frame, whose noise is as large as a "
+        "micro-expression",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Onset:
+    """The face in the onset.
+
+    Attributes:
+        box: Where it is, pixels of the clip.
+        landmarks: ``(68, 2)``, pixels of the crop.
+        matrix: Maps the clip to the crop, see `crop_transform`.
+    """
+
+    box: Box
+    landmarks: NDArray[np.float32]
+    matrix: Points
+
+
+@dataclass(frozen=True, slots=True)
+class _Take:
+    """What is cut out of a clip.
+
+    Attributes:
+        info: Of the sample.
+        clip: Whose frames.
+        numbers: Of the frames, the onset first.
+        apex_index: In `numbers`.
+        face: The face in the onset.
+        digest: Hash of the decoded frames.
+    """
+
+    info: SampleInfo
+    clip: Clip
+    numbers: Sequence[int]
+    apex_index: int
+    face: _Onset
+    digest: str
+
+
+class _LeftOut(Exception):
+    """Why a clip becomes no sample."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class ClipBlock:
+    """The clips of one person; see `SampleBlock`.
+
+    Attributes:
+        content: Hash of the decoded frames, their numbers, and everything else that decides what
+            becomes of them.
+        infos: One for each clip.
+    """
+
+    content: str
+    infos: Sequence[SampleInfo]
+    _takes: Sequence[_Take] = field(repr=False)
+    _config: ClipSampleConfig = field(repr=False)
+    _detector: FaceDetector = field(repr=False)
+
+    def load(self, landmarks: bool) -> Iterator[Sample]:
+        """See `SampleBlock.load`."""
+        for take in self._takes:
+            yield _sample(take, self._config, self._detector, landmarks)
+
+
+def clip_blocks(
+    readers: Sequence[ClipReader],
+    label_space: LabelSpace,
+    config: ClipSampleConfig | None = None,
+    *,
+    detector: FaceDetector | None = None,
+    on_clip: OnClip | None = None,
+) -> tuple[list[ClipBlock], list[Rejection]]:
+    """The samples of clip databases.
+
+    The frames that are used are decoded once here, so that what cannot be read is known before
+    anything is trained; they are decoded again when they are loaded.
+
+    Args:
+        readers: Databases, opened with frames.
+        label_space: Of the labels. A clip of a challenge's list keeps the class that it has there
+            (`Clip.listed_label`) in the space that list is made for.
+        config: Size, frames, landmarks.
+        detector: Finds the face of each onset; dlib by default.
+        on_clip: Called before the first clip and after each.
+
+    Returns:
+        One block for each (database, subject) with a usable clip, in the order of the readers; and
+        every clip that was left out, those of the readers among them. Reasons of its own:
+        ``listed_twice``, ``no_class``, ``single_frame``, ``no_apex``, ``apex_is_onset``,
+        ``apex_missing``, ``no_face``, ``bad_landmarks``, ``unreadable_frame``.
+
+    Raises:
+        ValueError: A database was opened without frames, or its annotation is damaged.
+        FileNotFoundError: A database, or a model of the detector, is not there.
+    """
+    config = config or ClipSampleConfig()
+    detector = detector or DlibDetector(_FACE)
+    clips = [clip for reader in readers for clip in reader.clips()]
+    rejections = [rejection for reader in readers for rejection in reader.report().rejections]
+    people: dict[Subject, list[_Take]] = {}
+    seen: set[tuple[str, str, str]] = set()
+    if on_clip is not None:
+        on_clip(0, len(clips))
+    for done, clip in enumerate(clips, start=1):
+        try:
+            if clip.key in seen:
+                raise _LeftOut("listed_twice", "another of the databases holds it already")
+            seen.add(clip.key)
+            take = _take(clip, label_space, config, detector)
+            people.setdefault(take.info.person, []).append(take)
+        except UnreadableFrame as error:
+            rejections.append(Rejection(clip.origin, "unreadable_frame", str(error)))
+        except _LeftOut as left:
+            detail = f"{clip.annotation}: {left}" if clip.annotation else str(left)
+            rejections.append(Rejection(clip.origin, left.reason, detail))
+        if on_clip is not None:
+            on_clip(done, len(clips))
+    return [_block(takes, config, detector) for takes in people.values()], rejections
+
+
+def chosen_frames(
+    there: Sequence[int], apex: int, frames: Literal["pair", "to_apex", "to_offset"], most: int
+) -> list[int]:
+    """Which frames of a clip are used.
+
+    Args:
+        there: Numbers of its frames from onset to offset, ascending.
+        apex: Number of the apex, one of them behind the first.
+        frames: See `ClipSampleConfig`.
+        most: How many at most; of more, those nearest to even steps are taken, and the inner one
+            that is nearest to the apex gives way to it.
+
+    Returns:
+        Ascending, the onset first, the apex among them.
+    """
+    if frames == "pair":
+        return [there[0], apex]
+    used = [number for number in there if frames == "to_offset" or number <= apex]
+    if len(used) <= most:
+        return used
+    places = np.linspace(0, len(used) - 1, most).round().astype(int)
+    peak = used.index(apex)
+    if peak != places[-1]:
+        inner = places[1:-1]
+        inner[np.abs(inner - peak).argmin()] = peak
+    return [used[place] for place in places]
+
+
+def largest_motion(frames: Iterable[NDArray[np.uint8]], landmarks: NDArray[np.float32]) -> int:
+    """Finds the apex of a clip.
+
+    The rule: landmarks are carried from the onset to each frame along the optical flow (DIS, see
+    `follow`), the mean motion of the bridge of the nose and the corners of the eyes is taken off,
+    and the apex is where brows, wings of the nose and mouth have moved most, root mean square.
+
+    Args:
+        frames: ``uint8 (S, S, 3)`` RGB, at least two, the onset first.
+        landmarks: ``(68, 2)`` of the onset, pixels.
+
+    Returns:
+        Index of the apex, from 1.
+    """
+    rest = iter(frames)
+    onset = next(rest)
+    sizes = []
+    for frame in rest:
+        motion = follow(np.stack([onset, frame]), landmarks)[1] - landmarks
+        own = motion[_MOVING] - motion[_STILL].mean(0)
+        sizes.append(float(np.square(own).mean()))
+    return 1 + int(np.argmax(sizes))
+
+
+def _take(clip: Clip, space: LabelSpace, config: ClipSampleConfig, detector: FaceDetector) -> _Take:
+    label = _label(clip, space)
+    there = clip.numbers()
+    _require_motion(clip, there, config)
+    face = _find_face(next(iter(clip.images(there[:1]))), config, detector)
+    apex, rule = clip.apex, str(clip.apex_rule)
+    if apex is None:
+        crops = (cut(image, face.matrix, config.size) for image in clip.images(there))
+        apex, rule = there[largest_motion(crops, face.landmarks)], LARGEST_MOTION
+    numbers = chosen_frames(there, apex, config.frames, config.most)
+    info = SampleInfo(
+        key=clip.origin,
+        label=label,
+        emotion=space.classes[label],
+        database=clip.database,
+        subject=clip.subject,
+        lineage=frozenset({(clip.database, clip.subject)}),
+        apex_rule=rule,
+    )
+    pixels = hashlib.sha256()
+    for image in clip.images(numbers):
+        pixels.update(repr(image.shape).encode())
+        pixels.update(np.ascontiguousarray(image).data)
+    return _Take(info, clip, numbers, numbers.index(apex), face, pixels.hexdigest())
+
+
+def _label(clip: Clip, space: LabelSpace) -> int:
+    listed = clip.listed_label if space == LABEL_SPACES["three_class"] else None
+    label = space.label(clip.emotion) if listed is None else listed
+    if label is None:
+        raise _LeftOut("no_class", f"{clip.emotion} belongs to no class of {space.name}")
+    return label
+
+
+def _require_motion(clip: Clip, there: Sequence[int], config: ClipSampleConfig) -> None:
+    if len(there) < 2:
+        raise _LeftOut(
+            "single_frame", f"{len(there)} frame from {clip.onset} to {clip.offset}: no motion"
+        )
+    if clip.apex is None and config.missing_apex == "refuse":
+        raise _LeftOut(
+            "no_apex", "nobody says where the apex is; missing_apex=largest_motion looks for it"
+        )
+    if clip.apex == there[0]:
+        raise _LeftOut("apex_is_onset", f"onset and apex are both frame {there[0]}")
+    if clip.apex is not None and clip.apex not in there:
+        raise _LeftOut("apex_missing", f"no frame {clip.apex} from {there[0]} to {there[-1]}")
+
+
+def _find_face(
+    onset: NDArray[np.uint8], config: ClipSampleConfig, detector: FaceDetector
+) -> _Onset:
+    boxes = detector.find(onset)
+    if not boxes:
+        raise _LeftOut("no_face", "no detector found a face in the onset")
+    box = max(boxes, key=lambda box: box[2] - box[0])
+    points = detector.landmarks(onset, box)
+    try:
+        matrix = crop_transform(points, config.size, config.eye_distance, config.eye_height)
+    except ValueError as error:
+        raise _LeftOut("bad_landmarks", str(error)) from None
+    return _Onset(box, transform_points(matrix, points), matrix)
+
+
+def _block(takes: Sequence[_Take], config: ClipSampleConfig, detector: FaceDetector) -> ClipBlock:
+    # Landmarks of the onset follow from its pixels and the detector; labels decide no pixel.
+    decides = [
+        [VERSION, FOLLOW_VERSION, detector.name, config.model_dump(mode="json")],
+        *([take.info.key, list(take.numbers), take.apex_index, take.digest] for take in takes),
+    ]
+    content = hashlib.sha256(json.dumps(decides).encode()).hexdigest()
+    return ClipBlock(content, tuple(take.info for take in takes), takes, config, detector)
+
+
+def _sample(
+    take: _Take, config: ClipSampleConfig, detector: FaceDetector, landmarks: bool
+) -> Sample:
+    face = take.face
+    crops: list[NDArray[np.uint8]] = []
+    points = [face.landmarks]
+    try:
+        for image in take.clip.images(take.numbers):
+            if landmarks and config.landmarks == "detected" and crops:
+                points.append(_detect(image, face, detector))
+            crops.append(cut(image, face.matrix, config.size))
+    except UnreadableFrame as error:
+        raise ValueError(f"{take.info.key}: {error}; it could be read before") from None
+    frames = np.stack(crops)
+    if not landmarks:
+        return Sample(take.info, frames, take.apex_index)
+    found = np.stack(points) if config.landmarks == "detected" else follow(frames, face.landmarks)
+    return Sample(take.info, frames, take.apex_index, found)
+
+
+def _detect(image: NDArray[np.uint8], face: _Onset, detector: FaceDetector) -> NDArray[np.float32]:
+    """Landmarks of a later frame in pixels of the crop, NaN where it shows no face.
+
+    They are sought from the box of the onset: a box of its own, which detectors place on a coarse
+    grid, would shift them all.
+    """
+    if not detector.find(image):
+        return np.full((68, 2), np.nan, np.float32)
+    return transform_points(face.matrix, detector.landmarks(image, face.box))

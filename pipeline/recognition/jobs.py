@@ -1,0 +1,361 @@
+"""The three jobs on recognizers: pretrain, fine-tune, evaluate; from names and folders to results.
+
+Every job is a frozen config; running the same one again goes on with what was interrupted.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from miex.datasets.base import Rejection
+from miex.datasets.clips.base import open_clips
+from miex.datasets.labels import LABEL_SPACES, LabelSpace
+from miex.datasets.miex import MiexDataset
+from miex.datasets.remote import is_remote, local_copy
+from miex.generators._device import choose_device
+from miex.pipeline.recognition.cache import CachedInputs, open_inputs
+from miex.pipeline.recognition.checkpoint import Card, load_checkpoint, transfer
+from miex.pipeline.recognition.clip_samples import ClipSampleConfig, clip_blocks
+from miex.pipeline.recognition.evaluation import evaluate
+from miex.pipeline.recognition.evaluation_config import EvaluationConfig, Material
+from miex.pipeline.recognition.protocols import find_protocol
+from miex.pipeline.recognition.recognizers.base import (
+    AnyRecognizer,
+    FittedRecognizer,
+    Hyperparameters,
+    create_recognizer,
+)
+from miex.pipeline.recognition.representations.base import Representation
+from miex.pipeline.recognition.results import Result
+from miex.pipeline.recognition.shard_samples import shard_blocks
+from miex.pipeline.recognition.training import Data, OnStep, RunConfig, train
+
+OnStage = Callable[[str, int, int], None]
+"""(what is being done, done, in all)."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SyntheticData(_Frozen):
+    """Synthesized datasets to pretrain on."""
+
+    datasets: tuple[str, ...] = Field((), description="folders or addresses of datasets")
+    weights: dict[str, float] = Field(
+        {}, description="how often samples of an AU source are drawn, relative to others"
+    )
+    template_database: str | None = Field(
+        None, description="the clip database whose subjects the templates are, if they are"
+    )
+
+
+class ClipData(_Frozen):
+    """Databases of real clips."""
+
+    databases: tuple[str, ...] = Field((), description="NAME:PATH, as in `miex clips`")
+    samples: ClipSampleConfig = ClipSampleConfig()
+
+
+class PretrainJob(_Frozen):
+    """Trains a recognizer on synthesized datasets."""
+
+    recognizer: str
+    config: dict[str, Any] = Field({}, description="parameters that differ from the paper's")
+    synthetic: SyntheticData
+    label_space: str = "three_class"
+    training: dict[str, Any] = Field({}, description="hyperparameters that differ")
+    run: RunConfig = RunConfig()
+
+
+class FinetuneJob(_Frozen):
+    """Trains a recognizer on real clips, from a pretrained one or from nothing."""
+
+    recognizer: str
+    config: dict[str, Any] = Field({}, description="parameters that differ from the paper's")
+    checkpoint: Path | None = Field(None, description="what to start from")
+    clips: ClipData
+    exclude: tuple[str, ...] = Field((), description="DATABASE:SUBJECT to leave out, for tests")
+    label_space: str = "three_class"
+    training: dict[str, Any] = Field({}, description="hyperparameters that differ")
+    run: RunConfig = RunConfig()
+
+
+class EvaluateJob(_Frozen):
+    """Evaluates by a protocol: every fold pretrains, fine-tunes and tests."""
+
+    evaluation: EvaluationConfig
+    clips: ClipData
+    synthetic: SyntheticData = SyntheticData()
+    checkpoint: Path | None = Field(None, description="a pretrained recognizer, not datasets")
+
+    @model_validator(mode="after")
+    def _one_start(self) -> "EvaluateJob":
+        if self.checkpoint and self.synthetic.datasets:
+            raise ValueError("give datasets to pretrain on or a checkpoint, not both")
+        return self
+
+
+def pretrain(
+    job: PretrainJob,
+    out: Path,
+    cache: Path,
+    *,
+    on_stage: OnStage | None = None,
+    on_step: OnStep | None = None,
+) -> Card:
+    """Pretrains; the recognizer lies in `out` afterwards.
+
+    Args:
+        job: What to do.
+        out: Folder of the training.
+        cache: Folder of cached representations and of copies of remote datasets.
+        on_stage: Progress of everything but training.
+        on_step: Progress of training.
+
+    Raises:
+        ValueError: A config that does not fit, or a dataset of another label space.
+        FileNotFoundError: A dataset is not there.
+    """
+    space = _space(job.label_space)
+    recognizer = _fresh(job.recognizer, job.config, space, job.run)
+    inputs, name = open_synthetic(
+        job.synthetic, space, recognizer.representation, cache, job.run.device, on_stage
+    )
+    return train(
+        recognizer,
+        Data(inputs, _drawn(inputs), name),
+        _card(recognizer, space),
+        "pretrain",
+        job.run,
+        hyper=_hyper(recognizer, job.training),
+        folder=out,
+        on_step=on_step,
+    )
+
+
+def finetune(
+    job: FinetuneJob,
+    out: Path,
+    cache: Path,
+    *,
+    on_stage: OnStage | None = None,
+    on_step: OnStep | None = None,
+) -> Card:
+    """Fine-tunes on all clips that are given; the recognizer lies in `out` afterwards.
+
+    The arguments are those of `pretrain`. To know how good it is, evaluate: nothing is held out
+    here but `exclude`.
+
+    Raises:
+        ValueError: A config that does not fit, or a checkpoint of another recognizer.
+        FileNotFoundError: A database or the checkpoint is not there.
+    """
+    space = _space(job.label_space)
+    recognizer = _fresh(job.recognizer, job.config, space, job.run)
+    card = _card(recognizer, space)
+    if job.checkpoint:
+        if isinstance(recognizer, FittedRecognizer):
+            raise ValueError(f"{job.recognizer} is fitted once; it cannot start from a checkpoint")
+        found = load_checkpoint(job.checkpoint)
+        transfer(recognizer, found)
+        card = Card(
+            card.recognizer, card.config, card.label_space, recognizer.weights, found.card.stages
+        )
+    inputs, _ = open_real(
+        job.clips, space, recognizer.representation, cache, job.run.device, on_stage
+    )
+    excluded = set(job.exclude)
+    people = {f"{info.database}:{info.subject}" for info in inputs.infos}
+    if excluded - people:
+        raise ValueError(
+            f"exclude={sorted(excluded - people)[0]} is nobody of the clips; write"
+            f" DATABASE:SUBJECT, as {sorted(people)[0]}"
+        )
+    kept = [
+        index
+        for index, info in enumerate(inputs.infos)
+        if f"{info.database}:{info.subject}" not in excluded
+    ]
+    return train(
+        recognizer,
+        Data(inputs, kept, ", ".join(job.clips.databases)),
+        card,
+        "finetune",
+        job.run,
+        hyper=_hyper(recognizer, job.training),
+        folder=out,
+        on_step=on_step,
+    )
+
+
+def run_evaluation(
+    job: EvaluateJob,
+    out: Path,
+    cache: Path,
+    *,
+    on_stage: OnStage | None = None,
+) -> Result:
+    """Evaluates, or goes on with an evaluation that was interrupted; see `evaluation.evaluate`.
+
+    The arguments are those of `pretrain`.
+
+    Raises:
+        ValueError: A leak, or a config that does not fit.
+        FileNotFoundError: A database, dataset or checkpoint is not there.
+    """
+    config = job.evaluation
+    space = find_protocol(config.protocol).space
+    recognizer = _fresh(config.recognizer, config.config, space, config.run)
+    representation, device = recognizer.representation, config.run.device
+    clips, rejections = open_real(job.clips, space, representation, cache, device, on_stage)
+    synthetic, name = None, ""
+    if job.synthetic.datasets:
+        synthetic, name = open_synthetic(
+            job.synthetic, space, representation, cache, device, on_stage
+        )
+    material = Material(
+        clips,
+        synthetic,
+        name,
+        load_checkpoint(job.checkpoint) if job.checkpoint else None,
+        rejections,
+        {
+            "clips": job.clips.model_dump(mode="json"),
+            "synthetic": job.synthetic.model_dump(mode="json"),
+            "paper": recognizer.paper,
+        },
+    )
+
+    def on_fold(done: int, total: int, what: str) -> None:
+        if on_stage:
+            on_stage(f"folds: {what}", done, total)
+
+    return evaluate(config, material, out, on_fold)
+
+
+def open_synthetic(
+    data: SyntheticData,
+    space: LabelSpace,
+    representation: Representation,
+    cache: Path,
+    device: str,
+    on_stage: OnStage | None = None,
+) -> tuple[CachedInputs, str]:
+    """Representations of synthesized datasets.
+
+    Returns:
+        The inputs, and what they are, for people.
+
+    Raises:
+        ValueError: No dataset, one given twice, or one of another label space.
+        FileNotFoundError: A dataset is not there.
+    """
+    if not data.datasets:
+        raise ValueError("no dataset is given; `miex synthesize` makes one")
+    blocks, names = [], []
+    for place in data.datasets:
+        folder = Path(place).expanduser()
+        if is_remote(place):
+            folder = local_copy(place, cache / "datasets", _reporter(on_stage, f"copying {place}"))
+        dataset = MiexDataset.open(folder)
+        name = f"{dataset.manifest['name']}@{dataset.manifest['fingerprint'][:8]}"
+        if name in names:
+            raise ValueError(f"{place} is given twice ({name})")
+        names.append(name)
+        blocks += shard_blocks(
+            dataset, space, template_database=data.template_database, weights=data.weights
+        )
+    inputs = open_inputs(
+        blocks,
+        representation,
+        cache / "representations",
+        device=choose_device(device),
+        on_progress=_reporter(on_stage, f"{representation.name} of synthetic samples"),
+    )
+    return inputs, ", ".join(names)
+
+
+def open_real(
+    data: ClipData,
+    space: LabelSpace,
+    representation: Representation,
+    cache: Path,
+    device: str,
+    on_stage: OnStage | None = None,
+) -> tuple[CachedInputs, list[Rejection]]:
+    """Representations of real clips.
+
+    Returns:
+        The inputs, and every clip that was left out before they were computed.
+
+    Raises:
+        ValueError: No database, or no usable clip; the commonest reasons are named.
+        FileNotFoundError: A database is not there.
+    """
+    if not data.databases:
+        raise ValueError("no database of clips is given; write NAME:PATH, as casme2:/data/CASME2")
+    readers = [open_clips(text) for text in data.databases]
+    blocks, rejections = clip_blocks(
+        readers, space, data.samples, on_clip=_reporter(on_stage, "reading clips")
+    )
+    inputs = open_inputs(
+        blocks,
+        representation,
+        cache / "representations",
+        device=choose_device(device),
+        on_progress=_reporter(on_stage, f"{representation.name} of clips"),
+    )
+    if not len(inputs):
+        left_out = [*rejections, *inputs.rejections]
+        shown = "; ".join(f"{each.origin}: {each.reason}, {each.detail}" for each in left_out[:3])
+        raise ValueError(
+            f"{', '.join(data.databases)}: no clip is usable, {len(left_out)} were left out"
+            f" ({shown})"
+        )
+    return inputs, rejections
+
+
+def _reporter(on_stage: OnStage | None, what: str) -> Callable[[int, int], None]:
+    def report(done: int, total: int) -> None:
+        if on_stage:
+            on_stage(what, done, total)
+
+    return report
+
+
+def _drawn(inputs: CachedInputs) -> Sequence[int]:
+    """Samples that have a weight."""
+    return [index for index, info in enumerate(inputs.infos) if info.weight > 0]
+
+
+def _space(name: str) -> LabelSpace:
+    if name not in LABEL_SPACES:
+        known = ", ".join(LABEL_SPACES)
+        raise ValueError(f"no label space is called {name!r}; there are: {known}")
+    return LABEL_SPACES[name]
+
+
+def _fresh(name: str, config: dict[str, Any], space: LabelSpace, run: RunConfig) -> AnyRecognizer:
+    torch.manual_seed(run.seed)
+    return create_recognizer(name, len(space.classes), config)
+
+
+def _card(recognizer: AnyRecognizer, space: LabelSpace) -> Card:
+    return Card(
+        recognizer.name, recognizer.config.model_dump(mode="json"), space.name, recognizer.weights
+    )
+
+
+def _hyper(recognizer: AnyRecognizer, changes: dict[str, Any]) -> Hyperparameters:
+    return Hyperparameters.model_validate(recognizer.config.training.model_dump() | changes)
+
+
+def result_folder(job: EvaluateJob, under: Path) -> Path:
+    """A folder for a job's result, by its config: the same job finds it again."""
+    digest = hashlib.sha256(job.model_dump_json().encode()).hexdigest()[:10]
+    return under / f"{job.evaluation.recognizer}-{job.evaluation.protocol}-{digest}"
