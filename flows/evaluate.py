@@ -16,6 +16,7 @@ from miex.flows.entry import is_transient, run_or_serve
 from miex.flows.recognition import DEFAULT_CACHE, assemble
 from miex.pipeline.recognition import jobs
 from miex.pipeline.recognition.results import RESULT, Result
+from miex.pipeline.reports.results_page import write_results_page
 
 
 @flow(name="evaluate", log_prints=True)
@@ -64,7 +65,8 @@ def evaluate(
 def run(job: jobs.EvaluateJob, out: Path, cache: Path) -> Result:
     """Runs the job."""
     result = jobs.run_evaluation(job, out, cache, on_stage=StageArtifacts().update)
-    print(f"result: {out / RESULT}")
+    page = write_results_page([result], out)
+    print(f"result: {out / RESULT}, page: {page}")
     return result
 
 

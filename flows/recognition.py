@@ -21,6 +21,7 @@ from miex.pipeline.recognition.jobs import (
 from miex.pipeline.recognition.results import RESULT, Result
 from miex.pipeline.recognition.training import CHECKPOINT
 from miex.pipeline.recognition.training_log import METRICS
+from miex.pipeline.reports.results_page import PAGE, notes_of, write_results_page
 from miex.pipeline.synthesis.config import explain
 
 Job = TypeVar("Job", bound=BaseModel)
@@ -82,7 +83,17 @@ def run_evaluating(terminal: Terminal, job: EvaluateJob, out: Path, cache: Path)
     """`miex evaluate`."""
     with terminal.stages() as stages:
         result = run_evaluation(job, out, cache, on_stage=on_stage(stages))
+    write_results_page([result], out)
     show_result(terminal, result)
+
+
+def run_results(terminal: Terminal, folders: Sequence[Path], out: Path) -> None:
+    """`miex results`."""
+    results = [Result.open(folder) for folder in folders]
+    page = write_results_page(results, out)
+    for result in results:
+        show_result(terminal, result)
+    terminal.say(f"side by side: {page}")
 
 
 def on_stage(stages: Stages) -> OnStage:
@@ -141,41 +152,13 @@ def show_result(terminal: Terminal, result: Result) -> None:
     terminal.say(
         f"95 % of UF1 over subjects: {interval['low']:.3f} to {interval['high']:.3f} (bootstrap)"
     )
-    for note in notes(content):
+    for note in notes_of(content):
         terminal.say(note)
     terminal.say(f"result: {result.folder / RESULT}")
+    terminal.say(f"page: {result.folder / PAGE}")
 
 
 def _spread(part: Mapping[str, Any], score: str) -> str:
     deviation = part["deviation"][score]
     mean = f"{part['mean'][score]:.3f}"
     return mean if deviation is None else f"{mean} +- {deviation:.3f}"
-
-
-def notes(content: Mapping[str, Any]) -> list[str]:
-    """What must be known beside the scores."""
-    found = []
-    if content["published_clips"] and content["clips"] != content["published_clips"]:
-        found.append(
-            f"{content['clips']} of the {content['published_clips']} clips of the protocol: not"
-            " comparable with published numbers"
-        )
-    elif content["published_list"] is False:
-        found.append("the clips are not those of the published list: not comparable with it")
-    refused = sum(each["refused_synthetic"] for each in content["training"].values())
-    if content["pretrained_on"]["samples"]:
-        found.append(
-            f"{refused} synthetic samples in all folds descend from the people tested there and"
-            " were refused"
-        )
-    if len(content["config"]["seeds"]) < 3:
-        found.append("fewer than three seeds: the deviation says little")
-    guessed = {
-        rule: count
-        for rule, count in content["apex_rules"].items()
-        if rule not in ("annotated", "synthesized")
-    }
-    found += [f"apex of {count} clips: {rule}" for rule, count in guessed.items()]
-    if content["rejections"]:
-        found.append(f"{len(content['rejections'])} clips were left out, see rejections in result")
-    return found

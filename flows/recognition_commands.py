@@ -182,6 +182,20 @@ def evaluate(
     run_evaluating(Terminal(), job, out, cache or DEFAULT_CACHE)
 
 
+def results(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Folders of `miex evaluate`.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the page.")] = Path(
+        "out/results"
+    ),
+) -> None:
+    """Puts evaluations side by side in one page; refuses those on other clips or classes."""
+    from miex.flows.recognition import run_results
+
+    run_results(Terminal(), folders, out)
+
+
 def _values(flags: dict[str, Any], setting: list[str] | None) -> dict[str, Any]:
     from miex.flows.overrides import parse_assignments
 
@@ -194,3 +208,4 @@ def register(app: typer.Typer) -> None:
     app.command()(pretrain)
     app.command()(finetune)
     app.command()(evaluate)
+    app.command()(results)

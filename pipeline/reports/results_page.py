@@ -1,0 +1,145 @@
+"""The page about evaluations: scores side by side, confusion matrices, and what to know of them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from miex.datasets.files import whole_file
+from miex.pipeline.recognition.results import Result, require_comparable
+
+_HERE = Path(__file__).parent
+
+PAGE = "index.html"
+"""Name of the page in its folder."""
+
+
+def write_results_page(
+    results: Sequence[Result],
+    out: Path,
+    *,
+    title: str | None = None,
+    pictures: Mapping[str, Sequence[tuple[str, str]]] | None = None,
+) -> Path:
+    """Writes one self-contained HTML page about results that may stand side by side.
+
+    Args:
+        results: Of one protocol on one list of clips.
+        out: Folder of the page.
+        title: Its heading; the protocol by default.
+        pictures: For each heading pictures of what a recognizer looks at, as caption and
+            ``data:`` address.
+
+    Returns:
+        The page.
+
+    Raises:
+        ValueError: No result, or results that cannot be compared.
+        DiskFullError: The disk is full.
+    """
+    require_comparable(results)
+    first = results[0].content
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"score": "{:.3f}".format, "digest": lambda text: text[:12]}
+    text = environment.get_template("results_page.html").render(
+        title=title or f"{first['protocol']}: {first['clips']} clips",
+        first=first,
+        rows=[_row(result) for result in results],
+        databases=list(first["databases"]),
+        baselines=first["baselines"],
+        notes={name: notes_of(result.content) for name, result in _named(results).items()},
+        pictures=pictures or {},
+        colours=(),
+    )
+    path = out / PAGE
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def name_of(content: Mapping[str, Any]) -> str:
+    """A result in few words: its recognizer and what it was trained on."""
+    config = content["config"]
+    parts = [content["recognizer"]]
+    pretrained = content["pretrained_on"]
+    if pretrained["samples"]:
+        parts.append(f"pretrained on {pretrained['name']}")
+    elif pretrained["checkpoint"]:
+        parts.append(f"pretrained on {pretrained['checkpoint'][-1]['data']}")
+    parts.append("fine-tuned" if config["finetune"] else "not fine-tuned")
+    return ", ".join(parts)
+
+
+def notes_of(content: Mapping[str, Any]) -> list[str]:
+    """What must be known beside the scores of a result."""
+    found = []
+    if content["oracle"]:
+        found.append("NOT A RESULT: the epoch was chosen on the test clips")
+    if content["published_clips"] and content["clips"] != content["published_clips"]:
+        found.append(
+            f"{content['clips']} of the {content['published_clips']} clips of the protocol: not"
+            " comparable with published numbers"
+        )
+    elif content["published_list"] is False:
+        found.append("the clips are not those of the published list: not comparable with it")
+    if content["pretrained_on"]["samples"]:
+        refused = sum(each["refused_synthetic"] for each in content["training"].values())
+        found.append(
+            f"{refused} synthetic samples in all folds descend from the people tested there and"
+            " were refused"
+        )
+    if len(content["config"]["seeds"]) < 3:
+        found.append("fewer than three seeds: the deviation says little")
+    for part in content["pooled"]["seeds"].values():
+        if part["absent"]:
+            names = ", ".join(content["classes"][index] for index in part["absent"])
+            found.append(f"no clip of {names}: counted with F1 and recall 0")
+            break
+    found += [
+        f"apex of {count} clips: {rule}"
+        for rule, count in content["apex_rules"].items()
+        if rule not in ("annotated", "synthesized")
+    ]
+    if content["rejections"]:
+        found.append(f"{len(content['rejections'])} clips were left out, see result.json")
+    return found
+
+
+def _named(results: Sequence[Result]) -> dict[str, Result]:
+    """Results by name; those of one name are told apart by their folders."""
+    names = [name_of(result.content) for result in results]
+    return {
+        name if names.count(name) == 1 else f"{name} ({result.folder.name})": result
+        for name, result in zip(names, results, strict=True)
+    }
+
+
+def _row(result: Result) -> dict[str, Any]:
+    content = result.content
+    size = len(content["classes"])
+    summed = [
+        [sum(matrix[i][j] for matrix in content["confusion"].values()) for j in range(size)]
+        for i in range(size)
+    ]
+    seeds = len(content["config"]["seeds"])
+    return {
+        "name": name_of(content),
+        "folder": result.folder.name,
+        "content": content,
+        "oracle": content["oracle"],
+        "confusion": [
+            [
+                {"count": count / seeds, "share": count / sum(line) if sum(line) else 0}
+                for count in line
+            ]
+            for line in summed
+        ],
+        "weights": sorted({each["weights"] for each in content["training"].values()}),
+    }

@@ -1,0 +1,114 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from miex.pipeline.recognition.results import Prediction, Result, summarize, write_result
+from miex.pipeline.recognition.sample import Sample, SampleInfo
+from miex.pipeline.reports.results_page import name_of, notes_of, write_results_page
+
+ToySamples = Callable[..., list[Sample]]
+CLASSES = ("negative", "positive", "surprise")
+
+
+def predictions(infos: list[SampleInfo], wrong: int, seeds: tuple[int, ...] = (0, 1, 2)):
+    """Every clip right but the first `wrong` ones, in an order that is not the clips'."""
+    return [
+        Prediction(
+            seed,
+            info.subject,
+            info.key,
+            (info.label + (number < wrong)) % 3,
+            (0.0, 0.0, 0.0),
+            0,
+        )
+        for seed in seeds
+        for number, info in reversed(list(enumerate(infos)))
+    ]
+
+
+def result(folder: Path, infos: list[SampleInfo], wrong: int = 2, **changes: object) -> Result:
+    about = {
+        "recognizer": "ststnet",
+        "protocol": "loso",
+        "label_space": "three_class",
+        "classes": list(CLASSES),
+        "clip_list": "a" * 64,
+        "config": {"seeds": [0, 1, 2], "finetune": True},
+        "pretrained_on": {"name": "miex@1", "samples": 9, "sha256": "", "checkpoint": None},
+        "about": {},
+        "training": {"seed-0/a": {"refused_synthetic": 4, "weights": "random"}},
+        "clips": len(infos),
+        "subjects": len(infos),
+        "published_clips": None,
+        "published_list": None,
+        "oracle": False,
+        "apex_rules": {"annotated": 8, "middle frame": 4},
+        "rejections": [],
+    }
+    return write_result(folder, about | changes, infos, predictions(infos, wrong), CLASSES)
+
+
+@pytest.fixture
+def infos(toy_samples: ToySamples) -> list[SampleInfo]:
+    return [sample.info for sample in toy_samples(12)]
+
+
+def test_predictions_find_their_clips_by_key(infos: list[SampleInfo]) -> None:
+    """Pitfall 8: whatever the order of folds, labels and answers belong together."""
+    found = summarize(infos, predictions(infos, wrong=0), CLASSES)
+    assert found["pooled"]["mean"]["uf1"] == 1
+    found = summarize(infos, predictions(infos, wrong=3), CLASSES)
+    assert found["pooled"]["mean"]["accuracy"] == pytest.approx(9 / 12)
+    assert found["pooled"]["deviation"]["accuracy"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda each: each[:-1], "1 clips lack a prediction of seed 2"),
+        (lambda each: [*each, each[0]], "has two predictions of seed 0"),
+    ],
+)
+def test_every_clip_needs_exactly_one_answer(
+    infos: list[SampleInfo], change: Callable[..., list[Prediction]], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        summarize(infos, change(predictions(infos, 0)), CLASSES)
+    with pytest.raises(ValueError, match="which was not to be tested on"):
+        summarize(infos[1:], predictions(infos, 0), CLASSES)
+
+
+def test_the_page_shows_scores_baselines_and_what_to_know(
+    tmp_path: Path, infos: list[SampleInfo]
+) -> None:
+    one, two = result(tmp_path / "one", infos), result(tmp_path / "two", infos, wrong=5)
+    text = write_results_page([one, two], tmp_path / "page").read_text()
+    for expected in (
+        f"{one.content['pooled']['mean']['uf1']:.3f}",
+        f"{two.content['pooled']['mean']['uf1']:.3f}",
+        f"{one.content['baselines']['majority']['uf1']:.3f}",
+        "ststnet, pretrained on miex@1, fine-tuned (one)",
+        "4 synthetic samples in all folds descend from the people tested there",
+        "apex of 4 clips: middle frame",
+        "not comparable with the pooled ones above",
+    ):
+        assert expected in text
+    assert "http" not in text.replace("http://www.w3.org", "")
+    assert "not a result" not in text
+
+
+def test_an_oracle_is_stamped(tmp_path: Path, infos: list[SampleInfo]) -> None:
+    stamped = result(tmp_path, infos, oracle=True, clips=12, published_clips=442)
+    assert notes_of(stamped.content)[0].startswith("NOT A RESULT")
+    assert "12 of the 442 clips of the protocol" in notes_of(stamped.content)[1]
+    assert "not a result:" in write_results_page([stamped], tmp_path / "page").read_text()
+
+
+def test_other_clips_are_refused(tmp_path: Path, infos: list[SampleInfo]) -> None:
+    one = result(tmp_path / "one", infos)
+    other = result(tmp_path / "two", infos, clip_list="b" * 64)
+    with pytest.raises(ValueError, match="differ in the list of clips"):
+        write_results_page([one, other], tmp_path / "page")
+    assert not (tmp_path / "page").exists()
+    assert name_of(one.content) == "ststnet, pretrained on miex@1, fine-tuned"
