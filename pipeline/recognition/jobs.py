@@ -19,7 +19,7 @@ from miex.datasets.remote import is_remote, local_copy
 from miex.generators._device import choose_device
 from miex.pipeline.recognition.cache import CachedInputs, open_inputs
 from miex.pipeline.recognition.checkpoint import Card, load_checkpoint, transfer
-from miex.pipeline.recognition.clip_samples import ClipSampleConfig, clip_blocks
+from miex.pipeline.recognition.clip_samples import ClipBlock, ClipSampleConfig, clip_blocks
 from miex.pipeline.recognition.evaluation import evaluate
 from miex.pipeline.recognition.evaluation_config import EvaluationConfig, Material
 from miex.pipeline.recognition.protocols import find_protocol
@@ -299,10 +299,7 @@ def open_real(
     """
     if not data.databases:
         raise ValueError("no database of clips is given; write NAME:PATH, as casme2:/data/CASME2")
-    readers = [open_clips(text) for text in data.databases]
-    blocks, rejections = clip_blocks(
-        readers, space, data.samples, on_clip=_reporter(on_stage, "reading clips")
-    )
+    blocks, rejections = _cut(data, space, on_stage)
     inputs = open_inputs(
         blocks,
         representation,
@@ -318,6 +315,21 @@ def open_real(
             f" ({shown})"
         )
     return inputs, rejections
+
+
+_CUT: dict[str, tuple[list[ClipBlock], list[Rejection]]] = {}
+
+
+def _cut(
+    data: ClipData, space: LabelSpace, on_stage: OnStage | None
+) -> tuple[list[ClipBlock], list[Rejection]]:
+    """The clips, found and cut once a process: an experiment evaluates on the same many times."""
+    key = f"{space.name}/{data.model_dump_json()}"
+    if key not in _CUT:
+        readers = [open_clips(text) for text in data.databases]
+        report = _reporter(on_stage, "reading clips")
+        _CUT[key] = clip_blocks(readers, space, data.samples, on_clip=report)
+    return _CUT[key]
 
 
 def _reporter(on_stage: OnStage | None, what: str) -> Callable[[int, int], None]:

@@ -1,0 +1,331 @@
+"""UAMRN: a sequence of magnifications, sparse attention, and uncertainty that weighs the loss."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models import ResNet
+
+from miex.pipeline.recognition.recognizers._pretrained import resnet18
+from miex.pipeline.recognition.recognizers._sparse_attention import (
+    SparseAttentionBlock,
+    SparseSelfAttention,
+)
+from miex.pipeline.recognition.recognizers.base import (
+    Hyperparameters,
+    Recognizer,
+    RecognizerConfig,
+    register_recognizer,
+)
+from miex.pipeline.recognition.representations.base import Inputs, resize
+from miex.pipeline.recognition.representations.frames import MAX_SIDE, FramePair, FramesConfig
+from miex.pipeline.recognition.representations.magnification import Method
+from miex.pipeline.recognition.representations.magnified_sequence import (
+    HIGHEST,
+    LENGTH,
+    LOWEST,
+    MagnifiedSequence,
+    amplification_factors,
+)
+from miex.pipeline.recognition.sample import MIN_SIDE
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+"""Of RGB in 0-1, as torchvision's ResNet-18 was trained."""
+
+
+class UAMRNConfig(RecognizerConfig):
+    """Parameters of UAMRN; the defaults are the paper's, or say that it is silent.
+
+    The ablations: `uncertainty` false (table 5), `attention` full (table 6), `single_factor`
+    (sec. 4.4.2), `magnification`.
+    """
+
+    training: Hyperparameters = Hyperparameters(
+        learning_rate=2e-4,
+        betas=(0.9, 0.999),
+        epochs=40,
+        batch_size=16,  # the paper is silent
+        schedule="step",
+        step_epochs=10,
+        step_factor=0.1,
+    )
+    weights: str = Field("auto", description="of the ResNet-18; the paper's are of FER+")
+    side: int = Field(224, ge=MIN_SIDE, description="of the frames that the network sees, pixels")
+    stored_side: int = Field(
+        224,
+        ge=MIN_SIDE,
+        le=MAX_SIDE,
+        description="of the cached pair, pixels; synthesized faces have 128",
+    )
+    magnification: Literal["auto"] | Method = Field(
+        "auto", description="auto is learned, the paper's, where its weights are given, else phase"
+    )
+    magnification_weights: Path | None = Field(
+        None, description="checkpoint of the network of Oh et al."
+    )
+    length: int = Field(LENGTH, ge=1, description="L, frames of the sequence")
+    factors: tuple[float, float] = Field((LOWEST, HIGHEST), description="lowest and highest alpha")
+    single_factor: float | None = Field(
+        None, ge=0, description="one frame of this alpha instead of the sequence"
+    )
+    stages: int = Field(3, ge=1, le=4, description="of the ResNet-18; the paper: the first few")
+    model_size: int = Field(1024, ge=2, description="d_model")
+    blocks: int = Field(3, ge=1, description="of attention")
+    heads: int = Field(2, ge=1, description="n_h")
+    attention: Literal["sparse", "full"] = "sparse"
+    planes: int = Field(3, ge=1, le=16, description="n_p, hyper-planes; 2^n_p buckets")
+    tables: int = Field(4, ge=1, description="n_t, hash tables")
+    hidden_size: int = Field(1024, ge=1, description="of the dense layers; the paper is silent")
+    dropout: float = Field(0.1, ge=0, lt=1, description="the paper is silent")
+    uncertainty: bool = True
+    passes: int = Field(10, ge=2, description="M, Monte-Carlo samples; the paper is silent")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "UAMRNConfig":
+        if self.model_size % 2 or self.model_size % self.heads:
+            raise ValueError(
+                f"model_size is {self.model_size}, expected an even number that {self.heads} heads"
+                " divide"
+            )
+        amplification_factors(self.length, *self.factors)
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Uncertainty:
+    """What Monte-Carlo dropout says of some samples (eq. 8; after Kendall & Gal, NeurIPS 2017).
+
+    Attributes:
+        probabilities: Mean of the passes, ``(B, classes)``.
+        epistemic: Variance of the logits between passes, summed over the classes, ``(B,)``.
+        aleatoric: Mean of the predicted variances, summed over the classes, ``(B,)``.
+    """
+
+    probabilities: Tensor
+    epistemic: Tensor
+    aleatoric: Tensor
+
+
+def epistemic_variance(logits: Tensor) -> Tensor:
+    """First two terms of eq. 8: the variance between passes, ``(M, B, C)`` to ``(B,)``.
+
+    The mean of the squares minus the square of the mean, computed in the form that does not
+    cancel, and summed over the classes, so that a sample has one weight.
+    """
+    return logits.var(0, correction=0).sum(-1)
+
+
+def aleatoric_variance(variances: Tensor) -> Tensor:
+    """Last term of eq. 8: the mean of the predicted variances, ``(M, B, C)`` to ``(B,)``."""
+    return variances.mean(0).sum(-1)
+
+
+def positional_encoding(length: int, size: int) -> Tensor:
+    """Sine and cosine of different frequencies (sec. 4.3), ``float32 (length, size)``."""
+    position = torch.arange(length, dtype=torch.float64)[:, None]
+    wave = position / 10000 ** (torch.arange(0, size, 2, dtype=torch.float64) / size)
+    return torch.stack((wave.sin(), wave.cos()), -1).flatten(1).float()
+
+
+@register_recognizer("uamrn")
+class UAMRN(Recognizer):
+    """Uncertainty-aware magnification-robust network.
+
+    Decisions where the paper is silent or cannot be followed to the letter:
+
+    - Features are those of the ResNet-18 up to `stages`, averaged over the image, and a dense layer
+      to d_model. After the blocks the sequence is averaged, and two dense layers give the logits
+      and, through softplus, their variances.
+    - The weight gamma (eq. 8) is a constant to the gradient, or the network could lower its loss by
+      claiming certainty; it is divided by its mean over the batch, or it would be a second learning
+      rate.
+    - Eq. 9 lacks the minus sign of a cross-entropy.
+    - The variances must learn from something, and gamma gives them no gradient. So the Gaussian
+      that sec. 3.3 states for the logits is sampled in every pass, and p is the mean of the
+      softmaxes, as Kendall & Gal do for classes; without noise and dropout it is eq. 7.
+    - The passes differ in their dropout, which is in the blocks: the features are computed once,
+      and the hyper-planes are the same for all passes of a step.
+    """
+
+    name: ClassVar[str] = "uamrn"
+    paper: ClassVar[str] = (
+        "Wei et al., Micro-Expression Recognition Using Uncertainty-Aware Magnification-Robust"
+        " Networks, Entropy 24(9):1271, 2022"
+    )
+    Config: ClassVar[type[UAMRNConfig]] = UAMRNConfig
+    class_layers: ClassVar[tuple[str, ...]] = ("mean.", "variance.")
+    config: UAMRNConfig
+    image_mean: Tensor
+    image_deviation: Tensor
+    positions: Tensor
+
+    def __init__(self, config: UAMRNConfig, classes: int) -> None:
+        super().__init__(config, classes)
+        size = config.model_size
+        backbone, said = resnet18(config.weights)
+        self.magnify = _magnified_sequence(config)
+        self.weights = f"{said}; {self.magnify.said}"
+        self.features = _first_stages(backbone, config.stages)
+        self.project = nn.Linear(64 * 2 ** (config.stages - 1), size)
+        self.blocks = nn.ModuleList(_block(config, seed) for seed in range(config.blocks))
+        self.mean = nn.Linear(size, classes)
+        if config.uncertainty:
+            self.variance = nn.Linear(size, classes)
+        length = len(self.magnify.factors)
+        constants = {
+            "positions": positional_encoding(length, size),
+            "image_mean": torch.tensor(_IMAGENET_MEAN)[:, None, None] * 255,
+            "image_deviation": torch.tensor(_IMAGENET_DEVIATION)[:, None, None] * 255,
+        }
+        for name, constant in constants.items():
+            self.register_buffer(name, constant, persistent=False)
+
+    @property
+    def representation(self) -> FramePair:
+        """Onset and apex; `MagnifiedSequence` says why not the sequence."""
+        return FramePair(FramesConfig(side=self.config.stored_side))
+
+    def sequence(self, inputs: Inputs) -> Tensor:
+        """The magnified frames that the network sees, ``uint8 (B, L, 3, side, side)`` RGB."""
+        onset, apex = (resize(inputs[name], self.config.side) for name in ("onset", "apex"))
+        frames: Tensor = self.magnify(onset, apex)
+        return frames
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Logits ``(B, classes)``; in training of one pass with dropout."""
+        encoded, _ = self._encode(self._tokens(inputs), self.training)
+        logits: Tensor = self.mean(encoded)
+        return logits
+
+    def loss(self, inputs: Inputs, labels: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy, weighed by the uncertainty of every sample (eqs. 8 and 9).
+
+        Args:
+            inputs: Onset and apex.
+            labels: ``int64 (B,)``.
+
+        Returns:
+            ``loss``; with uncertainty also ``cross_entropy``, the same without weights, and the
+            batch's mean ``epistemic`` and ``aleatoric`` variance.
+        """
+        if not self.config.uncertainty:
+            return super().loss(inputs, labels)
+        logits, variances = self._sample(self._tokens(inputs), self.training)
+        noisy = logits + variances.sqrt() * torch.randn_like(logits)
+        # log of the mean over the passes of softmax
+        log_p = noisy.log_softmax(-1).logsumexp(0) - math.log(self.config.passes)
+        each = functional.nll_loss(log_p, labels, reduction="none")
+        epistemic = epistemic_variance(logits).detach()
+        aleatoric = aleatoric_variance(variances).detach()
+        gamma = epistemic + aleatoric
+        return {
+            "loss": (gamma / gamma.mean() * each).mean(),
+            "cross_entropy": each.mean().detach(),
+            "epistemic": epistemic.mean(),
+            "aleatoric": aleatoric.mean(),
+        }
+
+    @torch.no_grad()
+    def uncertainty(self, inputs: Inputs, seed: int = 0) -> Uncertainty:
+        """How sure the network is, by M passes with dropout; the same for the same seed.
+
+        Args:
+            inputs: Onset and apex.
+            seed: Of the dropout.
+
+        Raises:
+            ValueError: The network was made without uncertainty.
+        """
+        if not self.config.uncertainty:
+            raise ValueError("uamrn: made with uncertainty false, it predicts no variances")
+        device = inputs["onset"].device
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.random.fork_rng([device] if device.type == "cuda" else []):
+                torch.manual_seed(seed)
+                logits, variances = self._sample(self._tokens(inputs), True)
+        finally:
+            self.train(was_training)
+        return Uncertainty(
+            logits.softmax(-1).mean(0), epistemic_variance(logits), aleatoric_variance(variances)
+        )
+
+    @torch.no_grad()
+    def attention(self, inputs: Inputs) -> Tensor:
+        """The attention matrices (fig. 4), as eval mode computes them.
+
+        Args:
+            inputs: Onset and apex.
+
+        Returns:
+            ``float32 (B, blocks, heads, L, L)``, queries by keys; zero where they share no bucket.
+        """
+        was_training = self.training
+        self.eval()
+        try:
+            _, weights = self._encode(self._tokens(inputs), False)
+        finally:
+            self.train(was_training)
+        return torch.stack(weights, 1).float()
+
+    def _tokens(self, inputs: Inputs) -> Tensor:
+        """Features of every frame with its position, ``(B, L, d_model)``."""
+        frames = self.sequence(inputs)
+        images = (frames.flatten(0, 1) - self.image_mean) / self.image_deviation
+        features = self.project(self.features(images)).unflatten(0, frames.shape[:2])
+        tokens: Tensor = features + self.positions
+        return tokens
+
+    def _encode(self, tokens: Tensor, drop: bool) -> tuple[Tensor, list[Tensor]]:
+        """Tokens ``(B, L, d_model)`` to ``(B, d_model)`` and the attention of every block."""
+        weights = []
+        for block in self.blocks:
+            tokens, attention = block(tokens, drop)
+            weights.append(attention)
+        return tokens.mean(1), weights
+
+    def _sample(self, tokens: Tensor, drop: bool) -> tuple[Tensor, Tensor]:
+        """Logits and their variances of M passes, each ``float32 (M, B, classes)`` (eq. 7)."""
+        passes = self.config.passes
+        encoded, _ = self._encode(tokens.repeat(passes, 1, 1), drop)
+        shape = (passes, len(tokens), self.classes)
+        logits: Tensor = self.mean(encoded)
+        variances = functional.softplus(self.variance(encoded).float())
+        return logits.float().view(shape), variances.view(shape)
+
+
+def _magnified_sequence(config: UAMRNConfig) -> MagnifiedSequence:
+    method = config.magnification
+    if method == "auto":
+        method = "learned" if config.magnification_weights else "phase"
+    if config.single_factor is not None:
+        factors = torch.tensor([config.single_factor])
+    else:
+        factors = amplification_factors(config.length, *config.factors)
+    return MagnifiedSequence(factors, method, config.magnification_weights)
+
+
+def _first_stages(network: ResNet, stages: int) -> nn.Sequential:
+    """Images to pooled features of the first stages of a ResNet."""
+    names = ["conv1", "bn1", "relu", "maxpool", *(f"layer{n}" for n in range(1, stages + 1))]
+    layers = [network.get_submodule(name) for name in names]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def _block(config: UAMRNConfig, seed: int) -> SparseAttentionBlock:
+    attention = SparseSelfAttention(
+        config.model_size,
+        config.heads,
+        planes=config.planes,
+        tables=config.tables,
+        sparse=config.attention == "sparse",
+        seed=seed,
+    )
+    return SparseAttentionBlock(attention, config.model_size, config.hidden_size, config.dropout)
