@@ -19,7 +19,7 @@ from miex.datasets.clips.base import Clip, ClipReader
 from miex.datasets.clips.frames import UnreadableFrame
 from miex.datasets.labels import LABEL_SPACES, LabelSpace
 from miex.pipeline.recognition.landmarks import FOLLOW_VERSION, follow
-from miex.pipeline.recognition.sample import MIN_SIDE, Sample, SampleInfo, Subject
+from miex.pipeline.recognition.sample import MIN_SIDE, ClipFrames, Sample, SampleInfo, Subject
 from miex.pipeline.synthesis.face_config import FaceConfig
 from miex.pipeline.synthesis.face_crop import Points, crop_transform, cut, transform_points
 from miex.pipeline.synthesis.face_detection import Box, DlibDetector, FaceDetector
@@ -54,13 +54,14 @@ class ClipSampleConfig(BaseModel):
     eye_height: float = Field(
         _FACE.eye_height, ge=0.2, le=0.6, description="as in FaceConfig, a share of the side"
     )
-    frames: Literal["pair", "to_apex", "to_offset"] = Field(
-        "pair", description="onset and apex, or all from the onset to the apex or the offset"
+    frames: Literal["pair", "to_apex", "to_offset"] | None = Field(
+        None, description="what the recognizer looks at by default, see ClipFrames"
     )
-    most: int = Field(
-        32,
+    most: int | None = Field(
+        None,
         ge=3,
-        description="longer sequences are thinned evenly; onset, apex and last frame stay",
+        description="longer sequences are thinned evenly; onset, apex and last frame stay; what "
+        "the recognizer takes by default",
     )
     missing_apex: Literal["largest_motion", "refuse"] = Field(
         "largest_motion", description="of clips whose apex nobody states"
@@ -71,6 +72,12 @@ class ClipSampleConfig(BaseModel):
         "synthesized samples are; or dlib's in every frame, whose noise is as large as a "
         "micro-expression",
     )
+
+    def chosen(self, frames: ClipFrames) -> "ClipSampleConfig":
+        """With the frames that a recognizer looks at, where nothing else was chosen."""
+        return self.model_copy(
+            update={"frames": self.frames or frames.which, "most": self.most or frames.most}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +177,7 @@ def clip_blocks(
         ValueError: A database was opened without frames, or its annotation is damaged.
         FileNotFoundError: A database, or a model of the detector, is not there.
     """
-    config = config or ClipSampleConfig()
+    config = (config or ClipSampleConfig()).chosen(ClipFrames())
     detector = detector or DlibDetector(_FACE)
     clips = [clip for reader in readers for clip in reader.clips()]
     rejections = [rejection for reader in readers for rejection in reader.report().rejections]
@@ -256,6 +263,8 @@ def _take(clip: Clip, space: LabelSpace, config: ClipSampleConfig, detector: Fac
     if apex is None:
         crops = (cut(image, face.matrix, config.size) for image in clip.images(there))
         apex, rule = there[largest_motion(crops, face.landmarks)], LARGEST_MOTION
+    assert config.frames is not None
+    assert config.most is not None
     numbers = chosen_frames(there, apex, config.frames, config.most)
     info = SampleInfo(
         key=clip.origin,

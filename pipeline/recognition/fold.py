@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from miex.pipeline.recognition.protocols import (
 from miex.pipeline.recognition.recognizers.base import (
     AnyRecognizer,
     FittedRecognizer,
-    Hyperparameters,
     create_recognizer,
 )
 from miex.pipeline.recognition.training import CHECKPOINT, Data, predict, train
@@ -76,7 +75,7 @@ def pretrain_for(
             card,
             "pretrain",
             config.run.model_copy(update={"seed": seed}),
-            hyper=_hyper(recognizer, config.pretraining),
+            hyper=recognizer.config.hyperparameters(config.pretraining),
             folder=folder,
         )
     return load_checkpoint(path), len(refused)
@@ -196,7 +195,8 @@ def finetune(
     Returns:
         The epoch that is tested.
     """
-    clips, hyper = material.clips, _hyper(recognizer, config.finetuning)
+    clips = material.clips
+    hyper = recognizer.config.hyperparameters(config.finetuning, pretrained=bool(card.stages))
     indices: Sequence[int] = fold.train
     judges: Sequence[int] = ()
     if config.selection == "validation":
@@ -227,8 +227,3 @@ def finetune(
     if kept["state"] is not None and not isinstance(recognizer, FittedRecognizer):
         recognizer.load_state_dict(kept["state"])
     return int(kept["epoch"])
-
-
-def _hyper(recognizer: AnyRecognizer, changes: Mapping[str, Any]) -> Hyperparameters:
-    own = recognizer.config.training.model_dump()
-    return Hyperparameters.model_validate(own | dict(changes))

@@ -26,7 +26,6 @@ from miex.pipeline.recognition.protocols import find_protocol
 from miex.pipeline.recognition.recognizers.base import (
     AnyRecognizer,
     FittedRecognizer,
-    Hyperparameters,
     create_recognizer,
 )
 from miex.pipeline.recognition.representations.base import Representation
@@ -132,7 +131,7 @@ def pretrain(
         _card(recognizer, space),
         "pretrain",
         job.run,
-        hyper=_hyper(recognizer, job.training),
+        hyper=recognizer.config.hyperparameters(job.training),
         folder=out,
         on_step=on_step,
     )
@@ -166,9 +165,7 @@ def finetune(
         card = Card(
             card.recognizer, card.config, card.label_space, recognizer.weights, found.card.stages
         )
-    inputs, _ = open_real(
-        job.clips, space, recognizer.representation, cache, job.run.device, on_stage
-    )
+    inputs, _ = open_real(job.clips, space, recognizer, cache, job.run.device, on_stage)
     excluded = set(job.exclude)
     people = {f"{info.database}:{info.subject}" for info in inputs.infos}
     if excluded - people:
@@ -187,7 +184,9 @@ def finetune(
         card,
         "finetune",
         job.run,
-        hyper=_hyper(recognizer, job.training),
+        hyper=recognizer.config.hyperparameters(
+            job.training, pretrained=job.checkpoint is not None
+        ),
         folder=out,
         on_step=on_step,
     )
@@ -212,7 +211,7 @@ def run_evaluation(
     space = find_protocol(config.protocol).space
     recognizer = _fresh(config.recognizer, config.config, space, config.run)
     representation, device = recognizer.representation, config.run.device
-    clips, rejections = open_real(job.clips, space, representation, cache, device, on_stage)
+    clips, rejections = open_real(job.clips, space, recognizer, cache, device, on_stage)
     synthetic, name = None, ""
     if job.synthetic.datasets:
         synthetic, name = open_synthetic(
@@ -283,12 +282,12 @@ def open_synthetic(
 def open_real(
     data: ClipData,
     space: LabelSpace,
-    representation: Representation,
+    recognizer: AnyRecognizer,
     cache: Path,
     device: str,
     on_stage: OnStage | None = None,
 ) -> tuple[CachedInputs, list[Rejection]]:
-    """Representations of real clips.
+    """What a recognizer looks at in real clips.
 
     Returns:
         The inputs, and every clip that was left out before they were computed.
@@ -299,7 +298,9 @@ def open_real(
     """
     if not data.databases:
         raise ValueError("no database of clips is given; write NAME:PATH, as casme2:/data/CASME2")
-    blocks, rejections = _cut(data, space, on_stage)
+    representation = recognizer.representation
+    samples = data.samples.chosen(recognizer.clip_frames)
+    blocks, rejections = _cut(data.model_copy(update={"samples": samples}), space, on_stage)
     inputs = open_inputs(
         blocks,
         representation,
@@ -361,10 +362,6 @@ def _card(recognizer: AnyRecognizer, space: LabelSpace) -> Card:
     return Card(
         recognizer.name, recognizer.config.model_dump(mode="json"), space.name, recognizer.weights
     )
-
-
-def _hyper(recognizer: AnyRecognizer, changes: dict[str, Any]) -> Hyperparameters:
-    return Hyperparameters.model_validate(recognizer.config.training.model_dump() | changes)
 
 
 def result_folder(job: EvaluateJob, under: Path) -> Path:

@@ -2,13 +2,26 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Subject = tuple[str, str]
 """(database, subject): two databases both have a subject 01, and they are two people."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFrames:
+    """Which frames of a real clip a recognizer looks at.
+
+    Attributes:
+        which: Onset and apex; or all from the onset to the apex, or to the offset.
+        most: Longer sequences are thinned evenly to so many; onset, apex and last frame stay.
+    """
+
+    which: Literal["pair", "to_apex", "to_offset"] = "pair"
+    most: int = 32
 
 
 @dataclass(frozen=True, slots=True)

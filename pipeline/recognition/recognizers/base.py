@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from miex.datasets.registry import Registry, modules_in
 from miex.pipeline.recognition.representations.base import Inputs, Representation
+from miex.pipeline.recognition.sample import ClipFrames
 
 
 class Hyperparameters(BaseModel):
@@ -48,6 +49,24 @@ class RecognizerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     training: Hyperparameters = Hyperparameters()
+    fine_tuning: Hyperparameters | None = Field(
+        None, description="training that starts from a pretrained recognizer, where it differs"
+    )
+
+    def hyperparameters(
+        self, changes: Mapping[str, Any], *, pretrained: bool = False
+    ) -> Hyperparameters:
+        """The paper's training with some changes.
+
+        Args:
+            changes: By field of `Hyperparameters`.
+            pretrained: Whether the training starts from a pretrained recognizer.
+
+        Raises:
+            ValueError: A field that does not exist, or a value that does not fit.
+        """
+        own = self.fine_tuning if pretrained and self.fine_tuning else self.training
+        return Hyperparameters.model_validate(own.model_dump() | dict(changes))
 
 
 class Recognizer(nn.Module, ABC):
@@ -67,11 +86,13 @@ class Recognizer(nn.Module, ABC):
         classes: Number of classes.
         weights: What the parameters started from: ``random``, or the name of pretrained weights
             and where they came from. Always said in results.
+        clip_frames: Which frames of a real clip it looks at.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str]
     Config: ClassVar[type[RecognizerConfig]]
+    clip_frames: ClassVar[ClipFrames] = ClipFrames()
     class_layers: ClassVar[tuple[str, ...]]
     weights: str = "random"
 
@@ -133,6 +154,7 @@ class FittedRecognizer(ABC):
     name: ClassVar[str]
     paper: ClassVar[str]
     Config: ClassVar[type[RecognizerConfig]]
+    clip_frames: ClassVar[ClipFrames] = ClipFrames()
     weights: str = "none: fitted"
 
     def __init__(self, config: RecognizerConfig, classes: int) -> None:

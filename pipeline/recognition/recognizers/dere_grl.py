@@ -41,6 +41,7 @@ from miex.pipeline.recognition.representations.landmark_graph import (
     LandmarkGraphConfig,
     adjacency,
 )
+from miex.pipeline.recognition.sample import ClipFrames
 
 CENTRE_RATE = 0.5
 """alpha of the centres' update (Wen et al., A Discriminative Feature Learning Approach for Deep
@@ -219,6 +220,7 @@ class DereGrl(Recognizer):
         "E106-D(10), 2023"
     )
     Config = DereGrlConfig
+    clip_frames = ClipFrames("to_offset", most=3)
     class_layers = ("classifier.", "weight_centres")
     config: DereGrlConfig
     weight_centres: Tensor

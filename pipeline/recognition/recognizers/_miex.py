@@ -1,0 +1,153 @@
+"""What MiE-X's two recognizers of images share: preparation of the frames, head, training.
+
+Liu et al., How to Synthesize a Large-Scale and Trainable Micro-Expression Dataset?, ECCV 2022. The
+paper leaves the figures to its supplement; they are those of its released code, less its mistakes:
+there the test images are augmented too, and onset and apex apart from each other.
+"""
+
+from typing import Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Generator, Tensor, nn
+
+from miex.pipeline.recognition.recognizers import _augment
+from miex.pipeline.recognition.recognizers._pretrained import resnet18, timm_backbone
+from miex.pipeline.recognition.recognizers.base import Hyperparameters, RecognizerConfig
+from miex.pipeline.recognition.representations.frames import MAX_SIDE
+from miex.pipeline.recognition.sample import MIN_SIDE
+
+_RESNET_FEATURES = 512
+
+_HIDDEN = (128, 32)
+"""Widths of the head's two hidden layers."""
+
+
+class MiexConfig(RecognizerConfig):
+    """Parameters that Branches and ApexME have in common."""
+
+    backbone: str = Field(
+        "resnet18", description="of torchvision; or timm's name of another convolutional one"
+    )
+    weights: str = Field("auto", description="auto, imagenet, random, or a file of the backbone")
+    side: int = Field(128, ge=MIN_SIDE, le=MAX_SIDE, description="of the stored frames, pixels")
+    resized: int = Field(256, ge=MIN_SIDE, description="side before cropping, pixels")
+    crop: int = Field(224, ge=MIN_SIDE, description="side that the network sees, pixels")
+    rotation: float = Field(10.0, ge=0, lt=180, description="largest angle in training, degrees")
+    jitter: float = Field(
+        0.2, ge=0, le=0.5, description="of brightness, contrast, saturation and hue in training"
+    )
+    dropout: float = Field(0.5, ge=0, lt=1)
+    part_pooling: bool = Field(
+        False,
+        description="pool the upper and the lower half of the face apart, as Liu et al. 2019, from"
+        " which Branches has its name; MiE-X pools the face as a whole",
+    )
+    training: Hyperparameters = Hyperparameters(
+        learning_rate=1e-4,
+        weight_decay=5e-4,
+        epochs=80,
+        batch_size=32,
+        schedule="linear_second_half",
+        gradient_clip=1.0,
+    )
+    fine_tuning: Hyperparameters = Hyperparameters(
+        learning_rate=1e-4,
+        weight_decay=5e-4,
+        epochs=80,
+        batch_size=32,
+        schedule="step",
+        step_epochs=10,
+        step_factor=0.8,
+        gradient_clip=1.0,
+    )
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.crop > self.resized:
+            raise ValueError(
+                f"crop is {self.crop} px, more than the {self.resized} px that it is cut from;"
+                " raise resized or lower crop"
+            )
+        return self
+
+
+def augmented(frames: Tensor, config: MiexConfig, generator: Generator) -> Tensor:
+    """Frames for training.
+
+    Args:
+        frames: ``uint8 (B, T, 3, side, side)`` RGB.
+        config: What is changed, and how much.
+        generator: Of the draws.
+
+    Returns:
+        ``float32 (B, T, 3, crop, crop)``, 0 to 1. Colours are changed before the frames are scaled
+        up, on a third of the pixels; apart from contrast these are changes of single pixels.
+    """
+    jitter = config.jitter
+    images = _augment.colour_jitter(
+        _augment.as_float(frames),
+        generator,
+        brightness=jitter,
+        contrast=jitter,
+        saturation=jitter,
+        hue=jitter,
+    )
+    return _augment.random_view(
+        images, config.crop, generator, resized=config.resized, degrees=config.rotation
+    )
+
+
+def prepared(frames: Tensor, config: MiexConfig) -> Tensor:
+    """What a network sees of frames that are stored or augmented.
+
+    Args:
+        frames: ``uint8 (B, T, 3, side, side)`` as stored, of which the middle is taken, or ``float
+            (B, T, 3, crop, crop)`` as augmented.
+        config: Sizes.
+
+    Returns:
+        ``float32 (B, T, 3, crop, crop)``, -1 to 1: mean and deviation are taken as .5.
+    """
+    if frames.dtype == torch.uint8:
+        frames = _augment.centre_view(
+            _augment.as_float(frames), config.crop, resized=config.resized
+        )
+    return frames * 2 - 1
+
+
+def backbone(config: MiexConfig) -> tuple[nn.Module, int, str]:
+    """A backbone with pooled features, of the whole face or of its two halves.
+
+    Returns:
+        The backbone, ``(B, 3, crop, crop)`` to ``(B, features)``; the number of features; what its
+        parameters started from.
+    """
+    # The last map of a 224 px image has 7 rows; the middle one counts for both halves.
+    parts = 2 if config.part_pooling else 1
+    pool = nn.AdaptiveAvgPool2d((parts, 1))
+    if config.backbone == "resnet18":
+        network, said = resnet18(config.weights)
+        network.avgpool = pool
+        return network, _RESNET_FEATURES * parts, said
+    maps, said, features = timm_backbone(config.backbone, config.weights, pooled=False)
+    return nn.Sequential(maps, pool, nn.Flatten()), features * parts, said
+
+
+def head(features: int, classes: int, dropout: float) -> nn.Sequential:
+    """FC 128, FC 32, FC classes with ReLU and dropout between them, initialised after Xavier."""
+    first, second = _HIDDEN
+    layers = nn.Sequential(
+        nn.Linear(features, first),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(first, second),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(second, classes),
+    )
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    return layers

@@ -1,0 +1,204 @@
+"""Backbones, with pretrained weights where they are on this machine. Nothing is downloaded.
+
+`weights` is one of
+
+- ``auto``: ImageNet weights if torch hub's or Hugging Face's cache has them, else random;
+- ``imagenet``: ImageNet weights, an error that says where they belong if they are absent;
+- ``random``: the library's initialisation;
+- a path to a ``.safetensors``, ``.pth``, ``.pt``, ``.tar`` or ``.bin`` file of the same backbone,
+  trained on whatever (ImageNet, FER+, VGGFace2), with whatever head; read without unpickling.
+
+Every function returns the backbone without its head, and what its parameters started from.
+"""
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+import torchvision
+from huggingface_hub import constants, try_to_load_from_cache
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision.models import ResNet, ResNet18_Weights
+
+from miex.datasets.files import sha256_file
+
+RANDOM = "random"
+"""What `Recognizer.weights` says of a network that starts from nothing."""
+
+_NESTED = ("state_dict", "model_state_dict", "model", "net")
+"""Under which names training scripts keep the parameters among other things."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """ImageNet weights that a library would download.
+
+    Attributes:
+        title: What they are called.
+        file: Where the library's cache has them; None where it has not.
+        expected: Where they belong.
+        command: What fetches them.
+    """
+
+    title: str
+    file: Path | None
+    expected: str
+    command: str
+
+
+def resnet18(weights: str) -> tuple[ResNet, str]:
+    """ResNet-18 (He et al., CVPR 2016) as torchvision builds it, without its head.
+
+    Args:
+        weights: See the module.
+
+    Returns:
+        The backbone, ``(B, 3, H, W)`` to ``(B, 512)``, and what its parameters started from.
+
+    Raises:
+        FileNotFoundError: The weights are not there; the message says where they belong.
+        ValueError: The file cannot be read, or holds another network; keys are named.
+    """
+    network = torchvision.models.resnet18(weights=None)
+    network.fc = nn.Identity()
+    return network, _fill(network, "resnet18", weights, _torchvision_weights())
+
+
+def timm_backbone(name: str, weights: str, *, pooled: bool = True) -> tuple[nn.Module, str, int]:
+    """A backbone of timm, without its head.
+
+    Args:
+        name: timm's name of it, such as ``rexnet_100``.
+        weights: See the module.
+        pooled: Whether it averages its last maps.
+
+    Returns:
+        The backbone, ``(B, 3, H, W)`` to ``(B, features)``, or to the maps ``(B, features, h, w)``;
+        what its parameters started from; the number of features.
+
+    Raises:
+        FileNotFoundError: The weights are not there; the message says where they belong.
+        ValueError: timm has no such backbone, or the file cannot be read, or holds another
+            network; keys are named.
+    """
+    import timm  # takes seconds, and only some recognizers need it
+
+    if not timm.is_model(name):
+        near = ", ".join(timm.list_models(f"{name.split('_')[0]}*")[:8]) or "see timm.list_models()"
+        raise ValueError(f"timm has no backbone {name!r}; it has: {near}")
+    pool: dict[str, Any] = {} if pooled else {"global_pool": ""}
+    network: Any = timm.create_model(name, pretrained=False, num_classes=0, **pool)
+    said = _fill(network, name, weights, _timm_weights(name))
+    return network, said, int(network.num_features)
+
+
+def _torchvision_weights() -> _Published:
+    published = ResNet18_Weights.IMAGENET1K_V1
+    expected = Path(torch.hub.get_dir()) / "checkpoints" / Path(published.url).name
+    return _Published(
+        title="torchvision ResNet18_Weights.IMAGENET1K_V1",
+        file=expected if expected.is_file() else None,
+        expected=str(expected),
+        command=f"download {published.url} to that place",
+    )
+
+
+def _timm_weights(name: str) -> _Published | None:
+    import timm
+
+    known = timm.get_pretrained_cfg(name)
+    if known is None or not known.hf_hub_id:
+        return None
+    cached = try_to_load_from_cache(known.hf_hub_id, "model.safetensors")
+    return _Published(
+        title=f"timm {name}.{known.tag}",
+        file=Path(cached) if isinstance(cached, str) else None,
+        expected=f"model.safetensors of {known.hf_hub_id} in {constants.HF_HUB_CACHE}",
+        command=f"run `hf download {known.hf_hub_id} model.safetensors`",
+    )
+
+
+def _fill(network: nn.Module, name: str, weights: str, published: _Published | None) -> str:
+    """Loads what `weights` asks for, and says what it was."""
+    if weights == RANDOM:
+        return RANDOM
+    if weights not in ("auto", "imagenet"):
+        return f"{weights}: {_load(network, name, Path(weights))}"
+    if published is not None and published.file is not None:
+        return f"{published.title}: {_load(network, name, published.file)}"
+    if weights == "auto":
+        return RANDOM
+    if published is None:
+        raise ValueError(f"nobody publishes ImageNet weights of {name}; use random, or give a file")
+    raise FileNotFoundError(
+        f"ImageNet weights of {name} ({published.title}) are not on this machine, and nothing is"
+        f" downloaded unasked; expected {published.expected}; {published.command}, or set"
+        " weights: random"
+    )
+
+
+def _load(network: nn.Module, name: str, path: Path) -> str:
+    """Fills the backbone from a file; returns the file's hash and the parts left out."""
+    stored = _read(path)
+    own = network.state_dict()
+    # Heads may differ; a part of the backbone that the file has more of means another backbone.
+    parts = {key.split(".")[0] for key in own}
+    extra = sorted(key for key in stored if key not in own)
+    strange = [key for key in extra if key.split(".")[0] in parts]
+    # Files from before PyTorch 0.4.1 do not count batches, and nothing here uses the count.
+    missing = [key for key in own if key not in stored and not key.endswith("num_batches_tracked")]
+    other = [
+        f"{key} {tuple(stored[key].shape)} instead of {tuple(value.shape)}"
+        for key, value in own.items()
+        if key in stored and stored[key].shape != value.shape
+    ]
+    if strange or missing or other:
+        wrong = (("missing", missing), ("unknown", strange), ("of another shape", other))
+        found = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in wrong if keys)
+        raise ValueError(
+            f"{path}: not the weights of {name} ({found}); give a file with the keys that"
+            f" {name} has, with or without `module.` before them, or set weights: random"
+        )
+    network.load_state_dict({key: stored.get(key, value) for key, value in own.items()})
+    left_out = sorted({key.split(".")[0] for key in extra})
+    said = f"sha256 {sha256_file(path)[:12]}"
+    return f"{said}, without {', '.join(left_out)}" if left_out else said
+
+
+def _some(keys: list[str], most: int = 4) -> str:
+    more = f" and {len(keys) - most} more" if len(keys) > most else ""
+    return ", ".join(keys[:most]) + more
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """Parameters by name, from either format, without the prefix of `DataParallel`."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no weights file {path}; expected auto, imagenet, random, or a .safetensors or .pth"
+            " file"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            content: Any = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"{path}: cannot be read without running code from it"
+            f" ({str(error).splitlines()[0] if str(error) else type(error).__name__}); expected"
+            " safetensors, or a .pth that holds tensors only; convert it on a machine where you"
+            " trust it"
+        ) from None
+    for key in _NESTED:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path}: holds a {type(content).__name__}, expected tensors by name")
+    tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    return {str(key).removeprefix("module."): value for key, value in tensors.items()}

@@ -1,0 +1,54 @@
+"""ApexME: a ResNet-18 on the apex alone.
+
+This is the recognizer that MiE-X calls ApexME. The one of Li, Huang and Zhao (Can Micro-Expression
+Be Recognized Based on Single Apex Frame?, ICIP 2018), to which the name refers, is a VGG-16 on
+motion-magnified apexes.
+"""
+
+from typing import ClassVar
+
+from torch import Generator, Tensor
+
+from miex.pipeline.recognition.recognizers import _miex
+from miex.pipeline.recognition.recognizers.base import Recognizer, register_recognizer
+from miex.pipeline.recognition.representations.base import Inputs
+from miex.pipeline.recognition.representations.frames import ApexFrame, FramesConfig
+
+
+class ApexMEConfig(_miex.MiexConfig):
+    """Parameters of ApexME; the defaults are MiE-X's."""
+
+
+@register_recognizer("apex_me")
+class ApexME(Recognizer):
+    """A ResNet-18 on the apex, and three layers on top."""
+
+    name: ClassVar[str] = "apex_me"
+    paper: ClassVar[str] = (
+        "Liu et al., How to Synthesize a Large-Scale and Trainable Micro-Expression Dataset?,"
+        " ECCV 2022"
+    )
+    Config: ClassVar[type[ApexMEConfig]] = ApexMEConfig
+    class_layers: ClassVar[tuple[str, ...]] = ("head.6.",)
+    config: ApexMEConfig
+
+    def __init__(self, config: ApexMEConfig, classes: int) -> None:
+        super().__init__(config, classes)
+        self.apex, features, self.weights = _miex.backbone(config)
+        self.head = _miex.head(features, classes, config.dropout)
+
+    @property
+    def representation(self) -> ApexFrame:
+        """The apex."""
+        return ApexFrame(FramesConfig(side=self.config.side))
+
+    def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
+        """Colours, rotation and crop; see `_miex.augmented`."""
+        frames = inputs["apex"][:, None]
+        return {"apex": _miex.augmented(frames, self.config, generator)[:, 0]}
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Logits ``(B, classes)`` of stored or augmented apexes."""
+        apex = _miex.prepared(inputs["apex"][:, None], self.config)[:, 0]
+        logits: Tensor = self.head(self.apex(apex))
+        return logits

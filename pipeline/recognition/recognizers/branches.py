@@ -1,0 +1,59 @@
+"""Branches: a ResNet-18 for the onset, another for the apex.
+
+This is the recognizer that MiE-X calls Branches. The one of Liu, Du, Zheng and Gedeon (A Neural
+Micro-Expression Recognizer, FG 2019), to which the name refers, looks at optical flow with one
+network and pools its two halves (`MiexConfig.part_pooling`).
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor
+
+from miex.pipeline.recognition.recognizers import _miex
+from miex.pipeline.recognition.recognizers.base import Recognizer, register_recognizer
+from miex.pipeline.recognition.representations.base import Inputs
+from miex.pipeline.recognition.representations.frames import FramePair, FramesConfig
+
+
+class BranchesConfig(_miex.MiexConfig):
+    """Parameters of Branches; the defaults are MiE-X's."""
+
+
+@register_recognizer("branches")
+class Branches(Recognizer):
+    """Two ResNet-18s on onset and apex, concatenated, and three layers on top."""
+
+    name: ClassVar[str] = "branches"
+    paper: ClassVar[str] = (
+        "Liu et al., How to Synthesize a Large-Scale and Trainable Micro-Expression Dataset?,"
+        " ECCV 2022"
+    )
+    Config: ClassVar[type[BranchesConfig]] = BranchesConfig
+    class_layers: ClassVar[tuple[str, ...]] = ("head.6.",)
+    config: BranchesConfig
+
+    def __init__(self, config: BranchesConfig, classes: int) -> None:
+        super().__init__(config, classes)
+        self.onset, features, self.weights = _miex.backbone(config)
+        self.apex, _, _ = _miex.backbone(config)
+        self.head = _miex.head(2 * features, classes, config.dropout)
+
+    @property
+    def representation(self) -> FramePair:
+        """Onset and apex."""
+        return FramePair(FramesConfig(side=self.config.side))
+
+    def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
+        """Colours, rotation and crop, the same for onset and apex; see `_miex.augmented`."""
+        pair = torch.stack((inputs["onset"], inputs["apex"]), 1)
+        onset, apex = _miex.augmented(pair, self.config, generator).unbind(1)
+        return {"onset": onset, "apex": apex}
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Logits ``(B, classes)`` of stored or augmented frames."""
+        pair = torch.stack((inputs["onset"], inputs["apex"]), 1)
+        onset, apex = _miex.prepared(pair, self.config).unbind(1)
+        features = torch.cat((self.onset(onset), self.apex(apex)), 1)
+        logits: Tensor = self.head(features)
+        return logits

@@ -1,0 +1,94 @@
+"""OFF-ApexNet: two LeNet-like streams, one on each component of the flow to the apex."""
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from miex.pipeline.recognition.recognizers._flow_baseline import FlowBaselineConfig, scaled
+from miex.pipeline.recognition.recognizers.base import (
+    Hyperparameters,
+    Recognizer,
+    register_recognizer,
+)
+from miex.pipeline.recognition.representations.base import Inputs
+from miex.pipeline.recognition.representations.flow_strain import FlowStrain, FlowStrainConfig
+
+
+class OffApexNetConfig(FlowBaselineConfig):
+    """Parameters of `OffApexNet`.
+
+    The layers are the paper's. Its training is not among the facts this project could check; the
+    defaults are those of STSTNet by the same authors.
+    """
+
+    training: Hyperparameters = Hyperparameters(
+        optimizer="adam", learning_rate=5e-5, epochs=800, batch_size=256
+    )
+    filters: tuple[int, int] = (6, 16)
+    hidden: int = Field(1024, ge=1, description="units of each of the two hidden layers")
+    dropout: float = Field(0.5, ge=0, lt=1, description="after each hidden layer")
+
+
+@register_recognizer("off_apexnet")
+class OffApexNet(Recognizer):
+    """Optical Flow Features from Apex frame Network.
+
+    u and v, 28 x 28 each, go through streams of their own (5 x 5 convolution with 6 filters,
+    pooling, 5 x 5 with 16 filters, pooling), are joined, and go through two layers of 1024 units:
+    2.66 M parameters for three classes. MEB's model of the name is another one: a single stack of
+    3 x 3 convolutions on both components.
+    """
+
+    name = "off_apexnet"
+    paper = (
+        "Gan, Liong, Yau, Huang, Tan: OFF-ApexNet on micro-expression recognition system. Signal"
+        " Processing: Image Communication 74, 2019"
+    )
+    Config: ClassVar[type[OffApexNetConfig]] = OffApexNetConfig
+    class_layers = ("head",)
+    config: OffApexNetConfig
+
+    def __init__(self, config: OffApexNetConfig, classes: int) -> None:
+        super().__init__(config, classes)
+        self.streams = nn.ModuleList(_stream(config.filters) for _ in range(2))
+        values = 2 * config.filters[1] * (config.side // 4) ** 2
+        self.hidden = nn.Sequential(
+            nn.Linear(values, config.hidden),
+            nn.ReLU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.hidden, config.hidden),
+            nn.ReLU(),
+            nn.Dropout(config.dropout),
+        )
+        self.head = nn.Linear(config.hidden, classes)
+
+    @property
+    def representation(self) -> FlowStrain:
+        """``flow``, ``float16 (B, 2, side, side)``."""
+        config = self.config
+        return FlowStrain(
+            FlowStrainConfig(
+                side=config.side, flow_side=config.flow_side, method=config.method, strain=False
+            )
+        )
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """See `Recognizer.forward`."""
+        parts = torch.split(scaled(inputs["flow"], self.config.scaling), 1, dim=1)
+        features = [stream(part) for stream, part in zip(self.streams, parts, strict=True)]
+        logits: Tensor = self.head(self.hidden(torch.cat(features, dim=1).flatten(1)))
+        return logits
+
+
+def _stream(filters: tuple[int, int]) -> nn.Sequential:
+    first, second = filters
+    return nn.Sequential(
+        nn.Conv2d(1, first, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(first, second, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    )
