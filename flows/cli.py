@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from miex.flows import au_commands, recognition_commands
+from miex.flows.assessment_commands import assess_generator
 from miex.flows.terminal import EXPECTED_ERRORS, Terminal, describe
 from miex.flows.training_set import training_set
 
@@ -56,6 +57,7 @@ app = typer.Typer(
 au_commands.register(app)
 recognition_commands.register(app)
 app.command("training-set")(training_set)
+app.command("assess-generator")(assess_generator)
 
 Workers = Annotated[
     int | None, typer.Option("--workers", "-j", min=1, help="Processes; one a core by default.")

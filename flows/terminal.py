@@ -76,10 +76,15 @@ class Terminal:
 
 
 class Meter(ABC):
-    """Counts what is done in one stage. Safe to call from several threads."""
+    """Counts what is done in one stage. Safe to call from several threads.
+
+    Attributes:
+        note: What else is to be shown beside the pace, such as losses.
+    """
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
+        self.note = ""
         self.done = 0
         self.total: int | None = None
         self._base = 0, time.monotonic()
@@ -103,9 +108,10 @@ class Meter(ABC):
         units, began = self._base
         rate = (self.done - units) / max(time.monotonic() - began, 1e-3)
         if not rate:
-            return ""
+            return self.note
         left = (self.total or 0) - self.done
-        return f"{rate:.1f} {self.unit}/s" + (f", {duration(left / rate)} left" if left > 0 else "")
+        remaining = f"{duration(left / rate)} left" if left > 0 else ""
+        return ", ".join(filter(None, (f"{rate:.1f} {self.unit}/s", remaining, self.note)))
 
     def close(self) -> None:  # noqa: B027 - a bar needs nothing
         """The stage has ended."""

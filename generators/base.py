@@ -12,17 +12,22 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from miex.au_sources.action_units import AUArray
 from miex.datasets.base import Face
 from miex.datasets.registry import Registry, modules_in
+from miex.generators._auto import better_generator
 
 State = TypeVar("State")
 
 
 class GeneratorConfig(BaseModel):
-    """Which generator renders, and how it runs."""
+    """Which generator renders, and how it runs.
+
+    The name `auto` becomes the better of the embedded generators at once (the rule is in
+    `miex.generators._auto`), so that whatever records a config records what really rendered.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,6 +39,18 @@ class GeneratorConfig(BaseModel):
     )
     compile: bool = Field(False, description="torch.compile the network")
     batch_size: int = Field(32, ge=1, le=4096)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_auto(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("name") != "auto":
+            return values
+        if values.get("checkpoint") is not None:
+            raise ValueError(
+                "generator 'auto' brings its own weights; name the generator that the checkpoint "
+                f"{values['checkpoint']} belongs to"
+            )
+        return {**values, "name": better_generator()}
 
 
 class FaceGenerator(Protocol[State]):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from miex.au_sources.action_units import AU_COUNT, MAX_INTENSITY, AUArray, to_condition
 from miex.datasets.base import Face
+from miex.generators._auto import embedded_weights
 from miex.generators._device import choose_device
 from miex.generators.base import GeneratorConfig, register_generator
 from miex.generators.ganimation.checkpoint import WHERE_FROM, Checkpoint, load_checkpoint
@@ -215,15 +216,17 @@ def _multiplies_bf16(device: torch.device) -> bool:
 
 @register_generator("ganimation")
 def create(config: GeneratorConfig) -> GANimationGenerator:
-    """Creates the generator from the checkpoint that the config names.
+    """Creates the generator from the checkpoint that the config names, or from embedded weights.
 
     Raises:
-        FileNotFoundError: The config names no checkpoint, or a file that is not there.
+        FileNotFoundError: The config names no checkpoint and none is embedded, or the file is not
+            there.
         ValueError: The checkpoint cannot be used, or the device is not there.
     """
-    if config.checkpoint is None:
+    checkpoint = config.checkpoint or embedded_weights()
+    if checkpoint is None:
         raise FileNotFoundError(
             "generator 'ganimation' needs weights: set `checkpoint` to a file of them;"
             f" {WHERE_FROM}. Generator 'warp' needs none"
         )
-    return GANimationGenerator(load_checkpoint(config.checkpoint), config)
+    return GANimationGenerator(load_checkpoint(checkpoint), config)

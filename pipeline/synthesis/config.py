@@ -8,10 +8,17 @@ import hashlib
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from miex.au_sources.action_units import MAX_INTENSITY
 from miex.datasets.labels import LABEL_SPACES
@@ -54,6 +61,23 @@ class QualityConfig(_Frozen):
         le=1,
         description="a measured sample below it is redrawn (cosine between embeddings)",
     )
+    fidelity_share: float = Field(
+        0.0, ge=0, le=1, description="share of the samples whose AU fidelity is measured"
+    )
+    fidelity_estimator: str | None = Field(
+        None,
+        description="what measures it, NAME or NAME:MODEL; for a trained generator not the "
+        "estimator that labelled its training data",
+    )
+
+    @model_validator(mode="after")
+    def _fidelity_has_an_estimator(self) -> "QualityConfig":
+        if self.fidelity_share and not self.fidelity_estimator:
+            raise ValueError(
+                "fidelity_share needs fidelity_estimator, for instance "
+                "mediapipe:face_landmarker.task or openface-models:FOLDER"
+            )
+        return self
 
 
 class ImageConfig(_Frozen):
@@ -155,9 +179,20 @@ class SynthesisConfig(_Frozen):
         except ValidationError as error:
             raise ValueError(f"{path}: {explain(error)}") from None
 
+    def record(self) -> dict[str, Any]:
+        """The config as a dataset remembers it.
+
+        Fields that came later are left out where they change nothing, so that datasets that were
+        made before keep their hash.
+        """
+        content = self.model_dump(mode="json")
+        if not self.quality.fidelity_share:
+            del content["quality"]["fidelity_share"], content["quality"]["fidelity_estimator"]
+        return content
+
     def canonical(self) -> str:
         """The config as JSON with sorted keys: equal configs give equal text."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return json.dumps(self.record(), sort_keys=True, separators=(",", ":"))
 
     def sha256(self) -> str:
         """Hash of `canonical`."""

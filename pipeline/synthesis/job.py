@@ -17,11 +17,13 @@ from miex.datasets.files import remove_partial
 from miex.datasets.labels import LABEL_SPACES
 from miex.datasets.miex import FORMAT, MANIFEST, MiexDataset
 from miex.generators.base import FaceGenerator, create_generator
+from miex.pipeline.assessment.estimators import labellers, refuse_training_estimators
 from miex.pipeline.synthesis.config import SynthesisConfig, explain
 from miex.pipeline.synthesis.face_table import FaceTable
 from miex.pipeline.synthesis.faces import prepare_faces
 from miex.pipeline.synthesis.manifest import describe_inputs, versions, write_json
 from miex.pipeline.synthesis.plan import Plan
+from miex.pipeline.synthesis.quality import open_reader
 from miex.pipeline.synthesis.shards import ShardRecord, read_shard_record
 
 _STATE = ".miex"
@@ -78,6 +80,10 @@ def start(
     _refuse_foreign_folder(out)
     sources = _open_sources(config)
     generator = create_generator(config.generator)
+    if config.quality.fidelity_share and config.quality.fidelity_estimator:
+        judge = config.quality.fidelity_estimator.partition(":")[0]
+        refuse_training_estimators([judge], labellers(config.generator))
+        open_reader(config.quality)
     table = _face_table(config, out, workers, on_faces)
     job, identity = _identify(config, out, table, sources, generator)
     _claim(out, identity)
@@ -127,7 +133,7 @@ def _identify(
     faces = FaceTable.open(table)
     plan = Plan(config, faces.identities, sources)
     parts = {
-        "config": config.model_dump(mode="json"),
+        "config": config.record(),
         "inputs": describe_inputs(config, faces, sources, generator),
         "versions": versions(),
     }

@@ -18,6 +18,7 @@ from miex.generators.base import FaceGenerator
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.face_table import FaceTable
 from miex.pipeline.synthesis.plan import Plan
+from miex.pipeline.synthesis.quality import open_reader
 from miex.pipeline.synthesis.shards import ShardRecord
 
 _PACKAGES = (
@@ -51,8 +52,8 @@ def describe_inputs(
     sources: Sequence[AUSource],
     generator: FaceGenerator[Any],
 ) -> dict[str, Any]:
-    """Hashes, licences and citations of faces, AU sources and generator."""
-    return {
+    """Hashes, licences and citations of faces, AU sources and generator; what measures fidelity."""
+    found: dict[str, Any] = {
         "faces": {
             "table": config.faces,
             "sha256": faces.sha256,
@@ -79,6 +80,10 @@ def describe_inputs(
             "max_intensity": generator.max_intensity,
         },
     }
+    reader = open_reader(config.quality)
+    if reader is not None:
+        found["fidelity"] = reader.description
+    return found
 
 
 def count_rows(folder: Path, plan: Plan, records: Sequence[ShardRecord]) -> dict[str, Any]:
@@ -131,7 +136,7 @@ def build_manifest(
         "format": FORMAT,
         "name": config.name,
         "fingerprint": fingerprint,
-        "config": config.model_dump(mode="json"),
+        "config": config.record(),
         "config_sha256": config.sha256(),
         "inputs": inputs,
         "versions": versions(),

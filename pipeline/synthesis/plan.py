@@ -20,6 +20,7 @@ _IDENTITY_STREAM = 0
 _SAMPLE_STREAM = 1
 _MEASURE_STREAM = 2
 _TEMPLATE_STREAM = 3
+_FIDELITY_STREAM = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,11 @@ class Plan:
         """Whether the identity similarity of this sample is measured."""
         share = self._config.quality.identity_share
         return share >= 1 or float(self._rng(_MEASURE_STREAM, index).random()) < share
+
+    def measures_fidelity(self, index: int) -> bool:
+        """Whether the AU fidelity of this sample is measured."""
+        share = self._config.quality.fidelity_share
+        return share >= 1 or float(self._rng(_FIDELITY_STREAM, index).random()) < share
 
     @property
     def source_specs(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miex.datasets.base import Face
+from miex.pipeline.assessment.fidelity import AUReader
 from miex.pipeline.synthesis.config import QualityConfig
 from miex.pipeline.synthesis.face_crop import eye_centre_distance
 
@@ -33,6 +34,17 @@ class Verdict:
     motion_iod: float
     identity_similarity: float | None
     reason: str | None
+
+
+def open_reader(config: QualityConfig) -> AUReader | None:
+    """What measures AU fidelity; None where no sample is to be measured.
+
+    Raises:
+        ValueError, FileNotFoundError, ModuleNotFoundError: The estimator cannot be opened.
+    """
+    if not config.fidelity_share or config.fidelity_estimator is None:
+        return None
+    return AUReader.create(config.fidelity_estimator)
 
 
 def motion_between(onset: NDArray[np.uint8], apex: NDArray[np.uint8]) -> float:

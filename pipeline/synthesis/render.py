@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from miex.au_sources.base import AUSource
 from miex.datasets.base import Face
 from miex.generators.base import FaceGenerator
+from miex.pipeline.assessment.fidelity import AUReader, sample_fidelity
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.encoding import encode_frame
 from miex.pipeline.synthesis.face_table import FaceTable
@@ -56,6 +57,7 @@ class Renderer:
         sources: The AU sources of the config, opened, in its order.
         generator: What renders.
         embed: Measures identity where the plan wants it.
+        reader: Measures AU fidelity where the plan wants it; None if it never does.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Renderer:
         sources: Sequence[AUSource],
         generator: FaceGenerator[Any],
         embed: Embed,
+        reader: AUReader | None = None,
     ) -> None:
         self._config = config
         self._plan = plan
@@ -73,6 +76,7 @@ class Renderer:
         self._sources = sources
         self._generator = generator
         self._embed = embed
+        self._reader = reader
         self._prepared: dict[int, tuple[Face, Any]] = {}
 
     def chunks(self, indices: range) -> Iterator[range]:
@@ -137,6 +141,14 @@ class Renderer:
             self._embed if self._plan.measures_identity(draw.index) else None,
         )
 
+    def _fidelity(self, draw: Draw, parts: Sequence[_Frame]) -> float | None:
+        """Correlation of asked and estimated change, where the plan wants it and it is defined."""
+        if self._reader is None or not self._plan.measures_fidelity(draw.index):
+            return None
+        onset, apex = parts[0].image, parts[draw.apex_index].image
+        found = self._reader.change(self._prepared[draw.face][0], onset, apex)
+        return sample_fidelity(draw.aus[draw.apex_index] - draw.aus[0], found)
+
     def _rejection(self, draw: Draw, verdict: Verdict) -> Rejection:
         return Rejection(
             sample_id=self._plan.sample_id(draw.index),
@@ -186,5 +198,5 @@ class Renderer:
             "motion": verdict.motion,
             "motion_iod": verdict.motion_iod,
             "identity_similarity": verdict.identity_similarity,
-            "au_fidelity": None,
+            "au_fidelity": self._fidelity(draw, parts),
         }

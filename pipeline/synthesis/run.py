@@ -40,6 +40,7 @@ from miex.pipeline.synthesis.manifest import (
     write_manifest,
 )
 from miex.pipeline.synthesis.plan import Plan
+from miex.pipeline.synthesis.quality import open_reader
 from miex.pipeline.synthesis.render import Rejection, Renderer
 from miex.pipeline.synthesis.shards import ShardRecord, schema_with_metadata, write_shard
 from miex.pipeline.synthesis.workers import map_in_processes
@@ -194,7 +195,15 @@ def _workshop(job: Job) -> tuple[Plan, Renderer]:
         plan, faces, sources, generator = open_inputs(job)
         _local.workshop = (
             plan,
-            Renderer(job.config, plan, faces, sources, generator, DlibDetector(FaceConfig()).embed),
+            Renderer(
+                job.config,
+                plan,
+                faces,
+                sources,
+                generator,
+                DlibDetector(FaceConfig()).embed,
+                open_reader(job.config.quality),
+            ),
         )
         _local.key = key
     workshop: tuple[Plan, Renderer] = _local.workshop

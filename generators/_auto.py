@@ -1,0 +1,71 @@
+"""What `generator: auto` means: the better of what is embedded, by measured quality.
+
+`ganimation` is taken when weights lie in its folder `weights` and the assessment beside them (the
+`assessment.json` of `miex assess-generator`, under the name of the weights) says of these very
+weights that
+
+- every target is met, and
+- AU fidelity is higher than that of `warp`, and
+- KID is lower than that of `warp`, both measured in the same assessment.
+
+Otherwise, also without an assessment or with one of other weights, it is `warp`: what was not
+measured is not better.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from miex.datasets.files import sha256_file
+
+WEIGHTS = Path(__file__).parent / "ganimation" / "weights"
+
+LEARNT, SIMPLE = "ganimation", "warp"
+
+
+def embedded_weights() -> Path | None:
+    """The weights of `ganimation` that come with miex, the last by name; None if there are none."""
+    return max(WEIGHTS.glob("*.safetensors"), default=None)
+
+
+def better_generator() -> str:
+    """Name of the generator that `auto` stands for; see the module.
+
+    Raises:
+        ValueError: The assessment beside the weights is damaged.
+    """
+    weights = embedded_weights()
+    if weights is None:
+        return SIMPLE
+    card = weights.with_suffix(".json")
+    if not card.is_file():
+        return SIMPLE
+    try:
+        entries = json.loads(card.read_text("utf-8"))["generators"]
+        learnt = _entry(entries, LEARNT, sha256_file(weights))
+        simple = _entry(entries, SIMPLE, None)
+        if learnt is None or simple is None:
+            return SIMPLE
+        better = bool(
+            learnt["targets_met"]
+            and learnt["fidelity"] > simple["fidelity"]
+            and learnt["kid"] < simple["kid"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{card} is no assessment of a generator ({error!r}); expected the assessment.json of "
+            "`miex assess-generator`, or name the generator instead of `auto`"
+        ) from None
+    return LEARNT if better else SIMPLE
+
+
+def _entry(
+    entries: list[Mapping[str, Any]], name: str, sha256: str | None
+) -> Mapping[str, Any] | None:
+    """The verdict on a generator with these weights."""
+    for entry in entries:
+        if entry["name"] == name and entry["sha256"] == sha256:
+            verdict: Mapping[str, Any] = entry["verdict"]
+            return verdict
+    return None

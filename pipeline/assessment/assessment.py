@@ -1,0 +1,363 @@
+"""Assesses generators: renders held-out faces, measures, judges, writes one folder of results."""
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from miex.datasets.faces.base import open_face_source
+from miex.datasets.files import whole_file
+from miex.generators.base import GeneratorConfig, create_generator
+from miex.pipeline.assessment import agreement
+from miex.pipeline.assessment.card import card_section
+from miex.pipeline.assessment.cases import Case
+from miex.pipeline.assessment.config import (
+    FEWEST_IDENTITIES,
+    TARGET_AUS,
+    AssessmentConfig,
+    Targets,
+)
+from miex.pipeline.assessment.estimators import (
+    choose_estimator,
+    labellers,
+    refuse_training_estimators,
+)
+from miex.pipeline.assessment.fidelity import correlation
+from miex.pipeline.assessment.findings import find
+from miex.pipeline.assessment.held_out import HeldOutFaces, open_held_out
+from miex.pipeline.assessment.measure import Measurements
+from miex.pipeline.assessment.page import write_page
+from miex.pipeline.assessment.sheets import draw_micro_sheet, draw_single_sheet
+from miex.pipeline.assessment.summary import (
+    Fidelity,
+    RealismNumbers,
+    fidelity,
+    fidelity_error,
+    motion,
+    realism,
+)
+from miex.pipeline.assessment.targets import (
+    judge_fidelity,
+    judge_identity,
+    judge_motion,
+    judge_realism,
+)
+from miex.pipeline.assessment.work import (
+    Job,
+    cases_of,
+    measure_all,
+    open_instruments,
+    open_sources,
+)
+from miex.pipeline.synthesis.faces import prepare_faces
+from miex.pipeline.synthesis.manifest import versions
+
+FORMAT = "miex-assessment/1"
+
+JSON_FILE, PAGE_FILE, CARD_FILE = "assessment.json", "index.html", "card.md"
+
+_WARP = "warp"
+
+Progress = Callable[[str, int, int], None]
+"""(stage, done, total)."""
+
+
+def assess_generators(
+    config: AssessmentConfig,
+    out: Path,
+    *,
+    targets: Targets | None = None,
+    workers: int | None = None,
+    on_progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Measures generators on the same faces and cases and writes what was found.
+
+    Nothing is written before everything is measured: an interrupted run leaves the folder as it
+    was.
+
+    Args:
+        config: Which generators, on whom, with what.
+        out: Folder for `assessment.json`, `index.html`, `card.md` and contact sheets.
+        targets: What a generator has to reach.
+        workers: Processes, all cores by default. The result does not depend on it.
+        on_progress: Called with (stage, done, total).
+
+    Returns:
+        The content of `assessment.json`.
+
+    Raises:
+        ValueError: The measuring estimator labelled the training data, there are too few faces,
+            or an input does not fit.
+        FileNotFoundError: Faces, weights or a model are absent.
+        ModuleNotFoundError: An estimator's package is not installed.
+    """
+    out = Path(out)
+    if out.is_file():
+        raise ValueError(f"{out} is a file; the assessment needs a folder")
+    targets = targets or Targets()
+    report = on_progress or (lambda *_: None)
+    with tempfile.TemporaryDirectory(prefix="miex-assess-") as folder:
+        table = _table(config.faces, Path(folder), workers, report)
+        people = open_held_out(table, config.identities, config.seed)
+        if len(people.faces) < FEWEST_IDENTITIES:
+            raise ValueError(
+                f"{config.faces}: {len(people.faces)} people, expected at least "
+                f"{FEWEST_IDENTITIES}; realism compares two halves of them"
+            )
+        config, labelled_by, insisted = _settle(config, people)
+        parts = Path(folder) / "parts"
+        job = Job(config, table, len(people.faces), parts)
+        document = _describe(config, people, labelled_by, targets)
+        done, total = 0, len(people.faces) * len(config.generators)
+
+        def on_faces(count: int) -> None:
+            nonlocal done
+            done += count
+            report("assess", done, total)
+
+        report("assess", 0, total)
+        measured = measure_all(job, workers, on_faces)
+    _summarise(document, config, targets, measured)
+    document["findings"] = find(document, people.labelled_by, insisted)
+    _write(document, config, people, measured, out)
+    return document
+
+
+def _table(spec: str, folder: Path, workers: int | None, report: Progress) -> Path:
+    """The Parquet file with the faces, prepared first where photographs are named."""
+    if spec.endswith(".parquet"):
+        return Path(spec)
+    table = folder / "faces.parquet"
+    prepare_faces(
+        open_face_source(spec),
+        table,
+        workers=workers,
+        on_progress=lambda done, total, _: report("faces", done, total),
+    )
+    return table
+
+
+def _settle(
+    config: AssessmentConfig, people: HeldOutFaces
+) -> tuple[AssessmentConfig, dict[str, list[str]], list[str]]:
+    """Fills in what the user left open: `warp` beside, the estimator; and refuses a labeller."""
+    generators = config.generators
+    if all(one.name != _WARP for one in generators):
+        generators = (*generators, GeneratorConfig(name=_WARP))
+    labels = labels_of(generators)
+    known = {
+        label: sorted({*labellers(one), *(config.trained_on if one.name != _WARP else ())})
+        for label, one in zip(labels, generators, strict=True)
+    }
+    learnt = any(one.name != _WARP for one in generators)
+    named = {name.partition(":")[0] for names in known.values() for name in names}
+    if people.labelled_by and learnt:
+        named.add(people.labelled_by)
+    estimators = config.estimators or (choose_estimator(sorted(named)),)
+    insisted = refuse_training_estimators(
+        [spec.partition(":")[0] for spec in estimators],
+        sorted(named),
+        config.allow_training_estimator,
+    )
+    settled = config.model_copy(update={"generators": generators, "estimators": estimators})
+    return settled, known, insisted
+
+
+def labels_of(generators: Sequence[GeneratorConfig]) -> list[str]:
+    """What to call generators side by side: the name, with the weights' file where two share it."""
+    names = [one.name for one in generators]
+    labels = [
+        f"{one.name} {one.checkpoint.stem}"
+        if names.count(one.name) > 1 and one.checkpoint is not None
+        else one.name
+        for one in generators
+    ]
+    return [
+        f"{label} ({number})" if labels.count(label) > 1 else label
+        for number, label in enumerate(labels, start=1)
+    ]
+
+
+def _describe(
+    config: AssessmentConfig,
+    people: HeldOutFaces,
+    labelled_by: Mapping[str, Sequence[str]],
+    targets: Targets,
+) -> dict[str, Any]:
+    """Everything that is known before a face is rendered.
+
+    Opens all inputs: what is missing shows now.
+    """
+    instruments = open_instruments(config)
+    tables = [*agreement.read_tables(config.agreement), *agreement.shipped_tables()]
+    first = instruments.readers[0].estimator
+    judged = agreement.judge(first.name, first.aus, tables)
+    wanted = {f"AU{number:02d}" for number in TARGET_AUS}
+    generators = []
+    for label, one in zip(labels_of(config.generators), config.generators, strict=True):
+        opened = create_generator(one)
+        generators.append(
+            {
+                "label": label,
+                "name": opened.name,
+                "checkpoint": one.checkpoint.name if one.checkpoint else None,
+                "sha256": opened.sha256,
+                "max_intensity": opened.max_intensity,
+                "labelled_by": list(labelled_by[label]),
+            }
+        )
+    return {
+        "format": FORMAT,
+        "config": _portable(config),
+        "targets": targets.model_dump(mode="json"),
+        "versions": versions(),
+        "faces": {
+            "file": people.origin,
+            "sha256": people.sha256,
+            "identities": len(people.faces),
+            "available": people.available,
+            "size": int(people.faces[0].crop.shape[0]),
+            "labelled_by": people.labelled_by,
+        },
+        "estimators": [reader.description for reader in instruments.readers],
+        "agreement": [asdict(row) for row in judged],
+        "aus": [row.au for row in judged if row.agrees and row.au in wanted],
+        "generators": generators,
+    }
+
+
+def _portable(config: AssessmentConfig) -> dict[str, Any]:
+    """The config without this machine's folders: cards travel with the weights."""
+    content = config.model_dump(mode="json")
+
+    def bare(text: str) -> str:
+        name, colon, path = text.partition(":")
+        return f"{name}{colon}{Path(path).name}" if colon else Path(text).name
+
+    for one in content["generators"]:
+        one["checkpoint"] = Path(one["checkpoint"]).name if one["checkpoint"] else None
+    for name in ("estimators", "agreement", "sources", "embeddings"):
+        content[name] = [bare(text) for text in content[name]]
+    return {**content, "faces": bare(content["faces"])}
+
+
+def _summarise(
+    document: dict[str, Any],
+    config: AssessmentConfig,
+    targets: Targets,
+    measured: Sequence[Measurements],
+) -> None:
+    """Adds every generator's numbers and verdicts."""
+    cases = cases_of(config, open_sources(config), 0)
+    chosen = document["aus"]
+    distances = [realism(one, cases, config.seed, config.splits) for one in measured]
+    names = [one["name"] for one in document["generators"]]
+    warp = distances[names.index(_WARP)]
+    for number, (entry, one) in enumerate(zip(document["generators"], measured, strict=True)):
+        seen = [fidelity(one, cases, n) for n in range(len(config.estimators))]
+        error = fidelity_error(one, cases, 0, chosen, config.seed)
+        moved = motion(one, cases, targets.motion, config.min_motion_iod)
+        against = None if entry["name"] == _WARP else warp[0]
+        verdicts = [
+            *judge_fidelity(seen[0], error, chosen, targets),
+            judge_identity(one.distance, targets),
+            *judge_motion(moved, targets),
+            judge_realism(distances[number][0], against),
+        ]
+        values = {verdict.name: verdict for verdict in verdicts}
+        entry |= {
+            "targets": [asdict(verdict) for verdict in verdicts],
+            "verdict": {
+                "fidelity": values["fidelity"].value,
+                "kid": values["kid"].value,
+                "beats_warp_in_realism": values["kid"].met,
+                "targets_met": all(verdict.met is not False for verdict in verdicts),
+            },
+            "fidelity": [_fidelity_numbers(each) for each in seen],
+            "motion": asdict(moved),
+            "identity": _identity_numbers(one, targets.same_person),
+            "realism": [_realism_numbers(row) for row in distances[number]],
+        }
+    document["at_rest"] = _at_rest(measured[0], document["estimators"])
+
+
+def _fidelity_numbers(found: Fidelity) -> dict[str, Any]:
+    leakage = [
+        [round(value, 4) if np.isfinite(value) else None for value in row]
+        for row in found.leakage.tolist()
+    ]
+    return {
+        "aus": [asdict(one) for one in found.aus],
+        "leakage": leakage,
+        "lost": found.lost,
+        "sample": found.sample,
+        "sample_defined": found.sample_defined,
+    }
+
+
+def _realism_numbers(row: RealismNumbers) -> dict[str, Any]:
+    return {name: value for name, value in asdict(replace(row)).items() if name != "terms"}
+
+
+def _identity_numbers(measured: Measurements, threshold: float) -> dict[str, Any]:
+    quantiles = np.quantile(measured.distance, (0.05, 0.5, 0.95, 1.0))
+    return {
+        "frames": int(measured.distance.size),
+        "same_person": float((measured.distance < threshold).mean()),
+        "distance": [float(value) for value in quantiles],
+    }
+
+
+def _at_rest(measured: Measurements, estimators: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How the further estimators correlate with the first one on these very photographs."""
+    first = measured.at_rest[:, 0]
+    rows: dict[str, Any] = {}
+    for number, estimator in enumerate(estimators[1:], start=1):
+        other = measured.at_rest[:, number]
+        values: list[float | None] = []
+        for au in range(first.shape[1]):
+            known = np.isfinite(first[:, au]) & np.isfinite(other[:, au])
+            values.append(correlation(first[known, au], other[known, au]))
+        rows[estimator["estimator"]] = values
+    return rows
+
+
+def _write(
+    document: dict[str, Any],
+    config: AssessmentConfig,
+    people: HeldOutFaces,
+    measured: Sequence[Measurements],
+    out: Path,
+) -> None:
+    """Writes everything; the JSON last, so that its presence says that all is there."""
+    sources = open_sources(config)
+    labels = [entry["label"] for entry in document["generators"]]
+    generators = [create_generator(one) for one in config.generators]
+    micro: list[list[Case]] = [
+        [case for case in cases_of(config, sources, face) if case.kind == "micro"]
+        for face in range(len(people.faces))
+    ]
+    sheets = {
+        f"sheet-{label.replace(' ', '-')}.png": (
+            f"{label}: every AU alone",
+            draw_single_sheet(people.faces, generator, config.intensities, label),
+        )
+        for label, generator in zip(labels, generators, strict=True)
+    }
+    sheets["sheet-micro.png"] = (
+        "Micro-expressions side by side",
+        draw_micro_sheet(people.faces, micro, generators, labels),
+    )
+    for name, (_, sheet) in sheets.items():
+        with whole_file(out / name) as temporary:
+            sheet.save(temporary, "PNG", compress_level=6)
+    write_page(document, list(sheets.values()), out / PAGE_FILE)
+    with whole_file(out / CARD_FILE) as temporary:
+        temporary.write_text(card_section(document), encoding="utf-8")
+    with whole_file(out / JSON_FILE) as temporary:
+        text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")

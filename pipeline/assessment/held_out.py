@@ -1,0 +1,102 @@
+"""The faces that a generator is assessed on: one photograph each of people it has not seen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from miex.datasets.base import Face, FaceQuality
+from miex.datasets.files import sha256_file
+from miex.generators.ganimation.training_set import FORMAT as TRAINING_FORMAT
+from miex.generators.ganimation.training_set import Split, TrainingSet
+from miex.pipeline.synthesis.face_crop import eye_centre_distance
+from miex.pipeline.synthesis.face_table import FaceTable
+
+SPLIT: Split = "held_out"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOutFaces:
+    """Photographs to assess on, one a person.
+
+    Attributes:
+        faces: In the order of the file.
+        origin: Name of the file and which part of it.
+        sha256: Hash of the file, hexadecimal.
+        available: How many people there are to choose from.
+        labelled_by: Estimator that measured the training labels, if the file is a training set.
+    """
+
+    faces: Sequence[Face]
+    origin: str
+    sha256: str
+    available: int
+    labelled_by: str | None
+
+
+def open_held_out(path: Path, identities: int | None = None, seed: int = 0) -> HeldOutFaces:
+    """Reads the held-out split of a training set, or a face table.
+
+    Args:
+        path: A Parquet file.
+        identities: How many people, drawn at random; all by default.
+        seed: Of the draw.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: The file is neither, is damaged, or has fewer people.
+    """
+    if _is_training_set(path):
+        table = TrainingSet.open(path)
+        found = table.faces(SPLIT)
+        if not len(found):
+            raise ValueError(f"{path}: its {SPLIT} split is empty; make a training set with one")
+        rows = _choose(found.identities, identities, seed, path)
+        faces = [
+            _bare_face(
+                found.images[row], found.landmarks[row], found.identities[row], found.origins[row]
+            )
+            for row in rows
+        ]
+        origin = f"{path.name}, split {SPLIT}"
+        people = len(set(found.identities))
+        return HeldOutFaces(faces, origin, table.sha256, people, table.notes.estimator)
+    faces_of = FaceTable.open(path)
+    rows = _choose(faces_of.identities, identities, seed, path)
+    people = len(set(faces_of.identities))
+    return HeldOutFaces(faces_of.load(rows), path.name, sha256_file(path), people, None)
+
+
+def _is_training_set(path: Path) -> bool:
+    if not path.is_file():
+        raise FileNotFoundError(f"no faces at {path}; make a face table with `miex faces`")
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (pa.ArrowException, OSError):
+        return False
+    return TRAINING_FORMAT.encode() in metadata.get(b"miex", b"")
+
+
+def _choose(names: Sequence[str], wanted: int | None, seed: int, path: Path) -> list[int]:
+    """The first row of each person, of those that were drawn."""
+    first: dict[str, int] = {}
+    for row, name in enumerate(names):
+        first.setdefault(name, row)
+    rows = np.array(list(first.values()))
+    if wanted is None:
+        return [int(row) for row in rows]
+    if wanted > len(rows):
+        raise ValueError(f"identities: {wanted} asked for, {path} has {len(rows)}; ask for fewer")
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
+    return [int(row) for row in np.sort(rng.choice(rows, size=wanted, replace=False))]
+
+
+def _bare_face(crop: np.ndarray, landmarks: np.ndarray, identity: str, origin: str) -> Face:
+    """A face of which a training set tells no more than crop and landmarks; the rest is NaN."""
+    nothing = float("nan")
+    quality = FaceQuality(eye_centre_distance(landmarks), nothing, nothing, nothing, nothing)
+    embedding = np.full(128, np.nan, np.float32)
+    return Face(crop, landmarks, identity, origin, "", quality, embedding)

@@ -1,0 +1,188 @@
+"""Renders the cases of a face with a generator and measures what came out."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miex.au_sources.action_units import AUArray
+from miex.datasets.base import Face
+from miex.generators.base import FaceGenerator
+from miex.pipeline.assessment.cases import Case
+from miex.pipeline.assessment.fidelity import AUReader
+from miex.pipeline.assessment.realism import Embed, scaled
+from miex.pipeline.synthesis.face_crop import eye_centre_distance
+from miex.pipeline.synthesis.quality import motion_between
+
+REFERENCE_SIDE = 128
+"""Pixels; motion is stated for a frame of this side, whatever the side of the frames."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measurements:
+    """What was measured of F faces in C cases, with E estimators.
+
+    Attributes:
+        asked: ``(F, C, 17)`` change of the AUs that was asked for.
+        found: ``(F, C, E, 17)`` change that was estimated, NaN where not measured.
+        at_rest: ``(F, E, 17)`` AUs estimated in the photographs themselves.
+        motion: ``(F, C)`` pixels of a frame of 128, see `quality.motion_between`.
+        motion_iod: ``(F, C)`` the same in inter-ocular distances (eye centres).
+        equal: ``(F, C)`` whether the apex equals the onset, pixel by pixel.
+        looks: ``(F, K)`` numbers of the cases whose apex was embedded.
+        distance: ``(F, K)`` Euclidean, between dlib's embeddings of those and the photograph.
+        rendered: By embedding ``(F, K, D)`` features of those, root mean square 1.
+        real: By embedding ``(F, D)`` features of the photographs.
+    """
+
+    asked: NDArray[np.float32]
+    found: NDArray[np.float32]
+    at_rest: NDArray[np.float32]
+    motion: NDArray[np.float32]
+    motion_iod: NDArray[np.float32]
+    equal: NDArray[np.bool_]
+    looks: NDArray[np.int64]
+    distance: NDArray[np.float32]
+    rendered: Mapping[str, NDArray[np.float32]]
+    real: Mapping[str, NDArray[np.float32]]
+
+    @classmethod
+    def join(cls, parts: Sequence["Measurements"]) -> "Measurements":
+        """The measurements of all faces of some parts, in their order."""
+        joined: dict[str, Any] = {}
+        for field in fields(cls):
+            values = [getattr(part, field.name) for part in parts]
+            if isinstance(values[0], Mapping):
+                joined[field.name] = {
+                    name: np.concatenate([value[name] for value in values]) for name in values[0]
+                }
+            else:
+                joined[field.name] = np.concatenate(values)
+        return cls(**joined)
+
+    def save(self, path: Path) -> None:
+        """Writes an NPZ file; `load` reads it."""
+        flat: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Mapping):
+                flat |= {f"{field.name}/{name}": array for name, array in value.items()}
+            else:
+                flat[field.name] = value
+        with path.open("wb") as file:
+            np.savez(file, **flat)
+
+    @classmethod
+    def load(cls, path: Path) -> "Measurements":
+        """Reads what `save` wrote."""
+        content: dict[str, Any] = {"rendered": {}, "real": {}}
+        with np.load(path, allow_pickle=False) as file:
+            for key in file.files:
+                name, slash, inner = key.partition("/")
+                if slash:
+                    content[name][inner] = file[key]
+                else:
+                    content[name] = file[key]
+        return cls(**content)
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """What measures.
+
+    Attributes:
+        readers: Estimators; the first one's word counts.
+        identity: Embedding that tells people apart, dlib's.
+        embeddings: By name, for realism.
+    """
+
+    readers: Sequence[AUReader]
+    identity: Embed
+    embeddings: Mapping[str, Embed]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rendered:
+    """The frames of one face.
+
+    Attributes:
+        onset: Row of `frames` of each case's onset.
+        apex: Row of `frames` of each case's apex.
+        frames: ``uint8 (U, S, S, 3)``; equal AUs were rendered once.
+    """
+
+    onset: Sequence[int]
+    apex: Sequence[int]
+    frames: NDArray[np.uint8]
+
+
+def render_cases(face: Face, generator: FaceGenerator[Any], cases: Sequence[Case]) -> Rendered:
+    """Renders every onset and apex."""
+    rows: dict[bytes, int] = {}
+    vectors: list[AUArray] = []
+    for case in cases:
+        for vector in (case.onset, case.apex):
+            if rows.setdefault(vector.tobytes(), len(vectors)) == len(vectors):
+                vectors.append(vector)
+    state = generator.prepare(face)
+    with warnings.catch_warnings():
+        # Asking for more than a generator is meant for is the point of the higher intensities.
+        warnings.filterwarnings("ignore", "intensity .* is above")
+        frames = generator.render([state] * len(vectors), np.stack(vectors))
+    onset = [rows[case.onset.tobytes()] for case in cases]
+    apex = [rows[case.apex.tobytes()] for case in cases]
+    return Rendered(onset, apex, frames)
+
+
+def measure_face(
+    face: Face,
+    generator: FaceGenerator[Any],
+    cases: Sequence[Case],
+    looks: Sequence[int],
+    instruments: Instruments,
+) -> Measurements:
+    """Measures one face.
+
+    Args:
+        face: The photograph.
+        generator: What renders.
+        cases: C cases.
+        looks: Numbers of the K cases whose apex is embedded: embeddings are slow.
+        instruments: What measures.
+
+    Returns:
+        Measurements with F = 1.
+    """
+    rendered = render_cases(face, generator, cases)
+    frames = rendered.frames
+    pairs = list(zip(rendered.onset, rendered.apex, strict=True))
+    estimates = [reader.read(face, [*frames, face.crop]).aus for reader in instruments.readers]
+    found = np.stack([aus[rendered.apex] - aus[rendered.onset] for aus in estimates], axis=1)
+    pixels = np.array([motion_between(frames[a], frames[b]) for a, b in pairs])
+    seen = [frames[rendered.apex[look]] for look in looks]
+    person = instruments.identity(face.crop, face.landmarks)
+    people = np.stack([instruments.identity(frame, face.landmarks) for frame in seen])
+    features = {
+        name: np.stack(
+            [scaled(one) for one in [*people, person]]
+            if embed is instruments.identity
+            else [scaled(embed(frame, face.landmarks)) for frame in [*seen, face.crop]]
+        )
+        for name, embed in instruments.embeddings.items()
+    }
+    return Measurements(
+        asked=np.stack([case.apex - case.onset for case in cases])[None],
+        found=found[None],
+        at_rest=np.stack([aus[-1] for aus in estimates])[None],
+        motion=(pixels * REFERENCE_SIDE / frames.shape[1])[None].astype(np.float32),
+        motion_iod=(pixels / eye_centre_distance(face.landmarks))[None].astype(np.float32),
+        equal=np.array([[np.array_equal(frames[a], frames[b]) for a, b in pairs]]),
+        looks=np.asarray(looks, np.int64)[None],
+        distance=np.linalg.norm(people - person, axis=1)[None].astype(np.float32),
+        rendered={name: rows[:-1][None] for name, rows in features.items()},
+        real={name: rows[-1][None] for name, rows in features.items()},
+    )

@@ -1,0 +1,61 @@
+"""The page of an assessment: one HTML file that needs no network."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from PIL import Image
+
+from miex.datasets.files import whole_file
+from miex.pipeline.assessment.embeddings import DESCRIPTIONS
+from miex.pipeline.assessment.leakage_chart import leakage_chart
+from miex.pipeline.reports import charts
+
+_FOLDERS = [Path(__file__).parent, Path(charts.__file__).parent]
+
+
+def write_page(
+    document: Mapping[str, Any], sheets: Sequence[tuple[str, Image.Image]], path: Path
+) -> None:
+    """Writes the page.
+
+    Args:
+        document: The content of `assessment.json`.
+        sheets: Title and image of each contact sheet; they go into the file.
+        path: The HTML file.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDERS),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": charts.percent, "number": "{:,}".format, "digits": _digits}
+    text = environment.get_template("page.html").render(
+        document=document,
+        generators=document["generators"],
+        colours=[],
+        embeddings=DESCRIPTIONS,
+        leakage=[
+            leakage_chart(one["fidelity"][0]["leakage"], one["label"])
+            for one in document["generators"]
+        ],
+        sheets=[(title, _data_uri(image)) for title, image in sheets],
+    )
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _digits(value: float | None, form: str = ".2f") -> str:
+    """A number with a fixed number of decimals and a real minus; a dash where there is none."""
+    return "\u2013" if value is None else format(value, form).replace("-", "\u2212")
+
+
+def _data_uri(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=82, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,314 @@
+"""What the measurements of one generator add up to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miex.au_sources.action_units import AU_COUNT, AU_NAMES
+from miex.pipeline.assessment.cases import Case
+from miex.pipeline.assessment.fidelity import correlation, sample_fidelity
+from miex.pipeline.assessment.measure import Measurements
+from miex.pipeline.assessment.realism import measure_realism, paired_kid, standard_error
+
+_BOOTSTRAPS = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AUFidelity:
+    """How an AU that is asked for alone comes back; None where nothing was measured.
+
+    Attributes:
+        au: `AU01`, ...
+        correlation: Between asked and estimated change over faces and intensities of the AU
+            alone. None also where the estimate never changes.
+        specificity: The same over the cases of every AU alone: those that ask for another AU ask
+            0 of this one.
+        micro: The same over the micro-expressions.
+        direction: By intensity, share of the faces in which the estimate rises.
+        silent: By intensity, share in which it does not change at all: nothing moved, or the
+            estimator's zero hides it. Those count as not rising.
+        change: By intensity, mean estimated change.
+        leak: Mean absolute change of the other AUs, in units of the change that was asked for.
+        faces: In how many faces the estimator saw a face at onset and apex.
+    """
+
+    au: str
+    correlation: float | None
+    specificity: float | None
+    micro: float | None
+    direction: Mapping[str, float | None]
+    silent: Mapping[str, float | None]
+    change: Mapping[str, float | None]
+    leak: float | None
+    faces: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fidelity:
+    """AU fidelity as one estimator sees it.
+
+    Attributes:
+        aus: One for each of the 17.
+        leakage: ``(17, 17)``, row: AU asked for, column: AU estimated; mean change in units of
+            the change asked for. NaN where not measured.
+        lost: Share of the frames in which the estimator finds no face any more.
+        sample: Median over micro-expressions of `sample_fidelity`, what rows of a dataset hold.
+        sample_defined: Share of the micro-expressions where that is defined.
+    """
+
+    aus: Sequence[AUFidelity]
+    leakage: NDArray[np.float64]
+    lost: float
+    sample: float | None
+    sample_defined: float
+
+    def mean_correlation(self, chosen: Sequence[str]) -> float:
+        """Mean correlation over AUs; one that never changes has none and counts as 0."""
+        values = [one.correlation or 0.0 for one in self.aus if one.au in chosen]
+        return float(np.mean(values)) if values else float("nan")
+
+    def mean_direction(self, chosen: Sequence[str], lowest: float) -> float:
+        """Mean over AUs of the share with the right direction, from an intensity on."""
+        values = [
+            share
+            for one in self.aus
+            if one.au in chosen
+            for intensity, share in one.direction.items()
+            if float(intensity) >= lowest and share is not None
+        ]
+        return float(np.mean(values)) if values else float("nan")
+
+
+def fidelity(measured: Measurements, cases: Sequence[Case], estimator: int) -> Fidelity:
+    """AU fidelity as the given estimator sees it.
+
+    Args:
+        measured: Of F faces in C cases.
+        cases: Those of one face; single cases are the same for every face.
+        estimator: Its number.
+    """
+    asked = measured.asked.astype(np.float64)
+    found = measured.found[:, :, estimator].astype(np.float64)
+    single = np.array([case.kind == "single" for case in cases])
+    leakage = np.full((AU_COUNT, AU_COUNT), np.nan)
+    aus = []
+    for au, name in enumerate(AU_NAMES):
+        own = np.array([case.source == name for case in cases]) & single
+        leakage[au] = _mean(found[:, own] / asked[:, own, au, None])
+        others = np.delete(leakage[au], au)
+        seen = np.isfinite(found[:, own, au])
+        numbers = [int(number) for number in np.flatnonzero(own)]
+        aus.append(
+            AUFidelity(
+                au=name,
+                correlation=_correlation(asked[:, own, au], found[:, own, au]),
+                specificity=_correlation(asked[:, single, au], found[:, single, au]),
+                micro=_correlation(asked[:, ~single, au], found[:, ~single, au]),
+                direction={
+                    cases[n].detail: _share(found[:, n, au] > 0, np.isfinite(found[:, n, au]))
+                    for n in numbers
+                },
+                silent={
+                    cases[n].detail: _share(found[:, n, au] == 0, np.isfinite(found[:, n, au]))
+                    for n in numbers
+                },
+                change={
+                    cases[n].detail: _or_none(_mean(found[:, n : n + 1, au : au + 1])[0])
+                    for n in numbers
+                },
+                leak=_or_none(_mean(np.abs(others)[None, :, None])[0]),
+                faces=int(seen.all(axis=1).sum()),
+            )
+        )
+    scores = [
+        sample_fidelity(asked[face, case], found[face, case])
+        for face in range(len(asked))
+        for case in np.flatnonzero(~single)
+    ]
+    defined = [score for score in scores if score is not None]
+    return Fidelity(
+        aus=aus,
+        leakage=leakage,
+        lost=float((~np.isfinite(found)).all(axis=2).mean()),
+        sample=float(np.median(defined)) if defined else None,
+        sample_defined=len(defined) / max(len(scores), 1),
+    )
+
+
+def fidelity_error(
+    measured: Measurements, cases: Sequence[Case], estimator: int, chosen: Sequence[str], seed: int
+) -> float:
+    """Standard error of the mean correlation, by a bootstrap over faces (Efron 1979)."""
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(3,)))
+    columns = [
+        (au, [n for n, case in enumerate(cases) if case.kind == "single" and case.source == name])
+        for au, name in enumerate(AU_NAMES)
+        if name in chosen
+    ]
+    means = []
+    for _ in range(_BOOTSTRAPS):
+        rows = rng.integers(len(measured.asked), size=len(measured.asked))
+        values = [
+            _correlation(
+                measured.asked[rows][:, own, au], measured.found[rows][:, own, estimator, au]
+            )
+            for au, own in columns
+        ]
+        means.append(float(np.mean([value or 0.0 for value in values])) if values else np.nan)
+    return float(np.std(means, ddof=1))
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """How far faces move, pixels of a frame of 128.
+
+    Attributes:
+        micro: 5, 25, 50, 75 and 95 % of the micro-expressions.
+        micro_inside: Share of them inside the target range.
+        single: By intensity, median over faces and AUs.
+        nulls: Share of all cases whose apex equals the onset or that move less than the threshold.
+        micro_nulls: The same share of the micro-expressions.
+        null_aus: AUs alone that are null in more than one of ten faces and intensities.
+    """
+
+    micro: Sequence[float]
+    micro_inside: float
+    single: Mapping[str, float]
+    nulls: float
+    micro_nulls: float
+    null_aus: Sequence[str]
+
+
+def motion(
+    measured: Measurements,
+    cases: Sequence[Case],
+    inside: tuple[float, float],
+    threshold: float,
+) -> Motion:
+    """How far faces move.
+
+    Args:
+        measured: Of F faces in C cases.
+        cases: Those of one face.
+        inside: Target range of micro-expressions, pixels of a frame of 128.
+        threshold: Inter-ocular distances under which a motion is none.
+    """
+    null = measured.equal | (measured.motion_iod < threshold)
+    micro = np.array([case.kind == "micro" for case in cases])
+    small = measured.motion[:, micro].astype(np.float64)
+    details = list(dict.fromkeys(case.detail for case in cases if case.kind == "single"))
+    by_au = {
+        name: float(null[:, [n for n, case in enumerate(cases) if case.source == name]].mean())
+        for name in AU_NAMES
+    }
+    return Motion(
+        micro=[float(value) for value in np.quantile(small, (0.05, 0.25, 0.5, 0.75, 0.95))],
+        micro_inside=float(((small >= inside[0]) & (small <= inside[1])).mean()),
+        single={
+            detail: float(
+                np.median(
+                    measured.motion[
+                        :, [n for n, c in enumerate(cases) if not micro[n] and c.detail == detail]
+                    ]
+                )
+            )
+            for detail in details
+        },
+        nulls=float(null.mean()),
+        micro_nulls=float(null[:, micro].mean()),
+        null_aus=[name for name, share in by_au.items() if share > 0.1],
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RealismNumbers:
+    """KID and FID with one embedding, over all cases or micro-expressions.
+
+    Attributes:
+        embedding: Its name.
+        cases: `all`, `single` or `micro`.
+        kid: Paired, in thousandths, see `realism.Realism`: 0 for frames like photographs.
+        kid_error: Its standard error.
+        halves: KID on random halves, in thousandths.
+        halves_error: Its standard error.
+        floor: KID of real faces on the same halves, in thousandths: 0 but for chance.
+        floor_error: Its standard error.
+        fid: Mean over halves.
+        fid_floor: The same of real faces: not 0, FID is biased.
+        terms: See `realism.paired_terms`, in thousandths, for comparing generators.
+    """
+
+    embedding: str
+    cases: str
+    kid: float
+    kid_error: float
+    halves: float
+    halves_error: float
+    floor: float
+    floor_error: float
+    fid: float
+    fid_floor: float
+    terms: NDArray[np.float64]
+
+
+def realism(
+    measured: Measurements, cases: Sequence[Case], seed: int, splits: int
+) -> list[RealismNumbers]:
+    """KID and FID with every embedding."""
+    micro = np.array([case.kind == "micro" for case in cases])[measured.looks]
+    rows = []
+    for name, rendered in measured.rendered.items():
+        groups = {
+            "all": np.ones_like(micro),
+            "single": ~micro,
+            "micro": micro,
+        }
+        for group, mask in groups.items():
+            # As many of each kind for every face, see `looks_of`.
+            chosen = rendered[mask].reshape(len(rendered), int(mask[0].sum()), -1)
+            found = measure_realism(
+                chosen.astype(np.float64), measured.real[name].astype(np.float64), seed, splits
+            )
+            terms, own, floor = (1000 * part for part in (found.terms, found.kid, found.floor))
+            value, error = paired_kid(terms)
+            rows.append(
+                RealismNumbers(
+                    embedding=name,
+                    cases=group,
+                    kid=value,
+                    kid_error=error,
+                    halves=float(own.mean()),
+                    halves_error=standard_error(own),
+                    floor=float(floor.mean()),
+                    floor_error=standard_error(floor),
+                    fid=found.fid,
+                    fid_floor=found.fid_floor,
+                    terms=terms,
+                )
+            )
+    return rows
+
+
+def _correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float | None:
+    x, y = np.ravel(a), np.ravel(b)
+    known = np.isfinite(y)
+    return correlation(x[known], y[known])
+
+
+def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the first two axes of what is finite; NaN where nothing is."""
+    known = np.isfinite(values)
+    count = known.sum(axis=(0, 1))
+    total = np.where(known, values, 0).sum(axis=(0, 1))
+    mean: NDArray[np.float64] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return mean
+
+
+def _share(true: NDArray[np.bool_], known: NDArray[np.bool_]) -> float | None:
+    return float(true[known].mean()) if known.any() else None
+
+
+def _or_none(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,118 @@
+"""Speed of every recognizer side by side, from a synthesized dataset to a training step.
+
+For each: how fast its representation is made (once, then cached), how fast batches come out of
+the cache, and how fast it trains on them, at the sizes of its paper. A recognizer waits for its
+input only if batches come slower than it trains: the last column says how many times faster they
+come. Training is measured over as many steps as fit into --seconds, at least two.
+
+    python tests/benchmarks/bench_recognizers.py                     # a demo-size dataset
+    python tests/benchmarks/bench_recognizers.py --dataset out/miex --seconds 60 --device cuda
+"""
+
+import argparse
+import contextlib
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from miex.datasets.miex import MiexDataset
+from miex.pipeline.recognition.cache import Batches, CachedInputs, open_inputs
+from miex.pipeline.recognition.checkpoint import Card
+from miex.pipeline.recognition.order import batches_of
+from miex.pipeline.recognition.recognizers.base import (
+    AnyRecognizer,
+    FittedRecognizer,
+    create_recognizer,
+    recognizer_names,
+)
+from miex.pipeline.recognition.shard_samples import shard_blocks
+from miex.pipeline.recognition.training import Data, RunConfig, train
+from miex.pipeline.synthesis.config import SynthesisConfig
+from miex.pipeline.synthesis.run import synthesize
+
+
+class _Enough(Exception):
+    """The time is over."""
+
+
+def input_rate(inputs: CachedInputs, size: int, device: torch.device, seconds: float) -> float:
+    began, count, epoch = time.perf_counter(), 0, 0
+    while time.perf_counter() - began < seconds:
+        for _, labels in Batches(inputs, batches_of(len(inputs), size, 0, epoch, None), device):
+            count += len(labels)
+        epoch += 1
+    return count / (time.perf_counter() - began)
+
+
+def training_rate(
+    recognizer: AnyRecognizer, inputs: CachedInputs, size: int, device: str, seconds: float
+) -> tuple[float, int]:
+    """Samples a second and steps, the first step left out: it warms up."""
+    times: list[float] = []
+
+    def on_step(step: int, _steps: int, _terms: dict[str, float]) -> None:
+        times.append(time.perf_counter())
+        if len(times) >= 3 and times[-1] - times[0] > seconds:
+            raise _Enough
+
+    began = time.perf_counter()
+    card = Card(recognizer.name, {}, "three_class", recognizer.weights)
+    data, run = Data(inputs, range(len(inputs)), "benchmark"), RunConfig(device=device)
+    if isinstance(recognizer, FittedRecognizer):
+        train(recognizer, data, card, "pretrain", run)
+        return len(inputs) / (time.perf_counter() - began), 1
+    epochs = 1 + -(-4 * size // len(inputs))
+    hyper = recognizer.config.training.model_copy(update={"batch_size": size, "epochs": epochs})
+    with contextlib.suppress(_Enough):
+        train(recognizer, data, card, "pretrain", run, hyper=hyper, on_step=on_step)
+    # Batches of the last epoch's end may be smaller; a mean size is close enough.
+    mean = len(inputs) / -(-len(inputs) // size)
+    return mean * (len(times) - 1) / (times[-1] - times[0]), len(times) - 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--dataset", type=Path, help="a dataset; one of demo size is made without")
+    parser.add_argument("--recognizers", nargs="*", default=recognizer_names())
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--batch", type=int, help="the paper's by default")
+    parser.add_argument("--device", default="auto")
+    given = parser.parse_args()
+    device = torch.device(
+        given.device if given.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    )
+    print(f"{device}, {os.cpu_count()} cores, {torch.get_num_threads()} threads")
+    head = ("recognizer", "params", "represent/s", "KiB", "input/s", "batch", "train/s", "steps")
+    print("{:15}{:>11}{:>13}{:>7}{:>10}{:>7}{:>10}{:>7}   input".format(*head))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = given.dataset
+        if folder is None:
+            folder = Path(scratch) / "dataset"
+            synthesize(SynthesisConfig(), folder)
+        blocks = shard_blocks(MiexDataset.open(folder))
+        for name in given.recognizers:
+            torch.manual_seed(0)
+            recognizer = create_recognizer(name, 3)
+            cache = Path(scratch) / name
+            began = time.perf_counter()
+            inputs = open_inputs(blocks, recognizer.representation, cache, device=device)
+            made = len(inputs) / (time.perf_counter() - began)
+            stored = sum(path.stat().st_size for path in cache.rglob("*.safetensors"))
+            size = given.batch or recognizer.config.training.batch_size
+            ready = input_rate(inputs, size, device, 1.0)
+            rate, steps = training_rate(recognizer, inputs, size, str(device), given.seconds)
+            count = 0
+            if isinstance(recognizer, torch.nn.Module):
+                count = sum(each.numel() for each in recognizer.parameters())
+            print(
+                f"{name:15}{count:11,}{made:13.1f}{stored / len(inputs) / 1024:7.0f}{ready:10.0f}"
+                f"{size:7}{rate:10.1f}{steps:7}   {ready / rate:.0f} x faster",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
