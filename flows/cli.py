@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from miex.flows import au_commands, recognition_commands
 from miex.flows.assessment_commands import assess_generator
+from miex.flows.generator_commands import train_generator
 from miex.flows.terminal import EXPECTED_ERRORS, Terminal, describe
 from miex.flows.training_set import training_set
 
@@ -57,6 +58,7 @@ app = typer.Typer(
 au_commands.register(app)
 recognition_commands.register(app)
 app.command("training-set")(training_set)
+app.command("train-generator")(train_generator)
 app.command("assess-generator")(assess_generator)
 
 Workers = Annotated[

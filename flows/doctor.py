@@ -80,6 +80,7 @@ TELLTALES = (
     _clips("MMEW", r"MMEW_Micro_Exp\.(xlsx|csv)", "mmew"),
     _clips("4DME", r"4DME_Labelling_Micro.*\.xlsx", "fourdme"),
     _clips("MEGC2019", r"combined_3class_gt\.csv", "megc2019"),
+    _clips("clips of your own", r"clip_table\.csv", "clip_table"),
     _clips("CK+", r"cohn-kanade-images", "ckplus"),
     _clips("Oulu-CASIA", r"PreProcess_Img|[VN][LI]_Acropped", "oulu_casia"),
     _clips("videos of your own", r"clips\.csv", "video_folder"),

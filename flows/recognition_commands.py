@@ -1,4 +1,4 @@
-"""The commands on recognizers: `miex recognizers`, `pretrain`, `finetune`, `evaluate`.
+"""The commands on recognizers: `miex recognizers`, `pretrain`, `finetune`, `evaluate`, `results`.
 
 Whatever is slow to import is imported inside the command that needs it.
 """
@@ -51,6 +51,23 @@ def recognizers() -> None:
 
     rows = [(name, recognizer_class(name).paper) for name in recognizer_names()]
     Terminal().table("Recognizers", ("name", "paper"), rows)
+
+
+def fictitious(
+    database: Annotated[str, typer.Argument(metavar="DATABASE", help="casme2, samm, smic, ...")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A new folder.")],
+    subjects: Annotated[int, typer.Option(min=2)] = 4,
+    clips: Annotated[int, typer.Option(min=3, help="Of each subject.")] = 6,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Draws a small database in the real layout, to try commands on without a licence."""
+    from miex.pipeline.fictitious import write_fictitious
+
+    terminal = Terminal()
+    drawn = write_fictitious(database, out, subjects, clips, seed)
+    terminal.say(f"{drawn.listed} clips that mean nothing, drawn by us; open them as {drawn.spec}")
+    for quirk in drawn.quirks:
+        terminal.say(f"  planted: {quirk}")
 
 
 def pretrain(
@@ -204,6 +221,7 @@ def _values(flags: dict[str, Any], setting: list[str] | None) -> dict[str, Any]:
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to an app."""
+    app.command()(fictitious)
     app.command()(recognizers)
     app.command()(pretrain)
     app.command()(finetune)

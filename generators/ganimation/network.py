@@ -16,6 +16,9 @@ from miex.au_sources.action_units import AU_COUNT
 SIZE_STEP = 4
 """Image sides are multiples of this: the network halves an image twice."""
 
+WIDTH = 64
+"""Channels of the first layer in the paper and in both public checkpoints."""
+
 MIN_SIZE = 8
 """The least side on which every border of the 7x7 kernels differs from the inside."""
 
@@ -74,15 +77,19 @@ class NormalizedConv(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut, 256 channels."""
+    """Two 3x3 convolutions around a shortcut.
 
-    def __init__(self) -> None:
+    Args:
+        channels: C, 256 in the paper.
+    """
+
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = NormalizedConv(nn.Conv2d(256, 256, 3, padding=1, bias=False))
-        self.second = NormalizedConv(nn.Conv2d(256, 256, 3, padding=1, bias=False))
+        self.first = NormalizedConv(nn.Conv2d(channels, channels, 3, padding=1, bias=False))
+        self.second = NormalizedConv(nn.Conv2d(channels, channels, 3, padding=1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, 256, H, W)`` to the same shape."""
+        """``(N, C, H, W)`` to the same shape."""
         return x + self.second(F.relu(self.first(x), inplace=True))  # type: ignore[no-any-return]
 
 
@@ -90,22 +97,27 @@ class GANimation(nn.Module):
     """The generator: 8,471,296 parameters, 10.6 G multiply-adds for an image of 128 x 128.
 
     Image sides are multiples of 4, at least 8; the public checkpoints were trained on 128.
+
+    Args:
+        width: Channels C of the first layer; the others have 2 C and 4 C. Only `WIDTH` can be
+            read from a checkpoint, a narrow network is for trials.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = WIDTH) -> None:
         super().__init__()
-        self.stem = NormalizedConv(nn.Conv2d(3 + AU_COUNT, 64, _STEM, padding=_REACH, bias=False))
+        c = width
+        self.stem = NormalizedConv(nn.Conv2d(3 + AU_COUNT, c, _STEM, padding=_REACH, bias=False))
         self.encoder = nn.ModuleList(
             NormalizedConv(nn.Conv2d(i, o, 4, stride=2, padding=1, bias=False))
-            for i, o in ((64, 128), (128, 256))
+            for i, o in ((c, 2 * c), (2 * c, 4 * c))
         )
-        self.residual = nn.ModuleList(ResidualBlock() for _ in range(6))
+        self.residual = nn.ModuleList(ResidualBlock(4 * c) for _ in range(6))
         self.decoder = nn.ModuleList(
             NormalizedConv(nn.ConvTranspose2d(i, o, 4, stride=2, padding=1, bias=False))
-            for i, o in ((256, 128), (128, 64))
+            for i, o in ((4 * c, 2 * c), (2 * c, c))
         )
-        self.colour = nn.Conv2d(64, 3, _STEM, padding=_REACH, bias=False)
-        self.attention = nn.Conv2d(64, 1, _STEM, padding=_REACH, bias=False)
+        self.colour = nn.Conv2d(c, 3, _STEM, padding=_REACH, bias=False)
+        self.attention = nn.Conv2d(c, 1, _STEM, padding=_REACH, bias=False)
 
     def forward(self, image: Tensor, condition: Tensor) -> Rendering:
         """Renders faces with other AUs.
@@ -117,18 +129,19 @@ class GANimation(nn.Module):
         plane = condition[:, :, None, None].expand(-1, -1, *image.shape[2:])
         x = F.relu(self.stem(torch.cat([image, plane], dim=1)), inplace=True)
         x = self.transform(x)
-        colour = torch.tanh(self.colour(x))
-        attention = torch.sigmoid(self.attention(x))
+        # Under autocast the heads come in bfloat16; what they are blended with does not.
+        colour = torch.tanh(self.colour(x).to(image.dtype))
+        attention = torch.sigmoid(self.attention(x).to(image.dtype))
         return Rendering(blend(image, colour, attention), colour, attention)
 
     def transform(self, x: Tensor) -> Tensor:
         """Everything between the first layer and the two heads.
 
         Args:
-            x: ``(N, 64, S, S)``, after the first layer's ReLU.
+            x: ``(N, C, S, S)``, after the first layer's ReLU.
 
         Returns:
-            ``(N, 64, S, S)``.
+            ``(N, C, S, S)``.
         """
         for layer in self.encoder:
             x = F.relu(layer(x), inplace=True)
@@ -139,13 +152,13 @@ class GANimation(nn.Module):
         return x
 
 
-def new_network() -> GANimation:
+def new_network(width: int = WIDTH) -> GANimation:
     """A network with any weights, made without a trace in PyTorch's global randomness."""
     with torch.random.fork_rng(devices=[]):
-        return GANimation()
+        return GANimation(width)
 
 
-def random_network(seed: int) -> GANimation:
+def random_network(seed: int, width: int = WIDTH) -> GANimation:
     """A network as it is before training.
 
     Convolution weights are drawn from N(0, 0.02), as in both public codes; the instance norms
@@ -153,9 +166,10 @@ def random_network(seed: int) -> GANimation:
 
     Args:
         seed: Any integer of 64 bits; the same one gives the same weights.
+        width: Channels of the first layer.
     """
     generator = torch.Generator().manual_seed(seed)
-    network = new_network()
+    network = new_network(width)
     with torch.no_grad():
         for name, weight in network.named_parameters():
             if weight.ndim == 4:

@@ -37,7 +37,7 @@ class Processes:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls(0, 1, choose_device(device))
         # Imported here, since one process needs nothing of it.
-        from accelerate import PartialState  # type: ignore[import-untyped]
+        from accelerate import PartialState
 
         state = PartialState(cpu=choose_device(device).type == "cpu")
         return cls(state.process_index, state.num_processes, state.device)

@@ -36,6 +36,11 @@ from miex.pipeline.recognition.training import Data, OnStep, RunConfig, train
 OnStage = Callable[[str, int, int], None]
 """(what is being done, done, in all)."""
 
+ReadClips = Callable[
+    ["ClipData", LabelSpace, OnStage | None], tuple[list[ClipBlock], list[Rejection]]
+]
+"""`read_clips`, or what remembers its answers."""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,7 +70,7 @@ class PretrainJob(_Frozen):
 
     recognizer: str
     config: dict[str, Any] = Field({}, description="parameters that differ from the paper's")
-    synthetic: SyntheticData
+    synthetic: SyntheticData = SyntheticData()
     label_space: str = "three_class"
     training: dict[str, Any] = Field({}, description="hyperparameters that differ")
     run: RunConfig = RunConfig()
@@ -77,7 +82,7 @@ class FinetuneJob(_Frozen):
     recognizer: str
     config: dict[str, Any] = Field({}, description="parameters that differ from the paper's")
     checkpoint: Path | None = Field(None, description="what to start from")
-    clips: ClipData
+    clips: ClipData = ClipData()
     exclude: tuple[str, ...] = Field((), description="DATABASE:SUBJECT to leave out, for tests")
     label_space: str = "three_class"
     training: dict[str, Any] = Field({}, description="hyperparameters that differ")
@@ -88,7 +93,7 @@ class EvaluateJob(_Frozen):
     """Evaluates by a protocol: every fold pretrains, fine-tunes and tests."""
 
     evaluation: EvaluationConfig
-    clips: ClipData
+    clips: ClipData = ClipData()
     synthetic: SyntheticData = SyntheticData()
     checkpoint: Path | None = Field(None, description="a pretrained recognizer, not datasets")
 
@@ -198,10 +203,11 @@ def run_evaluation(
     cache: Path,
     *,
     on_stage: OnStage | None = None,
+    read: ReadClips | None = None,
 ) -> Result:
     """Evaluates, or goes on with an evaluation that was interrupted; see `evaluation.evaluate`.
 
-    The arguments are those of `pretrain`.
+    The arguments are those of `pretrain`, and `read` reads the clips; `read_clips` by default.
 
     Raises:
         ValueError: A leak, or a config that does not fit.
@@ -331,6 +337,23 @@ def _cut(
         report = _reporter(on_stage, "reading clips")
         _CUT[key] = clip_blocks(readers, space, data.samples, on_clip=report)
     return _CUT[key]
+
+
+def read_clips(
+    data: ClipData, space: LabelSpace, on_stage: OnStage | None = None
+) -> tuple[list[ClipBlock], list[Rejection]]:
+    """The samples of real clips, and every clip that was left out.
+
+    Raises:
+        ValueError: No database.
+        FileNotFoundError: A database is not there.
+    """
+    if not data.databases:
+        raise ValueError("no database of clips is given; write NAME:PATH, as casme2:/data/CASME2")
+    readers = [open_clips(text) for text in data.databases]
+    return clip_blocks(
+        readers, space, data.samples, on_clip=_reporter(on_stage, "reading clips")
+    )
 
 
 def _reporter(on_stage: OnStage | None, what: str) -> Callable[[int, int], None]:

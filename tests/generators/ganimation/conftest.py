@@ -4,7 +4,7 @@ It computes with the tensors of a public state dict under their public names.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +122,43 @@ def drawn_face() -> Callable[[int, int], Face]:
 @pytest.fixture(scope="session")
 def random_aus() -> Callable[[int, int], np.ndarray]:
     return _random_aus
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Sums in one order, and no fight over the processors."""
+    number = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(number)
+
+
+@pytest.fixture(scope="session")
+def write_drawn_set() -> Callable[..., Path]:
+    """Writes a training set of drawn people."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parent))
+        import training_faces
+    return training_faces.write_drawn_set
+
+
+@pytest.fixture(scope="session")
+def small_set(
+    tmp_path_factory: pytest.TempPathFactory,
+    write_drawn_set: Callable[..., Path],
+    face_of: Callable[..., Face],
+) -> Path:
+    """Drawn people of 32 pixels."""
+    path = tmp_path_factory.mktemp("small") / "training.parquet"
+    return write_drawn_set(path, face_of, 32, (12, 6, 6))
+
+
+@pytest.fixture(scope="session")
+def middle_set(
+    tmp_path_factory: pytest.TempPathFactory,
+    write_drawn_set: Callable[..., Path],
+    face_of: Callable[..., Face],
+) -> Path:
+    """Drawn people of 64 pixels, whom a warp can teach; all of them neutral."""
+    path = tmp_path_factory.mktemp("middle") / "training.parquet"
+    return write_drawn_set(path, face_of, 64, (6, 4, 0), intensity=0.0)

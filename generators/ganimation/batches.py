@@ -1,0 +1,144 @@
+"""What each step of a training sees: photographs, what is asked of them, and the answers.
+
+Everything random in a step derives from the seed, the step and the process, and from nothing that
+happened before. So a resumed training goes on as if it had never stopped, without a word about
+randomness in what is saved.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from miex.au_sources.action_units import MAX_INTENSITY
+from miex.generators.ganimation.augmentation import draw_augmentations
+from miex.generators.ganimation.network import to_network_range
+from miex.generators.ganimation.recipe import Recipe
+from miex.generators.ganimation.targets import draw_targets
+from miex.generators.ganimation.teacher import Teacher, face_area
+from miex.generators.ganimation.training_set import TrainingFaces
+
+_ORDER, _STEP = 0, 1
+"""First number of the two kinds of random streams."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """N photographs on the device, mirrored or not, and what a step needs besides.
+
+    Attributes:
+        image: ``(N, 3, S, S)`` RGB, -1 to 1, `channels_last`.
+        face: ``(N, 1, S, S)``, 1 in the face and 0 outside.
+        aus: ``(N, 17)``, AUs of the photographs, intensity / 5, NaN where not measured.
+        labelled: bool ``(N, 17)``, which of these are measured and trusted.
+        condition: ``(N, 17)``, what the generator is told.
+        back: ``(N, 17)``, what leads back.
+        counted: bool ``(N, 17)``, which AUs of the rendered face the losses look at.
+        taught: ``(M, 3, S, S)``, the right answer for the first M rows; M may be 0.
+        augmentation: ``(N, 7)``, what both judges' images undergo.
+        share: ``(N, 1, 1, 1)``, 0 to 1, where the gradient penalty looks.
+    """
+
+    image: Tensor
+    face: Tensor
+    aus: Tensor
+    labelled: Tensor
+    condition: Tensor
+    back: Tensor
+    counted: Tensor
+    taught: Tensor
+    augmentation: Tensor
+    share: Tensor
+
+
+class Batches:
+    """The batches of a training, one for each step. All photographs lie on the device.
+
+    Args:
+        faces: Photographs to learn from.
+        trusted: bool ``(17,)``, AUs whose labels the losses may use.
+        recipe: Shares and ranges.
+        seed: Of everything random.
+        device: Where the batches go.
+        teacher: Answers for micro rows, if the recipe has any losses for them.
+        process: This process and how many there are; each gets its part of every batch.
+
+    Raises:
+        ValueError: A batch that the processes cannot share, or no faces.
+    """
+
+    def __init__(
+        self,
+        faces: TrainingFaces,
+        trusted: NDArray[np.bool_],
+        recipe: Recipe,
+        seed: int,
+        device: torch.device,
+        teacher: Teacher | None = None,
+        process: tuple[int, int] = (0, 1),
+    ) -> None:
+        rank, processes = process
+        if recipe.batch % processes:
+            raise ValueError(
+                f"a batch of {recipe.batch} for {processes} processes; choose a multiple of"
+                f" {processes}"
+            )
+        if not len(faces):
+            raise ValueError("no photograph to train on; the split `train` is empty")
+        self._size, self._rank, self._processes = recipe.batch // processes, rank, processes
+        self._recipe, self._seed, self._device = recipe, seed, device
+        self._aus, self._trusted, self._teacher = faces.aus, trusted, teacher
+        self._images = torch.from_numpy(faces.images).to(device)
+        areas = face_area(faces.landmarks, faces.images.shape[1])
+        self._areas = torch.from_numpy(areas).to(device)
+
+    def at(self, step: int) -> Batch:
+        """The batch of a step, counted from 0."""
+        rng = np.random.default_rng([self._seed, _STEP, step, self._rank])
+        rows = self._rows(step)
+        own, recipe = self._aus[rows], self._recipe
+        others = self._aus[rng.integers(len(self._aus), size=len(rows))]
+        targets = draw_targets(recipe, own, others, self._trusted, rng)
+        flipped = self._put(rng.random((len(rows), 1, 1, 1)) < 0.5)
+        augmentation = draw_augmentations(len(rows), recipe.augment, rng)
+        share = rng.random((len(rows), 1, 1, 1), np.float32)
+        index, condition = self._put(rows), self._put(targets.condition)
+        image = to_network_range(self._images[index].permute(0, 3, 1, 2))
+        taught = image[:0]
+        if self._teacher is not None:
+            taught_rows = recipe.rows("micro", len(rows))
+            taught = self._teacher.render(index[:taught_rows], condition[:taught_rows])
+        return Batch(
+            image=_mirror(image, flipped),
+            face=_mirror(self._areas[index, None].float(), flipped),
+            aus=self._put(own / np.float32(MAX_INTENSITY)),
+            labelled=self._put(np.isfinite(own) & self._trusted),
+            condition=condition,
+            back=self._put(targets.back),
+            counted=self._put(targets.counted),
+            taught=_mirror(taught, flipped[: len(taught)]),
+            augmentation=self._put(augmentation),
+            share=self._put(share),
+        )
+
+    def _rows(self, step: int) -> NDArray[np.int64]:
+        """This process's part of the batch: the photographs in another order each epoch."""
+        count, whole = len(self._aus), self._size * self._processes
+        first = step * whole + self._rank * self._size
+        places = np.arange(first, first + self._size)
+        rows = np.empty(self._size, np.int64)
+        for epoch in np.unique(places // count):
+            here = places // count == epoch
+            order = np.random.default_rng([self._seed, _ORDER, epoch]).permutation(count)
+            rows[here] = order[places[here] % count]
+        return rows
+
+    def _put(self, array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(array).to(self._device, non_blocking=True)
+
+
+def _mirror(images: Tensor, flipped: Tensor) -> Tensor:
+    """Left and right exchanged where asked. AUs stay: none of the 17 has a side."""
+    return torch.where(flipped, images.flip(3), images)

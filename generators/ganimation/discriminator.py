@@ -1,0 +1,99 @@
+"""GANimation's discriminator: is this patch of a face real, and which AUs does the face show?
+
+Architecture: Pumarola et al., "GANimation: Anatomically-aware Facial Animation from a Single
+Image", ECCV 2018, section 4.2 (D_I, a PatchGAN after Isola et al., CVPR 2017, with a regression
+head D_y), with the kernel sizes of both public codes.
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from miex.au_sources.action_units import AU_COUNT
+from miex.generators.ganimation.network import WIDTH
+
+LAYERS = 6
+"""Convolutions at 128 pixels; smaller images have fewer, so that 2 x 2 patches are left."""
+
+MIN_SIZE = 16
+
+_SLOPE = 0.01
+"""Of the leaky ReLU, PyTorch's default, as in both public codes."""
+
+
+class Verdict(NamedTuple):
+    """What the discriminator says about N images.
+
+    Attributes:
+        realness: ``(N, 1, h, w)``, a score for each patch; higher is more real. No unit.
+        aus: ``(N, 17)``, AU intensity / 5, not clipped.
+    """
+
+    realness: Tensor
+    aus: Tensor
+
+
+class Discriminator(nn.Module):
+    """The discriminator: 44,860,352 parameters, 0.7 G multiply-adds at 128 pixels.
+
+    Args:
+        image_size: Side S of the images, pixels, at least 16; a multiple of 64 from 128 on.
+        width: Channels of the first layer, 64 in the paper; each further layer has twice as many.
+
+    Raises:
+        ValueError: A side that the layers do not divide.
+    """
+
+    def __init__(self, image_size: int, width: int = WIDTH) -> None:
+        super().__init__()
+        layers = min(LAYERS, image_size.bit_length() - 2)
+        left = image_size >> layers if layers > 0 else 0
+        if image_size < MIN_SIZE or left << layers != image_size:
+            raise ValueError(
+                f"a discriminator for images of {image_size} pixels; expected at least {MIN_SIZE},"
+                f" and a multiple of {1 << max(layers, 0)} there"
+            )
+        channels = [3, *(width << i for i in range(layers))]
+        self.main = nn.ModuleList(
+            nn.Conv2d(i, o, 4, stride=2, padding=1) for i, o in pairwise(channels)
+        )
+        self.realness = nn.Conv2d(channels[-1], 1, 3, padding=1, bias=False)
+        self.aus = nn.Conv2d(channels[-1], AU_COUNT, left, bias=False)
+
+    def forward(self, image: Tensor) -> Verdict:
+        """Judges images.
+
+        Args:
+            image: ``(N, 3, S, S)`` RGB, -1 to 1.
+        """
+        x = image
+        for layer in self.main:
+            x = F.leaky_relu(layer(x), _SLOPE)
+        return Verdict(self.realness(x), self.aus(x).flatten(1))
+
+
+def random_discriminator(seed: int, image_size: int, width: int = WIDTH) -> Discriminator:
+    """A discriminator as it is before training.
+
+    Weights are drawn from N(0, 0.02), as in both public codes, and wider in a narrower network,
+    so that its sums are as large; biases are 0. PyTorch's global randomness is left alone.
+
+    Args:
+        seed: Any integer of 64 bits; the same one gives the same weights.
+        image_size: Side of the images, pixels.
+        width: Channels of the first layer.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        discriminator = Discriminator(image_size, width)
+    deviation = 0.02 * (WIDTH / width) ** 0.5
+    with torch.no_grad():
+        for weight in discriminator.parameters():
+            if weight.ndim == 4:
+                weight.normal_(0, deviation, generator=generator)
+            else:
+                weight.zero_()
+    return discriminator

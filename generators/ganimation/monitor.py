@@ -1,0 +1,294 @@
+"""What a training shows while it runs: metrics, a grid of samples, and reasons to stop early."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from miex.au_sources.action_units import AU_COUNT, AU_NAMES, MAX_INTENSITY, AUArray
+from miex.datasets.files import whole_file
+from miex.generators.ganimation.adversaries import Adversaries
+from miex.generators.ganimation.network import Rendering, to_network_range, to_pixels
+from miex.generators.ganimation.targets import draw_targets
+from miex.generators.ganimation.teacher import face_area
+from miex.generators.ganimation.training_set import TrainingFaces
+
+METRICS = "metrics.jsonl"
+GRIDS = "samples"
+
+PATIENCE = 3
+"""So many validations in a row must show a fault before it ends the training."""
+
+SATURATED = 0.98
+"""Mean attention over the face from which on nothing comes through any more."""
+
+MOTIONLESS = 0.05
+"""Grey levels (0-255), mean over the face, below which a face asked to move has not."""
+
+INDIFFERENT = 1e-4
+"""Deviation of the critic's scores, over photographs and renderings together, below which it says
+the same of everything."""
+
+_WATCHED = 256
+_CHUNK = 32
+_SHOWN_FACES = 6
+_SHOWN_AUS = ("AU01", "AU04", "AU06", "AU09", "AU12", "AU15", "AU17", "AU26")
+_SHOWN_INTENSITIES = (1.0, 2.0, 3.0)
+_VALIDATION = 2
+"""First number of the random stream, beside those of `batches`."""
+
+
+class TrainingFailedError(RuntimeError):
+    """The training cannot become any good, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """How a training stands, on photographs that it does not learn from.
+
+    Attributes:
+        au_error: Mean squared error of the critic's AUs, intensity squared, over what is measured
+            and trusted.
+        au_error_constant: The same of always saying the mean of the training photographs.
+        attention: Mean over the face where a change is asked, 0 to 1; 1 shows the photograph.
+        motion: Mean absolute change over the face where one is asked, grey levels (0-255).
+        response: Correlation of the AU changes asked for and those that the critic reads, over
+            what the losses may look at. The critic is the generator's own judge: an upper bound.
+        score_gap: How much higher the critic scores photographs than renderings.
+        score_spread: Deviation of its scores over both.
+    """
+
+    au_error: float
+    au_error_constant: float
+    attention: float
+    motion: float
+    response: float
+    score_gap: float
+    score_spread: float
+
+
+def constant_aus(faces: TrainingFaces, trusted: NDArray[np.bool_]) -> AUArray:
+    """``(17,)`` mean of each AU over the photographs that show it measured; NaN where none is."""
+    counted = faces.valid & trusted
+    sums = np.where(counted, faces.aus, 0).sum(axis=0, dtype=np.float64)
+    counts = counted.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        means: AUArray = (sums / counts).astype(np.float32)
+    return means
+
+
+def first_faces(faces: TrainingFaces, count: int) -> TrainingFaces:
+    """The first photographs of a split."""
+    return TrainingFaces(
+        faces.images[:count], faces.landmarks[:count], faces.aus[:count],
+        faces.identities[:count], faces.origins[:count],
+    )  # fmt: skip
+
+
+class Watch:
+    """Measures a training on photographs that it does not learn from.
+
+    Args:
+        faces: Those photographs; the first 256 are used.
+        trusted: bool ``(17,)``, AUs whose labels count.
+        constant: ``(17,)``, the prediction to beat.
+        seed: Of what is asked of them; always the same.
+        adversaries: The training.
+
+    Raises:
+        ValueError: No photographs.
+    """
+
+    def __init__(
+        self,
+        faces: TrainingFaces,
+        trusted: NDArray[np.bool_],
+        constant: AUArray,
+        seed: int,
+        adversaries: Adversaries,
+        limit: int = _WATCHED,
+    ) -> None:
+        if not len(faces):
+            raise ValueError("no photograph to watch the training on; the split is empty")
+        self._faces = first_faces(faces, limit)
+        self._networks, self._recipe = adversaries, adversaries.recipe
+        self._constant = constant
+        rng = np.random.default_rng([seed, _VALIDATION])
+        own = self._faces.aus
+        self._counted = self._faces.valid & trusted & np.isfinite(constant)
+        others = own[rng.permutation(len(own))]
+        self._targets = draw_targets(self._recipe, own, others, trusted, rng)
+        self._areas = face_area(self._faces.landmarks, self._faces.images.shape[1])
+        self._device = next(adversaries.average.parameters()).device
+
+    @torch.no_grad()
+    def measure(self) -> Validation:
+        """How the training stands: the moving average of the generator, and the critic."""
+        networks, targets, count = self._networks, self._targets, len(self._faces)
+        change = self._recipe.condition == "change"
+        read, moved, attention, motion, real_scores, fake_scores = [], [], [], [], [], []
+        for start in range(0, count, _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            image = self._images(rows)
+            area = torch.from_numpy(self._areas[rows]).to(self._device)[:, None].float()
+            condition = torch.from_numpy(targets.condition[rows]).to(self._device)
+            fake = networks.average(image, condition)
+            real_verdict, fake_verdict = networks.critic(image), networks.critic(fake.image)
+            weight = area / area.sum((2, 3), keepdim=True).clamp(min=1)
+            difference = (fake.image - image).abs().mean(1, keepdim=True) * 127.5
+            attention.append((fake.attention * weight).sum((1, 2, 3)))
+            motion.append((difference * weight).sum((1, 2, 3)))
+            read.append(real_verdict.aus)
+            moved.append(fake_verdict.aus - (real_verdict.aus if change else 0))
+            real_scores.append(real_verdict.realness.flatten())
+            fake_scores.append(fake_verdict.realness.flatten())
+        predicted = _numpy(read) * MAX_INTENSITY
+        scores = _numpy(real_scores), _numpy(fake_scores)
+        asked = np.abs(targets.condition).max(axis=1) > 0
+        return Validation(
+            au_error=self._au_error(predicted),
+            au_error_constant=self._au_error(np.broadcast_to(self._constant, predicted.shape)),
+            attention=float(_numpy(attention)[asked].mean()) if asked.any() else math.nan,
+            motion=float(_numpy(motion)[asked].mean()) if asked.any() else math.nan,
+            response=_correlation(
+                targets.condition[targets.counted], _numpy(moved)[targets.counted]
+            ),
+            score_gap=float(scores[0].mean() - scores[1].mean()),
+            score_spread=float(np.concatenate(scores).std()),
+        )
+
+    @torch.no_grad()
+    def grid(self) -> NDArray[np.uint8]:
+        """A picture: a face a row; the photograph, single AUs at rising intensity, attention.
+
+        Returns:
+            ``uint8 (H, W, 3)`` RGB. The last column is the attention for AU12 at 3, white where
+            the photograph shows through.
+        """
+        count = min(_SHOWN_FACES, len(self._faces))
+        image = self._images(slice(0, count))
+        columns = [image]
+        for au in _SHOWN_AUS:
+            for intensity in _SHOWN_INTENSITIES:
+                columns.append(self._single(image, au, intensity).image)
+        attention = self._single(image, "AU12", _SHOWN_INTENSITIES[-1]).attention
+        columns.append(attention.expand_as(image) * 2 - 1)
+        tiles = to_pixels(torch.stack(columns, 1)).permute(0, 3, 1, 4, 2)
+        rows, side, number = tiles.shape[0], tiles.shape[1], tiles.shape[2]
+        return tiles.reshape(rows * side, number * side, 3).cpu().numpy()
+
+    def _single(self, image: Tensor, au: str, intensity: float) -> Rendering:
+        """The faces with one AU at an intensity (or more by it)."""
+        condition = np.zeros((len(image), AU_COUNT), np.float32)
+        if self._recipe.condition == "absolute":
+            condition = np.nan_to_num(self._faces.aus[: len(image)]) / np.float32(MAX_INTENSITY)
+        condition[:, AU_NAMES.index(au)] = intensity / MAX_INTENSITY
+        rendering: Rendering = self._networks.average(
+            image, torch.from_numpy(condition).to(self._device)
+        )
+        return rendering
+
+    def _images(self, rows: slice) -> Tensor:
+        pixels = torch.from_numpy(self._faces.images[rows]).to(self._device)
+        return to_network_range(pixels.permute(0, 3, 1, 2))
+
+    def _au_error(self, predicted: NDArray[np.float32]) -> float:
+        if not self._counted.any():
+            return math.nan
+        error = np.where(self._counted, predicted - np.nan_to_num(self._faces.aus), 0)
+        return float((error**2).sum() / self._counted.sum())
+
+
+def _numpy(parts: list[Tensor]) -> NDArray[np.float32]:
+    return torch.cat(parts).float().cpu().numpy()
+
+
+def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    if a.size < 2 or a.std() == 0 or b.std() == 0:
+        return math.nan
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+class Monitor:
+    """Writes what happens and stops what goes wrong.
+
+    Args:
+        folder: Where `metrics.jsonl` and `samples/` are written.
+        step: Steps that are done; lines about later ones, of a run that was killed, are dropped.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self._folder, self._path = folder, folder / METRICS
+        self._faults: dict[str, int] = {}
+        kept = ""
+        if self._path.is_file():
+            lines = self._path.read_text("utf-8").splitlines()
+            kept = "".join(f"{line}\n" for line in lines if _step_of(line) <= step)
+        with whole_file(self._path) as temporary:
+            temporary.write_text(kept, "utf-8")
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds a line of losses.
+
+        Raises:
+            TrainingFailedError: One of them is not finite.
+        """
+        self._write(step, values)
+        wrong = [name for name, value in values.items() if not math.isfinite(value)]
+        if wrong:
+            raise TrainingFailedError(
+                f"step {step}: {', '.join(wrong)} is not finite: the training has diverged. Go on"
+                " from the last state with a lower learning_rate, or with fewer weights"
+            )
+
+    def validated(self, step: int, found: Validation, grid: NDArray[np.uint8]) -> None:
+        """Adds a line and a picture.
+
+        Raises:
+            TrainingFailedError: For the third time in a row the attention is saturated, no face
+                moves, or the critic says the same of everything.
+        """
+        self._write(step, {f"validation_{name}": value for name, value in asdict(found).items()})
+        path = self._folder / GRIDS / f"{step:08d}.png"
+        encoded = cv2.imencode(".png", cv2.cvtColor(grid, cv2.COLOR_RGB2BGR))[1]
+        with whole_file(path) as temporary:
+            temporary.write_bytes(encoded.tobytes())
+        self._judge(step, found)
+
+    def _judge(self, step: int, found: Validation) -> None:
+        faults = {
+            f"the attention is saturated (mean {found.attention:.3f} over the face, above"
+            f" {SATURATED}): the photograph shows through and nothing moves. The usual reasons:"
+            " wrong AUs, unaligned crops, no loss on the attention": found.attention > SATURATED,
+            f"no face moves ({found.motion:.3f} grey levels, below {MOTIONLESS}): the losses that"
+            " ask for AUs are too weak beside those that keep the photograph": found.motion
+            < MOTIONLESS,
+            f"the discriminator says the same of everything (deviation {found.score_spread:.1e},"
+            f" below {INDIFFERENT:g}): lower its learning rate": found.score_spread < INDIFFERENT,
+        }
+        for number, (reason, is_so) in enumerate(faults.items()):
+            key = str(number)
+            self._faults[key] = self._faults.get(key, 0) + 1 if is_so else 0
+            if self._faults[key] >= PATIENCE:
+                raise TrainingFailedError(f"step {step}: {reason}")
+
+    def _write(self, step: int, values: Mapping[str, float]) -> None:
+        # NaN is no JSON.
+        known = {n: float(f"{v:.6g}") if math.isfinite(v) else None for n, v in values.items()}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **known}) + "\n")
+
+
+def _step_of(line: str) -> float:
+    """The step that a line is about; a line that was cut off is about none."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf

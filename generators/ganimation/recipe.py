@@ -1,0 +1,250 @@
+"""How a generator is trained: every choice as a number, the known recipes by name.
+
+`pumarola` and `donydchen` are the two public implementations (albertpumarola/GANimation@40da9ae,
+donydchen/ganimation_replicate@ac33ecc) of Pumarola et al., "GANimation", ECCV 2018. `miex` is
+this project's own.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from miex.generators.ganimation.network import WIDTH
+
+
+class Weights(BaseModel):
+    """What each loss of `miex.generators.ganimation.losses` counts; 0 leaves it out.
+
+    Attributes:
+        adversary: `deceive`, for the generator.
+        gradient_penalty: For the critic, at every step.
+        r1: For the critic, every `Recipe.r1_every` steps, then that many times as much.
+        aus: `au_error`, of the critic on photographs and of the generator on what it renders.
+        au_pairs: `au_error` of the critic on the change from a photograph to its warp.
+        cycle: `absolute_error` of the way there and back, and of a face asked for no change.
+        attention_mean: Against saturation, as the public codes have it.
+        attention_variation: `total_variation`.
+        attention_leak: Against changes outside the face.
+        attention_saturation: Above `Recipe.attention_ceiling` only.
+        teacher: `teaching`, on the rows whose change a warp can render.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    adversary: float = Field(1.0, ge=0)
+    gradient_penalty: float = Field(0.0, ge=0)
+    r1: float = Field(0.0, ge=0)
+    aus: float = Field(160.0, ge=0)
+    au_pairs: float = Field(0.0, ge=0)
+    cycle: float = Field(10.0, ge=0)
+    attention_mean: float = Field(0.0, ge=0)
+    attention_variation: float = Field(0.0, ge=0)
+    attention_leak: float = Field(0.0, ge=0)
+    attention_saturation: float = Field(0.0, ge=0)
+    teacher: float = Field(0.0, ge=0)
+
+
+class Recipe(BaseModel):
+    """How a generator is trained.
+
+    The defaults are what both public implementations share.
+
+    Attributes:
+        name: What it is called; free for one's own.
+        condition: What the generator is told. `absolute`: the intensities that the face shall
+            have. `change`: by how much each shall rise (or fall), so that 0 is the photograph as
+            it is, as for the generator `warp`.
+        batch: Photographs a step, over all processes.
+        epochs: Passes over the training photographs at full learning rate.
+        decay_epochs: Passes in which it falls linearly to 0, after these.
+        critic_steps: Steps of the discriminator for one of the generator.
+        learning_rate: Adam's, of the generator.
+        critic_learning_rate: Adam's, of the discriminator.
+        betas: Adam's, of both.
+        critic: `wasserstein` or `hinge`.
+        r1_every: Steps between two penalties R1.
+        weights: What each loss counts.
+        attention_ceiling: Mean of the attention over a face from which on it counts as saturated.
+        cycle_share: Share of a batch that goes there and back; the last rows.
+        micro_share: Share of a batch that asks for a few AUs of `micro_intensity` more; with
+            `condition: change` only. Such rows can be taught by `warp`. The first rows.
+        still_share: Share of a batch that asks for no change; with `condition: change` only.
+        micro_intensity: Least and greatest change that a micro row asks of an AU.
+        noise: Half width of the uniform noise on conditions taken from other photographs
+            (intensity / 5).
+        augment: Strength of what both judges' images undergo, see
+            `miex.generators.ganimation.augmentation`; 0 for nothing.
+        average: Decay of the moving average of the generator's weights, which is what is
+            exported; 0 exports the last weights.
+        train_norms: Whether the instance norms' weights and biases are trained.
+        width: Channels of the generator's first layer; checkpoints of other widths than 64 are
+            for trials and cannot be loaded.
+        critic_width: Channels of the discriminator's first layer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = "custom"
+    condition: Literal["absolute", "change"] = "absolute"
+    batch: int = Field(25, ge=1)
+    epochs: float = Field(20.0, gt=0)
+    decay_epochs: float = Field(10.0, ge=0)
+    critic_steps: int = Field(5, ge=1)
+    learning_rate: float = Field(1e-4, gt=0, lt=1)
+    critic_learning_rate: float = Field(1e-4, gt=0, lt=1)
+    betas: tuple[float, float] = (0.5, 0.999)
+    critic: Literal["wasserstein", "hinge"] = "wasserstein"
+    r1_every: int = Field(16, ge=1)
+    weights: Weights = Weights()
+    attention_ceiling: float = Field(0.9, ge=0, le=1)
+    cycle_share: float = Field(1.0, ge=0, le=1)
+    micro_share: float = Field(0.0, ge=0, le=1)
+    still_share: float = Field(0.0, ge=0, le=1)
+    micro_intensity: tuple[float, float] = (0.2, 3.0)
+    noise: float = Field(0.1, ge=0, le=1)
+    augment: float = Field(0.0, ge=0, le=1)
+    average: float = Field(0.0, ge=0, lt=1)
+    train_norms: bool = True
+    width: int = Field(WIDTH, ge=4, le=256)
+    critic_width: int = Field(WIDTH, ge=4, le=256)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "Recipe":
+        low, high = self.micro_intensity
+        if not 0 < low <= high <= 5:
+            raise ValueError(f"micro_intensity {low:g} to {high:g}, expected 0 < low <= high <= 5")
+        if self.micro_share + self.still_share > 1:
+            raise ValueError("micro_share and still_share together are more than the batch")
+        if self.condition == "absolute" and self.micro_share + self.still_share > 0:
+            raise ValueError("micro_share and still_share need condition: change")
+        taught = self.weights.teacher > 0 or self.weights.au_pairs > 0
+        if taught and self.rows("micro") == 0:
+            raise ValueError(
+                "weights.teacher and weights.au_pairs teach micro rows, and there are none; raise"
+                " micro_share, or set both to 0"
+            )
+        if self.critic == "wasserstein" and self.weights.gradient_penalty == 0:
+            raise ValueError("critic wasserstein needs weights.gradient_penalty above 0")
+        return self
+
+    def rows(self, kind: Literal["micro", "still", "cycle"], batch: int | None = None) -> int:
+        """How many rows of a batch are of a kind; the same in every batch.
+
+        Args:
+            kind: Which.
+            batch: Rows of the batch, if it is but a part of `batch`.
+        """
+        share = {
+            "micro": self.micro_share,
+            "still": self.still_share,
+            "cycle": self.cycle_share if self.weights.cycle else 0.0,
+        }
+        return round(share[kind] * (batch or self.batch))
+
+    def total_steps(self, photographs: int) -> int:
+        """Steps of the discriminator in the whole training, at least 1."""
+        return max(1, round((self.epochs + self.decay_epochs) * photographs / self.batch))
+
+    def rate_factor(self, step: int, total: int) -> float:
+        """What the learning rates are multiplied with at step 0 to total - 1."""
+        decay = self.decay_epochs / (self.epochs + self.decay_epochs) * total
+        return min(1.0, (total - step) / decay) if decay else 1.0
+
+
+RECIPES: Mapping[str, Recipe] = {
+    # The total variation is summed over a batch of 25 there, with 1e-5; here it is a mean.
+    "pumarola": Recipe(
+        name="pumarola",
+        weights=Weights(
+            gradient_penalty=10.0, aus=160.0, attention_mean=0.1, attention_variation=25e-5
+        ),
+    ),
+    "donydchen": Recipe(
+        name="donydchen",
+        weights=Weights(gradient_penalty=10.0, aus=160.0),
+        train_norms=False,
+    ),
+    # condition: templates are not neutral, and labels of single photographs are biased by the
+    #   person; changes cancel both (Wu et al., RelGAN, ICCV 2019).
+    # micro_share, teacher: `warp` knows exactly where skin goes for small AUs, on any face and
+    #   for AUs that photographs hardly show; no label noise. Its blurry part counts less.
+    # au_pairs: the critic learns from the same pairs how each AU changes a face, so that its
+    #   reading of AU15 or AU20 does not rest on a handful of photographs.
+    # wild rows: AUs of another photograph keep macro expressions and their appearance in play.
+    # still_share: nothing asked, nothing changed; micro-expressions are small against that.
+    # cycle_share: taught rows have their answer already; the others keep the person by a cycle.
+    # critic, r1: hinge with a lazy R1 costs a tenth of a gradient penalty and one critic step
+    #   (Mescheder et al. 2018; Karras et al. 2020, StyleGAN2, for the laziness).
+    # augment: 9,000 photographs are few for 45 M parameters (Zhao et al. 2020, DiffAugment).
+    # average: less noise in the weights (Karras et al. 2018, progressive growing).
+    # attention_leak, attention_saturation: the face alone may change, and it must be able to.
+    #   Without the ceiling the maps of a narrow network went to .99 within 200 steps and it learnt
+    #   nothing more; with .9 they stay there.
+    # Weights: at the values the losses take (adversary 1, AUs and pairs 1e-2, teacher 1e-2, cycle
+    #   .05, leak .05) each contributes between 0.2 and 1. With 100 for the teacher a narrow network
+    #   followed it after 300 steps as well as after 500 with 20.
+    "miex": Recipe(
+        name="miex",
+        condition="change",
+        batch=64,
+        epochs=120.0,
+        decay_epochs=80.0,
+        critic_steps=1,
+        learning_rate=2e-4,
+        critic_learning_rate=2e-4,
+        critic="hinge",
+        weights=Weights(
+            adversary=0.5,
+            r1=1.0,
+            aus=100.0,
+            au_pairs=100.0,
+            cycle=10.0,
+            attention_leak=5.0,
+            attention_saturation=10.0,
+            teacher=100.0,
+        ),
+        cycle_share=0.4,
+        micro_share=0.5,
+        still_share=0.05,
+        augment=1.0,
+        average=0.999,
+    ),
+}
+"""The known recipes by name."""
+
+
+def choose_recipe(name: str, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """A known recipe, with some fields changed.
+
+    Args:
+        name: pumarola, donydchen or miex.
+        changes: Values by field, those of `weights` with a dot: ``{"weights.cycle": 5}``.
+
+    Raises:
+        ValueError: No such recipe or field, or a value that does not fit; each is named.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
+    fields = RECIPES[name].model_dump()
+    for field, value in (changes or {}).items():
+        group, dot, leaf = field.partition(".")
+        inner = fields.get(group) if dot else fields
+        key = leaf if dot else group
+        if not isinstance(inner, dict) or key not in inner:
+            weights = ", ".join(f"weights.{weight}" for weight in Weights.model_fields)
+            known = ", ".join([*(f for f in Recipe.model_fields if f != "weights"), weights])
+            raise ValueError(f"a recipe has no field {field!r}; it has {known}")
+        inner[key] = value
+    if changes and "name" not in changes:
+        fields["name"] = f"{name}, changed"
+    try:
+        return Recipe(**fields)
+    except ValidationError as error:
+        reasons = [
+            f"{'.'.join(map(str, one['loc'])) or 'recipe'}: {one['msg']} (given: {one['input']!r})"
+            if one["loc"]
+            else one["msg"].removeprefix("Value error, ")
+            for one in error.errors()
+        ]
+        raise ValueError(f"recipe {name}: {'; '.join(reasons)}") from None

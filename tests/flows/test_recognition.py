@@ -1,0 +1,203 @@
+"""The commands and flows on recognizers: the whole chain on a fictitious database."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from prefect.testing.utilities import prefect_test_harness
+from typer.testing import CliRunner, Result
+
+from miex.flows.cli import app
+from miex.flows.recognition import assemble
+from miex.pipeline.fictitious import write_fictitious
+from miex.pipeline.recognition.checkpoint import load_checkpoint
+from miex.pipeline.recognition.jobs import EvaluateJob, PretrainJob
+from miex.pipeline.recognition.results import Result as Evaluation
+from miex.pipeline.recognition.training import CHECKPOINT
+from miex.pipeline.synthesis.config import SynthesisConfig
+from miex.pipeline.synthesis.run import synthesize
+
+QUICK = ("--device", "cpu", "--epochs", "2")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("recognition")
+
+
+@pytest.fixture(scope="module")
+def clips(folder: Path, sample_table: Path) -> str:
+    return write_fictitious("casme2", folder / "casme2", 3, 5, faces=sample_table).spec
+
+
+@pytest.fixture(scope="module")
+def dataset(folder: Path, sample_table: Path) -> Path:
+    config = SynthesisConfig(name="d", faces=str(sample_table), identities=3)
+    synthesize(config, folder / "dataset", workers=1)
+    return folder / "dataset"
+
+
+@pytest.fixture(scope="module")
+def pretrained(folder: Path, dataset: Path) -> Path:
+    out = folder / "pretrained"
+    result = call(folder, "pretrain", dataset, "-r", "dere_grl", "-o", out, *QUICK)
+    assert result.exit_code == 0, result.output
+    assert "27       expert" in result.stdout
+    return out / CHECKPOINT
+
+
+def call(folder: Path, *words: object) -> Result:
+    return CliRunner().invoke(app, [*map(str, words), "--cache", str(folder / "cache")])
+
+
+def test_a_checkpoint_says_what_it_was_trained_on(pretrained: Path) -> None:
+    (stage,) = load_checkpoint(pretrained).card.stages
+    assert stage.name == "pretrain"
+    assert stage.samples == 27
+    assert stage.data.startswith("d@")
+    lines = (pretrained.parent / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(1, stage.steps + 1))
+
+
+def test_finetune_starts_from_it_and_leaves_people_out(
+    folder: Path, clips: str, pretrained: Path
+) -> None:
+    out = folder / "finetuned"
+    words = ("finetune", "-r", "dere_grl", "--clips", clips, "--checkpoint", pretrained)
+    result = call(folder, *words, "--exclude", "casme2:sub01", "-o", out, *QUICK)
+    assert result.exit_code == 0, result.output
+    card = load_checkpoint(out / CHECKPOINT).card
+    assert [stage.name for stage in card.stages] == ["pretrain", "finetune"]
+    assert ("casme2", "sub02") in card.subjects
+    assert ("casme2", "sub01") not in card.subjects
+    assert "then pretrained on d@" in card.weights
+    wrong = call(folder, *words, "--exclude", "casme2:sub99", "-o", folder / "x", *QUICK)
+    assert wrong.exit_code == 2
+    assert "casme2:sub99 is nobody of the clips; write DATABASE:SUBJECT" in wrong.stderr
+
+
+def test_evaluate_writes_scores_and_a_page(folder: Path, clips: str, dataset: Path) -> None:
+    out = folder / "evaluated"
+    words = ("evaluate", "-r", "dere_grl", "-p", "loso", "--clips", clips, "--pretrain", dataset)
+    result = call(folder, *words, "--seeds", 1, "--pretraining-epochs", 1, "-o", out, *QUICK)
+    assert result.exit_code == 0, result.output
+    assert "fewer than three seeds" in result.stdout
+    assert "majority" in result.stdout
+    content = Evaluation.open(out).content
+    assert content["clips"] == len(Evaluation.open(out).predictions)
+    assert "Confusion" in (out / "index.html").read_text()
+    page = folder / "page"
+    results = CliRunner().invoke(app, ["results", str(out), "-o", str(page)])
+    assert results.exit_code == 0, results.output
+    assert (page / "index.html").is_file()
+
+
+def test_a_checkpoint_that_knows_a_test_subject_is_refused(
+    folder: Path, clips: str, pretrained: Path
+) -> None:
+    seen = folder / "seen"
+    call(folder, "finetune", "-r", "dere_grl", "--clips", clips, "-o", seen, *QUICK)
+    words = ("evaluate", "-r", "dere_grl", "-p", "loso", "--clips", clips, *QUICK)
+    result = call(folder, *words, "--checkpoint", seen / CHECKPOINT, "-o", folder / "leak")
+    assert result.exit_code == 2
+    assert "leak: " in result.stderr
+    assert "was trained on samples of casme2:sub01, who is tested on" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["pretrain", "-r", "ststnet"], "no dataset is given; `miex synthesize` makes one"),
+        (["pretrain", "x", "-r", "nothing"], "no recognizer is called 'nothing'"),
+        (["pretrain", "x", "-r", "ststnet"], "x holds no finished miex dataset"),
+        (["evaluate", "-r", "ststnet"], "no database of clips is given; write NAME:PATH"),
+        (["evaluate", "-r", "ststnet", "-p", "best"], "no protocol is called 'best'"),
+        (
+            ["evaluate", "-r", "ststnet", "--selection", "oracle", "--clips", "samples"],
+            "picks the epoch by the test clips",
+        ),
+        (["pretrain", "x", "-r", "ststnet", "--set", "config.sides=3"], "sides"),
+        (["results", "nowhere"], "nowhere holds no finished evaluation"),
+    ],
+)
+def test_errors_are_one_line(tmp_path: Path, words: list[str], message: str) -> None:
+    more = [] if words[0] == "results" else ["--cache", str(tmp_path)]
+    result = CliRunner().invoke(app, [*words, *more, "-o", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_the_recognizers_are_listed_with_their_papers() -> None:
+    result = CliRunner().invoke(app, ["recognizers"])
+    assert result.exit_code == 0
+    assert "uamrn" in result.stdout
+    assert "MiE-X" in result.stdout or "ECCV 2022" in result.stdout
+
+
+def test_a_fictitious_database_from_the_shell(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["fictitious", "smic", "-o", str(tmp_path / "smic"), "--subjects", "2", "--clips", "3"]
+    )
+    assert result.exit_code == 0, result.output
+    assert f"open them as smic:{tmp_path / 'smic'}" in result.stdout
+    assert (tmp_path / "smic").is_dir()
+
+
+def test_a_job_from_a_file_and_flags(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            {"evaluation": {"recognizer": "ststnet", "seeds": [4]}, "clips": {"databases": ["a"]}}
+        )
+    )
+    job = assemble(EvaluateJob, path, {"evaluation.protocol": "loso", "evaluation.seeds": None})
+    assert job.evaluation.recognizer == "ststnet"
+    assert job.evaluation.seeds == (4,)
+    assert job.evaluation.protocol == "loso"
+    with pytest.raises(ValueError, match="evaluation"):
+        assemble(EvaluateJob, None, {"evaluation.no_field": 1})
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        assemble(PretrainJob, tmp_path / "none.yaml", {})
+
+
+@pytest.fixture(scope="module")
+def harness() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("harness")
+def test_the_flows(folder: Path, clips: str, dataset: Path) -> None:
+    from miex.flows.evaluate import evaluate
+    from miex.flows.finetune import finetune
+    from miex.flows.pretrain import pretrain
+
+    cache = folder / "cache"
+    quick = {"training.epochs": 1, "run.device": "cpu"}
+    checkpoint = pretrain(
+        "dere_grl", [str(dataset)], out=folder / "flow-pretrained", settings=quick, cache=cache
+    )
+    assert Path(checkpoint).is_file()
+    tuned = finetune(
+        "dere_grl", [clips], Path(checkpoint), folder / "flow-tuned", settings=quick, cache=cache
+    )
+    assert len(load_checkpoint(Path(tuned)).card.stages) == 2
+    settings = {
+        "evaluation.seeds": [0],
+        "evaluation.finetuning.epochs": 1,
+        "evaluation.run.device": "cpu",
+    }
+    result = evaluate(
+        "dere_grl",
+        "loso",
+        [clips],
+        checkpoint=Path(checkpoint),
+        out=folder / "flow-evaluated",
+        settings=settings,
+        cache=cache,
+    )
+    assert Evaluation.open(Path(result).parent).content["clips"] > 0
