@@ -351,9 +351,7 @@ def read_clips(
     if not data.databases:
         raise ValueError("no database of clips is given; write NAME:PATH, as casme2:/data/CASME2")
     readers = [open_clips(text) for text in data.databases]
-    return clip_blocks(
-        readers, space, data.samples, on_clip=_reporter(on_stage, "reading clips")
-    )
+    return clip_blocks(readers, space, data.samples, on_clip=_reporter(on_stage, "reading clips"))
 
 
 def _reporter(on_stage: OnStage | None, what: str) -> Callable[[int, int], None]:
