@@ -63,6 +63,11 @@ class ClipSampleConfig(BaseModel):
         description="longer sequences are thinned evenly; onset, apex and last frame stay; what "
         "the recognizer takes by default",
     )
+    apex: Literal["annotated", "spotted"] = Field(
+        "annotated",
+        description="spotted looks for it in every clip, as must be done where nobody annotates; "
+        "scores with annotated apexes are what perfect spotting would give",
+    )
     missing_apex: Literal["largest_motion", "refuse"] = Field(
         "largest_motion", description="of clips whose apex nobody states"
     )
@@ -260,7 +265,7 @@ def _take(clip: Clip, space: LabelSpace, config: ClipSampleConfig, detector: Fac
     _require_motion(clip, there, config)
     face = _find_face(next(iter(clip.images(there[:1]))), config, detector)
     apex, rule = clip.apex, str(clip.apex_rule)
-    if apex is None:
+    if apex is None or config.apex == "spotted":
         crops = (cut(image, face.matrix, config.size) for image in clip.images(there))
         apex, rule = there[largest_motion(crops, face.landmarks)], LARGEST_MOTION
     assert config.frames is not None
@@ -274,6 +279,7 @@ def _take(clip: Clip, space: LabelSpace, config: ClipSampleConfig, detector: Fac
         subject=clip.subject,
         lineage=frozenset({(clip.database, clip.subject)}),
         apex_rule=rule,
+        aus=clip.aus,
     )
     pixels = hashlib.sha256()
     for image in clip.images(numbers):
@@ -299,6 +305,8 @@ def _require_motion(clip: Clip, there: Sequence[int], config: ClipSampleConfig) 
         raise _LeftOut(
             "no_apex", "nobody says where the apex is; missing_apex=largest_motion looks for it"
         )
+    if config.apex == "spotted":
+        return
     if clip.apex == there[0]:
         raise _LeftOut("apex_is_onset", f"onset and apex are both frame {there[0]}")
     if clip.apex is not None and clip.apex not in there:

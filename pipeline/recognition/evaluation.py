@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from miex.datasets.files import whole_file
+from miex.pipeline.recognition.au_baseline import predict_from_aus
 from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import lineage_of
 from miex.pipeline.recognition.evaluation_config import EvaluationConfig, Material
@@ -69,7 +70,8 @@ def evaluate(
             if on_fold:
                 on_fold(len(trained), total, fold.name)
     about = identity | {"training": trained, **_circumstances(config, material, tested, protocol)}
-    return write_result(out, about, tested, predictions, protocol.space.classes)
+    from_aus = predict_from_aus(infos, folds)
+    return write_result(out, about, tested, predictions, protocol.space.classes, from_aus)
 
 
 def require_distinct(inputs: CachedInputs) -> None:

@@ -96,7 +96,10 @@ class Result:
 
 
 def summarize(
-    infos: Sequence[SampleInfo], predictions: Sequence[Prediction], classes: Sequence[str]
+    infos: Sequence[SampleInfo],
+    predictions: Sequence[Prediction],
+    classes: Sequence[str],
+    from_aus: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Scores of predictions. Predictions find their clips by key, whatever their order.
 
@@ -104,6 +107,7 @@ def summarize(
         infos: The clips that were tested on.
         predictions: For every seed, one for every clip.
         classes: Names of the classes.
+        from_aus: The class of each clip by what its AU codes alone say, see `au_baseline`.
 
     Returns:
         ``pooled`` (counts summed over folds, each seed with the mean and the standard deviation
@@ -129,7 +133,13 @@ def summarize(
     matrices = {seed: count(part) for seed, part in whole.items()}
     first = whole[seeds[0]]
     labels = [by_key[each.key].label for each in first]
-    majority = scores(confusion(labels, [each.majority for each in first], size))
+    baselines = {
+        "majority": scores(confusion(labels, [each.majority for each in first], size)),
+        "chance": chance(np.bincount(labels, minlength=size).tolist()),
+    }
+    if from_aus is not None:
+        guesses = [from_aus[each.key] for each in first]
+        baselines["annotated_aus"] = scores(confusion(labels, guesses, size))
     return {
         "pooled": _over_seeds([scores(matrix) for matrix in matrices.values()], seeds),
         "databases": {
@@ -149,10 +159,7 @@ def summarize(
                 [count([p for p in predictions if by_key[p.key].person == who]) for who in people]
             ).items()
         },
-        "baselines": {
-            "majority": asdict(majority),
-            "chance": asdict(chance(np.bincount(labels, minlength=size).tolist())),
-        },
+        "baselines": {name: asdict(each) for name, each in baselines.items()},
         "confusion": {str(seed): matrix.tolist() for seed, matrix in matrices.items()},
     }
 
@@ -219,6 +226,7 @@ def write_result(
     infos: Sequence[SampleInfo],
     predictions: Sequence[Prediction],
     classes: Sequence[str],
+    from_aus: Mapping[str, int] | None = None,
 ) -> Result:
     """Writes a finished evaluation; `RESULT` comes last and says that it is whole.
 
@@ -228,12 +236,13 @@ def write_result(
         infos: The clips that were tested on.
         predictions: See `summarize`.
         classes: Names of the classes.
+        from_aus: See `summarize`.
 
     Raises:
         ValueError: See `summarize`.
         DiskFullError: The disk is full.
     """
-    content = {"format": FORMAT, **about, **summarize(infos, predictions, classes)}
+    content = {"format": FORMAT, **about, **summarize(infos, predictions, classes, from_aus)}
     by_key = {info.key: info for info in infos}
     table = pa.table(
         {

@@ -40,6 +40,8 @@ class SampleInfo:
         apex_rule: Where the apex comes from (`ApexRule`), ``synthesized`` for our samples.
         au_source: real_mie, early_mae or expert; None for real clips.
         weight: How often it is drawn in training relative to others.
+        aus: The Action Units that annotators coded in a real clip, for `parse_facs`; None where
+            nobody did. No recognizer sees them; a baseline does.
     """
 
     key: str
@@ -51,6 +53,7 @@ class SampleInfo:
     apex_rule: str
     au_source: str | None = None
     weight: float = 1.0
+    aus: str | None = None
 
     @property
     def person(self) -> Subject:

@@ -11,6 +11,13 @@ from miex.pipeline.recognition.results import Result, require_comparable
 
 _HERE = Path(__file__).parent
 
+BASELINES = {
+    "majority": "always the most frequent class of the training clips",
+    "chance": "every class alike often",
+    "annotated_aus": "from the annotators' AU codes alone, without a pixel",
+}
+"""What each baseline of a result is."""
+
 PAGE = "index.html"
 """Name of the page in its folder."""
 
@@ -55,6 +62,7 @@ def write_results_page(
         databases=list(first["databases"]),
         baselines=first["baselines"],
         notes={name: notes_of(result.content) for name, result in _named(results).items()},
+        baseline_words=BASELINES,
         pictures=pictures or {},
         colours=(),
     )
@@ -107,6 +115,11 @@ def notes_of(content: Mapping[str, Any]) -> list[str]:
         for rule, count in content["apex_rules"].items()
         if rule not in ("annotated", "synthesized")
     ]
+    if content["apex_rules"].get("annotated"):
+        found.append(
+            f"{content['apex_rules']['annotated']} apexes are annotated: where nobody annotates"
+            " they must be spotted; clips.samples.apex=spotted measures that"
+        )
     if content["rejections"]:
         found.append(f"{len(content['rejections'])} clips were left out, see result.json")
     return found

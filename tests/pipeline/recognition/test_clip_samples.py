@@ -183,6 +183,18 @@ def test_the_apex_of_a_video_is_found_where_it_was_drawn(specs, detector):
     assert [rejection.reason for rejection in rejections] == ["no_apex"] * 3
 
 
+def test_apexes_can_be_spotted_although_they_are_annotated(specs, detector):
+    """Pitfall 11: with annotated apexes a score is that of perfect spotting."""
+    reader = open_clips(specs["casme2"])
+    config = ClipSampleConfig(apex="spotted")
+    blocks, _ = clip_blocks([reader], THREE, config, detector=detector)
+    rules = {info.apex_rule for block in blocks for info in block.infos}
+    assert rules == {LARGEST_MOTION}
+    annotated, _ = clip_blocks([reader], THREE, detector=detector)
+    assert any("annotated" in info.apex_rule for block in annotated for info in block.infos)
+    assert blocks[0].infos[0].aus == annotated[0].infos[0].aus is not None
+
+
 def test_apex_on_the_onset_is_left_out(specs, detector):
     _, rejections = clip_blocks([open_clips(specs["casme3"])], THREE, detector=detector)
     reasons = {rejection.reason: rejection for rejection in rejections}
