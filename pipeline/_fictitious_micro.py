@@ -1,5 +1,6 @@
 """Fictitious micro-expression databases in the real layouts, with the quirks of the real ones."""
 
+import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -239,3 +240,24 @@ def write_fourdme(folder: Path, artist: Artist, subjects: int, clips: int) -> No
         rows[-1] += [take.emotion, *marks, 0]
     write_sheet(folder / "4DME_Labelling_Micro_release v1.xlsx", rows)
     artist.listed += len(takes)
+
+
+def write_clip_table(folder: Path, artist: Artist, subjects: int, clips: int) -> None:
+    """Clips of one's own: a CSV table and a folder of frames for each clip."""
+    repertoire = [("happiness", "6+12"), ("surprise", "1+2"), ("disgust", "4"), ("sadness", "")]
+    rows = [["subject", "clip", "emotion", "onset", "apex", "offset", "aus", "fps", "frames"]]
+    artist.plant("the last clip of the repertoire has neither AUs nor an apex")
+    for index, take in enumerate(_takes(subjects, clips, repertoire, "c{clip}", onset=90)):
+        subject = f"p{take.subject}"
+        place = f"frames/{subject}/{take.clip}"
+        if index == 0:
+            place = "elsewhere/first"
+            artist.plant(f"{subject}/{take.clip}: its frames lie in {place}")
+        for number, frame in artist.frames(take).items():
+            write_image(folder / place / f"{number:04}.png", frame)
+        apex = str(take.apex) if take.aus else ""
+        rows.append([subject, take.clip, take.emotion, str(take.onset), apex, str(take.offset)])
+        rows[-1] += [take.aus, "200", place if index == 0 else ""]
+    with (folder / "clip_table.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    artist.listed += len(rows) - 1

@@ -24,6 +24,7 @@ from miex.pipeline._fictitious_megc2019 import write_megc2019
 from miex.pipeline._fictitious_micro import (
     write_casme2,
     write_casme3,
+    write_clip_table,
     write_fourdme,
     write_mmew,
     write_samm,
@@ -44,6 +45,7 @@ _WRITERS: dict[str, Writer] = {
     "casme2": write_casme2,
     "casme3": write_casme3,
     "ckplus": write_ckplus,
+    "clip_table": write_clip_table,
     "fourdme": write_fourdme,
     "megc2019": lambda folder, artist, subjects, clips: write_megc2019(folder, artist),
     "mmew": write_mmew,

@@ -6,7 +6,7 @@ from miex.datasets.clips.base import Clip, clip_database_names, open_clips
 from miex.datasets.clips.report import markdown, summary
 from miex.datasets.labels import Emotion
 
-MICRO = ["casme2", "casme3", "fourdme", "megc2019", "mmew", "samm", "smic"]
+MICRO = ["casme2", "casme3", "clip_table", "fourdme", "megc2019", "mmew", "samm", "smic"]
 MACRO = ["ckplus", "mmew_macro", "oulu_casia", "video_folder"]
 
 
@@ -83,7 +83,9 @@ def test_every_reader_keeps_the_promises(name, fictitious):
     assert report.apex_rules == Counter(str(clip.apex_rule) for clip in clips)
 
 
-@pytest.mark.parametrize("name", ["casme2", "casme3", "samm", "mmew", "fourdme", "ckplus"])
+@pytest.mark.parametrize(
+    "name", ["casme2", "casme3", "clip_table", "samm", "mmew", "fourdme", "ckplus"]
+)
 def test_annotations_need_no_frames(name, fictitious):
     drawn = fictitious(name)
     with_frames = {clip.key: clip for clip in open_clips(drawn.spec).clips()}

@@ -1,0 +1,152 @@
+"""Micro-expression clips of one's own: a CSV table, and a folder of frames for each clip.
+
+`clip_table:FOLDER` with a table `clip_table.csv`, or `clip_table:TABLE.csv`. Columns: `subject`,
+`clip`, `emotion`, `onset`, `offset`, and if known `apex`, `aus` (FACS codes such as ``4+L12``),
+`fps` and `frames`. Frames are numbered images, counted as their names say, in the folder that
+`frames` names, relative to the table; ``frames/SUBJECT/CLIP`` where the column is missing or empty.
+Several clips may share a folder. Without `apex` it is the middle frame.
+
+`clip_table:FOLDER?name=ours` gives the database a name of its own. Subjects are told apart by
+(database, subject), so that two tables whose subjects are called alike need two names.
+
+Videos, and sequences without annotated frames, are read by `video_folder`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from miex.datasets.clips.annotations import Annotation
+from miex.datasets.clips.base import (
+    ApexRule,
+    ClipReader,
+    clip_database_names,
+    register_clips,
+)
+from miex.datasets.clips.database import About, ClipDatabase, find
+from miex.datasets.clips.frames import FrameFolder, index_frames, inside
+from miex.datasets.clips.sheets import Row, read_rows
+from miex.datasets.faces.base import SourceSpec
+
+NAME = "clip_table"
+
+TABLE = "clip_table.csv"
+
+REQUIRED = {name: (name,) for name in ("subject", "clip", "emotion", "onset", "offset")}
+OPTIONAL = {name: (name,) for name in ("apex", "aus", "fps", "frames")}
+
+_LICENCE = "not stated: the terms of your own clips"
+
+
+def scan(table: Path, frames: bool) -> Iterator[Annotation]:
+    """The annotations of a table.
+
+    Args:
+        table: The CSV file.
+        frames: Whether the images are looked for.
+
+    Raises:
+        ValueError: A row that cannot be read, whose frame numbers are not in order, or whose images
+            are not there: the table is the user's own, so that this is a mistake and not a gap in
+            a copy of a database. File, row and column are named.
+    """
+    folders: dict[str, FrameFolder] = {}
+    for row in read_rows(table, REQUIRED, OPTIONAL):
+        found = None
+        if frames:
+            path = row.optional_text("frames") or _usual_place(row)
+            if path not in folders:
+                folders[path] = _open(row, table.parent, path)
+            found = folders[path]
+        yield _annotation(row, found)
+
+
+def _annotation(row: Row, frames: FrameFolder | None) -> Annotation:
+    numbers = {name: row.frame(name) for name in ("onset", "offset")}
+    apex = row.optional_frame("apex")
+    if numbers["offset"] < numbers["onset"]:
+        raise row.error("offset", f"frame {numbers['offset']} lies before onset {numbers['onset']}")
+    if apex is not None:
+        if not numbers["onset"] <= apex <= numbers["offset"]:
+            raise row.error(
+                "apex", f"frame {apex} of a clip from {numbers['onset']} to {numbers['offset']}"
+            )
+        numbers["apex"] = apex
+    if frames is not None:
+        _require_files(row, numbers, frames)
+    return Annotation(
+        subject=row.text("subject"),
+        clip=row.text("clip"),
+        emotion=row.emotion(),
+        emotion_text=row.text("emotion"),
+        onset=numbers["onset"],
+        apex=apex,
+        offset=numbers["offset"],
+        where=row.where,
+        aus=row.optional_text("aus"),
+        apex_rule=ApexRule.MIDDLE_FRAME if apex is None else ApexRule.ANNOTATED,
+        fps=_fps(row),
+        frames=frames,
+    )
+
+
+def _require_files(row: Row, numbers: Mapping[str, int], frames: FrameFolder) -> None:
+    for column, number in numbers.items():
+        if number not in frames.files:
+            there = frames.numbers
+            raise row.error(
+                column,
+                f"no image of frame {number} in {frames.folder}, which has {len(there)} from "
+                f"{there[0]} to {there[-1]}",
+            )
+
+
+def _usual_place(row: Row) -> str:
+    return f"frames/{row.text('subject')}/{row.text('clip')}"
+
+
+def _open(row: Row, root: Path, text: str) -> FrameFolder:
+    try:
+        folder = inside(root, *PurePosixPath(text).parts)
+        if folder is None or not folder.is_dir():
+            raise ValueError(f"no folder {root / text}; it is relative to the table")
+        frames = index_frames(folder, root)
+        if not frames.files:
+            raise ValueError(f"no numbered image in {folder}")
+        return frames
+    except ValueError as error:
+        raise row.error("frames", str(error)) from None
+
+
+def _fps(row: Row) -> float | None:
+    text = row.optional_text("fps")
+    try:
+        fps = None if text is None else float(text)
+    except ValueError:
+        fps = 0.0
+    if fps is not None and not 0 < fps < 10_000:
+        raise row.error("fps", f"{text!r}, expected frames a second")
+    return fps
+
+
+def _database_name(spec: SourceSpec) -> str:
+    name = spec.known_options("name").get("name", NAME)
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
+        raise ValueError(
+            f"{NAME}: name {name!r}, expected a small letter, then small letters, digits and "
+            "underscores"
+        )
+    if name != NAME and name in clip_database_names():
+        raise ValueError(f"{NAME}: {name!r} is another database's name; choose one of your own")
+    return name
+
+
+@register_clips(NAME)
+def create(spec: SourceSpec, frames: bool) -> ClipReader:
+    """`clip_table:FOLDER` or `clip_table:TABLE.csv`, with the option `name`."""
+    about = About(name=_database_name(spec), licence=_LICENCE, fps=None)
+    table = spec.existing_path()
+    if table.is_dir():
+        table = find(NAME, table, (TABLE,), "table of clips", option="table")
+    images = table.parent if frames else None
+    return ClipDatabase(about, table.parent, lambda: scan(table, frames), table, images)
