@@ -13,6 +13,7 @@ from miex.flows.terminal import Terminal
 
 if TYPE_CHECKING:
     from miex.generators.base import GeneratorConfig
+    from miex.pipeline.assessment.config import AssessmentConfig
 
 
 def assess_generator(
@@ -73,33 +74,42 @@ def assess_generator(
 
     `warp` is always put beside. --set takes looks=24, draws=2, splits=100, seed=1 and the like.
     """
+    lists = {
+        "estimators": estimator,
+        "trained_on": trained_on,
+        "sources": source,
+        "agreement": agreement,
+        "embeddings": embedding,
+    }
+    values = {
+        "generators": _generators(generators, checkpoint or [], device),
+        "faces": faces,
+        "identities": identities,
+        "allow_training_estimator": allow_training_estimator,
+        **{name: tuple(given) for name, given in lists.items() if given},
+    }
+    run_assessment(Terminal(), _config(values, setting or []), out, workers)
+
+
+def _config(values: dict[str, Any], settings: list[str]) -> "AssessmentConfig":
+    """The config of flags and of other fields that win over them.
+
+    Raises:
+        ValueError: A field that does not exist, or a value that does not fit.
+    """
     from pydantic import ValidationError
 
     from miex.flows.overrides import parse_assignments
     from miex.pipeline.assessment.config import AssessmentConfig
     from miex.pipeline.synthesis.config import explain
 
-    values: dict[str, Any] = {
-        "generators": _generators(generators, checkpoint or [], device),
-        "faces": faces,
-        "identities": identities,
-        "allow_training_estimator": allow_training_estimator,
-    }
-    lists = {
-        "estimators": estimator,
-        "trained_on": trained_on,
-        "sources": source,
-        "agreement": agreement,
-    }
-    values |= {name: tuple(given) for name, given in lists.items() if given}
-    if embedding:
+    if "embeddings" in values:
         usual = AssessmentConfig.model_fields["embeddings"].default
-        values["embeddings"] = (*usual, *embedding)
+        values["embeddings"] = (*usual, *values["embeddings"])
     try:
-        config = AssessmentConfig(**(values | parse_assignments(setting or [])))
+        return AssessmentConfig(**(values | parse_assignments(settings)))
     except ValidationError as error:
         raise ValueError(explain(error)) from None
-    run_assessment(Terminal(), config, out, workers)
 
 
 def _generators(
