@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from miex.flows.terminal import Meter, Stages, Terminal
-from miex.pipeline.recognition.checkpoint import Card
+from miex.pipeline.recognition.checkpoint import Card, load_checkpoint
 from miex.pipeline.recognition.jobs import (
     EvaluateJob,
     FinetuneJob,
@@ -18,9 +18,11 @@ from miex.pipeline.recognition.jobs import (
     pretrain,
     run_evaluation,
 )
-from miex.pipeline.recognition.results import RESULT, Result
+from miex.pipeline.recognition.results import RESULT, Result, require_comparable
 from miex.pipeline.recognition.training import CHECKPOINT
 from miex.pipeline.recognition.training_log import METRICS
+from miex.pipeline.reports.inside import inside_pictures, look_inside
+from miex.pipeline.reports.inside_samples import InsideConfig
 from miex.pipeline.reports.results_page import PAGE, notes_of, write_results_page
 from miex.pipeline.synthesis.config import explain
 
@@ -87,10 +89,26 @@ def run_evaluating(terminal: Terminal, job: EvaluateJob, out: Path, cache: Path)
     show_result(terminal, result)
 
 
-def run_results(terminal: Terminal, folders: Sequence[Path], out: Path) -> None:
+def run_results(
+    terminal: Terminal,
+    folders: Sequence[Path],
+    out: Path,
+    checkpoints: Sequence[Path],
+    looking: InsideConfig | None,
+    cache: Path,
+) -> None:
     """`miex results`."""
     results = [Result.open(folder) for folder in folders]
-    page = write_results_page(results, out)
+    require_comparable(results)
+    pictures: dict[str, list[tuple[str, str]]] = {}
+    with terminal.stages() as stages:
+        for path in checkpoints if looking else ():
+            assert looking is not None
+            inside = look_inside(load_checkpoint(path), looking, cache, on_stage(stages))
+            pictures |= {
+                f"{path}: {heading}": shown for heading, shown in inside_pictures(inside).items()
+            }
+    page = write_results_page(results, out, pictures=pictures)
     for result in results:
         show_result(terminal, result)
     terminal.say(f"side by side: {page}")

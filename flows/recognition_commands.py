@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from miex.flows.inspect_command import inspect
 from miex.flows.terminal import Terminal
 
 _Recognizer = Annotated[
@@ -206,11 +207,26 @@ def results(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the page.")] = Path(
         "out/results"
     ),
+    inside: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="CHECKPOINT", help="Also show where it looks, as `miex inspect`; repeatable."
+        ),
+    ] = None,
+    clips: _Clips = None,
+    datasets: Annotated[
+        list[str] | None,
+        typer.Option("--dataset", metavar="DIR", help="For --inside, as --clips; repeatable."),
+    ] = None,
+    cache: _Cache = None,
 ) -> None:
     """Puts evaluations side by side in one page; refuses those on other clips or classes."""
-    from miex.flows.recognition import run_results
+    from miex.flows.recognition import DEFAULT_CACHE, assemble, run_results
+    from miex.pipeline.reports.inside_samples import InsideConfig
 
-    run_results(Terminal(), folders, out)
+    looking = {"clips": clips or None, "datasets": datasets or None}
+    config = assemble(InsideConfig, None, looking) if inside else None
+    run_results(Terminal(), folders, out, inside or [], config, cache or DEFAULT_CACHE)
 
 
 def _values(flags: dict[str, Any], setting: list[str] | None) -> dict[str, Any]:
@@ -227,3 +243,4 @@ def register(app: typer.Typer) -> None:
     app.command()(finetune)
     app.command()(evaluate)
     app.command()(results)
+    app.command()(inspect)

@@ -1,0 +1,72 @@
+"""The command `miex inspect`: pictures of what a trained recognizer looks at."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from miex.flows.terminal import Terminal
+
+
+def inspect(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A trained recognizer, or its folder.")
+    ],
+    clips: Annotated[
+        list[str] | None,
+        typer.Option("--clips", metavar="NAME:PATH", help="Real clips to look at; repeatable."),
+    ] = None,
+    datasets: Annotated[
+        list[str] | None,
+        typer.Option("--dataset", metavar="DIR", help="A synthesized dataset; repeatable."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the page.")] = Path(
+        "out/inside"
+    ),
+    samples: Annotated[
+        int | None, typer.Option(min=5, help="Samples of each source, at most; 400.")
+    ] = None,
+    shown: Annotated[
+        int | None,
+        typer.Option(min=1, max=10, help="Of each class one by one, right and wrong; 2."),
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(help="Of Grad-CAM, in place of the last convolutions; repeatable."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the choice of samples; 0.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of representations; may be deleted. out/cache.")
+    ] = None,
+) -> None:
+    """Shows where a recognizer looks: Grad-CAM, attention, actions, t-SNE, Action Units."""
+    from miex.flows.recognition import DEFAULT_CACHE, assemble, on_stage
+    from miex.pipeline.recognition.checkpoint import load_checkpoint
+    from miex.pipeline.recognition.training import CHECKPOINT
+    from miex.pipeline.reports.inside import look_inside
+    from miex.pipeline.reports.inside_page import write_inside_page
+    from miex.pipeline.reports.inside_samples import InsideConfig
+
+    values = {
+        "clips": clips or None,
+        "datasets": datasets or None,
+        "samples": samples,
+        "shown": shown,
+        "layers": layer or None,
+        "seed": seed,
+        "device": device,
+    }
+    config = assemble(InsideConfig, None, values)
+    path = checkpoint / CHECKPOINT if checkpoint.is_dir() else checkpoint
+    found = load_checkpoint(path)
+    terminal = Terminal()
+    with terminal.stages() as stages:
+        inside = look_inside(found, config, cache or DEFAULT_CACHE, on_stage(stages))
+    page = write_inside_page(inside, str(path), out)
+    rows = [(str(count), source) for source, count in inside.samples.items()]
+    terminal.table(f"{found.card.recognizer}, looked at with", ("samples", "source"), rows)
+    terminal.say(f"answered rightly: {inside.answered} of {sum(inside.samples.values())}")
+    for text in inside.missing:
+        terminal.say(text)
+    terminal.say(f"page: {page}")
