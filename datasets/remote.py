@@ -1,7 +1,7 @@
 """Datasets that lie elsewhere: copied once, checked by hash, used like local ones.
 
-Any place that fsspec knows is read: ``s3://BUCKET/PATH`` (with `miex[s3]`),
-``hf://datasets/USER/NAME`` (with `miex[hf]`), ``https://HOST/PATH``, ``memory://``.
+Any place that fsspec knows is read: ``hf://datasets/USER/NAME``,
+``https://HOST/PATH``, ``s3://BUCKET/PATH`` (with `miex[s3]`).
 """
 
 import hashlib
@@ -76,8 +76,8 @@ def _open(address: str) -> tuple[Any, str]:
         files, root = fsspec.core.url_to_fs(address)
     except ImportError as error:
         raise ImportError(
-            f"{address} needs a package that is not installed ({error}); pip install 'miex[s3]' or"
-            " 'miex[hf]' brings those for s3:// and hf://"
+            f"{address} needs a package that is not installed ({error}); pip install 'miex[s3]'"
+            " brings the one for s3://"
         ) from None
     except ValueError as error:
         raise ValueError(f"{address} cannot be read ({error})") from None

@@ -24,6 +24,9 @@ _OPTIONAL_PACKAGES = {
     "opencv-contrib-python, which overwrites the headless cv2",
     "prefect-dask": "task_runner=dask: several machines (pip install 'miex[dask]')",
     "prefect-ray": "task_runner=ray: several machines (pip install 'miex[ray]')",
+    "s3fs": "datasets at s3:// addresses (pip install 'miex[s3]')",
+    "tensorboard": "curves of trainings: --set run.tensorboard=true (pip install "
+    "'miex[tensorboard]')",
 }
 
 _OPENCV = "opencv-contrib-python-headless"
@@ -55,6 +58,16 @@ TELLTALES = (
         "GANimation weights",
         r"net_epoch_\w+_id_G\.pth|\w+_net_gen\.pth|\w*ganimation\w*\.(pth|pt|safetensors)",
         "learned faces instead of warped ones: --generator ganimation --checkpoint FILE",
+    ),
+    Telltale(
+        "motion magnification weights",
+        r"magnet\w*.*\.pth",
+        "Oh et al. in UAMRN: --set config.magnification_weights=FILE",
+    ),
+    Telltale(
+        "ImageNet ResNet-18",
+        r"resnet18-\w+\.pth",
+        "Branches, ApexME, UAMRN from ImageNet: --set config.weights=FILE",
     ),
     Telltale("CelebA", r"identity_CelebA\.txt", "10,177 identities: miex faces celeba:FOLDER"),
     Telltale(
