@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from miex.datasets.labels import LabelSpace
@@ -48,13 +49,24 @@ class ShardBlock:
     infos: Sequence[SampleInfo]
 
     def load(self, landmarks: bool) -> Iterator[Sample]:
-        """See `SampleBlock.load`. Images are decoded in threads, a row group at a time."""
+        """See `SampleBlock.load`. Images are decoded in threads, some rows at a time."""
         columns = ["sample_id", "frames", "apex_index", *(["landmarks"] if landmarks else [])]
         infos = iter(self.infos)
-        with pq.ParquetFile(self.path) as file, ThreadPoolExecutor(_DECODERS) as pool:
-            for batch in file.iter_batches(_ROWS_AT_A_TIME, columns=columns):
-                rows = batch.to_pylist()
-                yield from pool.map(_sample, rows, [next(infos) for _ in rows])
+        try:
+            with pq.ParquetFile(self.path) as file, ThreadPoolExecutor(_DECODERS) as pool:
+                for batch in file.iter_batches(_ROWS_AT_A_TIME, columns=columns):
+                    rows = batch.to_pylist()
+                    yield from pool.map(_sample, rows, [next(infos) for _ in rows])
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(_damaged(self.path, error)) from None
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    what = str(error).strip().splitlines()
+    return (
+        f"{path} is damaged ({what[0] if what else type(error).__name__}); run the same"
+        " `miex synthesize` again, which makes damaged shards anew, or copy it again"
+    )
 
 
 def _sample(row: Mapping[str, Any], info: SampleInfo) -> Sample:
@@ -87,7 +99,8 @@ def shard_blocks(
         One block a shard.
 
     Raises:
-        ValueError: The dataset has another label space, or a weight names no AU source.
+        ValueError: The dataset has another label space, a weight names no AU source, or a shard
+            is damaged.
         FileNotFoundError: A shard is missing.
     """
     space = dataset.manifest["label_space"]
@@ -109,7 +122,10 @@ def shard_blocks(
         path = dataset.folder / shard["path"]
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing; `miex verify {dataset.folder}` says more")
-        rows = pq.read_table(path, columns=list(_ABOUT)).to_pylist()
+        try:
+            rows = pq.read_table(path, columns=list(_ABOUT)).to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(_damaged(path, error)) from None
         infos = tuple(
             replace(_info(name, row, template_database), weight=weights.get(row["au_source"], 1.0))
             for row in rows

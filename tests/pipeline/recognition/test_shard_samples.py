@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,9 @@ import pytest
 
 from miex.datasets.labels import LABEL_SPACES
 from miex.datasets.miex import MiexDataset
+from miex.pipeline.recognition.cache import open_inputs
 from miex.pipeline.recognition.landmarks import follow
+from miex.pipeline.recognition.representations.frames import FramePair, FramesConfig
 from miex.pipeline.recognition.shard_samples import shard_blocks
 
 
@@ -60,3 +63,23 @@ def test_follow_finds_a_known_shift() -> None:
     points = follow(frames, onset)
     np.testing.assert_array_equal(points[0], onset)
     np.testing.assert_allclose((points[1] - onset).mean(0), (0.6, -0.4), atol=0.1)
+
+
+def test_a_damaged_shard_is_named_and_leaves_nothing_behind(
+    small_dataset: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(small_dataset, copy)
+    shards = sorted((copy / "data").glob("*.parquet"))
+    content = bytearray(shards[1].read_bytes())
+    content[1000:9000] = bytes(8000)
+    shards[1].write_bytes(content)
+    blocks = shard_blocks(MiexDataset.open(copy))
+    cache = tmp_path / "cache"
+    pair = FramePair(FramesConfig(side=32))
+    with pytest.raises(ValueError, match=rf"{shards[1].name} is damaged|cannot be decoded"):
+        open_inputs(blocks, pair, cache)
+    assert len(list(cache.rglob("*.safetensors"))) == 1
+    shards[2].write_bytes(content[:5000])
+    with pytest.raises(ValueError, match=rf"{shards[2].name} is damaged .*miex synthesize"):
+        shard_blocks(MiexDataset.open(copy))
