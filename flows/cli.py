@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from miex.flows import au_commands, recognition_commands
+from miex.flows import au_commands, experiment_commands, recognition_commands
 from miex.flows.assessment_commands import assess_generator
 from miex.flows.generator_commands import train_generator
 from miex.flows.terminal import EXPECTED_ERRORS, Terminal, describe
@@ -57,6 +57,7 @@ app = typer.Typer(
 
 au_commands.register(app)
 recognition_commands.register(app)
+experiment_commands.register(app)
 app.command("training-set")(training_set)
 app.command("train-generator")(train_generator)
 app.command("assess-generator")(assess_generator)

@@ -14,70 +14,82 @@ from miex.flows.terminal import Terminal
 if TYPE_CHECKING:
     from miex.pipeline.recognition.experiment_plan import Plan
 
-_Files = list[str] | None
+_Words = list[str] | None
+
+_Name = Annotated[
+    str | None,
+    typer.Argument(metavar="[NAME]", help="An experiment, or a YAML file; lists them without."),
+]
+_Clips = Annotated[
+    _Words, typer.Option(metavar="NAME:PATH", help="Real clips, as `miex clips`; repeatable.")
+]
+_Faces = Annotated[Path | None, typer.Option(help="A face table (.parquet).")]
+_Pool = Annotated[
+    _Words, typer.Option(metavar="NAME=FILE", help="An AU pool, as real_mie=F; repeatable.")
+]
+_File = Annotated[
+    _Words, typer.Option(metavar="NAME=FILE", help="Any other file that it takes; repeatable.")
+]
+_Out = Annotated[Path | None, typer.Option("--out", "-o", help="out/experiments/NAME.")]
+_StandIn = Annotated[
+    str | None, typer.Option(metavar="WHAT", help="What the clips are, if not the paper's.")
+]
+_Protocol = Annotated[
+    str | None, typer.Option("--protocol", "-p", help="In place of its own: loso, kfold, ...")
+]
+_Recognizer = Annotated[
+    _Words, typer.Option("--recognizer", "-r", help="Only this one; repeatable.")
+]
+_Row = Annotated[_Words, typer.Option(help="Only rows of such a name, * for anything; repeatable.")]
+_Seeds = Annotated[int | None, typer.Option(min=1, help="How many runs of each cell.")]
+_Epochs = Annotated[
+    float | None, typer.Option(metavar="FACTOR", help="Of the length of every training.")
+]
+_PretrainingEpochs = Annotated[
+    float | None, typer.Option(metavar="FACTOR", help="Of the length of pretrainings.")
+]
+_Size = Annotated[
+    int | None, typer.Option(min=1, help="Of the largest dataset; others in proportion.")
+]
+_Device = Annotated[str | None, typer.Option(help="Of training: auto, cpu, cuda, ...")]
+_Workers = Annotated[
+    int | None, typer.Option("--workers", "-j", min=1, help="Processes that synthesize.")
+]
+_Cache = Annotated[
+    Path | None, typer.Option(help="Folder of representations; may be deleted. out/cache.")
+]
+_Settings = Annotated[
+    _Words,
+    typer.Option("--set", metavar="FIELD=VALUE", help="A field of every evaluation; repeatable."),
+]
+_Synthesis = Annotated[
+    _Words, typer.Option(metavar="FIELD=VALUE", help="A field of every dataset; repeatable.")
+]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")]
 
 
 def experiment(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="[NAME]", help="An experiment, or a YAML file; lists them without."),
-    ] = None,
-    clips: Annotated[
-        _Files,
-        typer.Option(metavar="NAME:PATH", help="Real clips, as `miex clips`; repeatable."),
-    ] = None,
-    faces: Annotated[Path | None, typer.Option(help="A face table (.parquet).")] = None,
-    pool: Annotated[
-        _Files, typer.Option(metavar="NAME=FILE", help="An AU pool, as real_mie=F; repeatable.")
-    ] = None,
-    file: Annotated[
-        _Files,
-        typer.Option(metavar="NAME=FILE", help="Any other file that it takes; repeatable."),
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="out/experiments/NAME.")] = None,
-    stand_in: Annotated[
-        str | None, typer.Option(metavar="WHAT", help="What the clips are, if not the paper's.")
-    ] = None,
-    protocol: Annotated[
-        str | None, typer.Option("--protocol", "-p", help="In place of its own: loso, kfold, ...")
-    ] = None,
-    recognizer: Annotated[
-        _Files, typer.Option("--recognizer", "-r", help="Only this one; repeatable.")
-    ] = None,
-    row: Annotated[
-        _Files, typer.Option(help="Only rows of such a name, * for anything; repeatable.")
-    ] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="How many runs of each cell.")] = None,
-    epochs: Annotated[
-        float | None, typer.Option(metavar="FACTOR", help="Of the length of trainings.")
-    ] = None,
-    pretraining_epochs: Annotated[
-        float | None, typer.Option(metavar="FACTOR", help="Of the length of pretrainings.")
-    ] = None,
-    identities: Annotated[
-        int | None, typer.Option(min=1, help="Of the largest dataset; others in proportion.")
-    ] = None,
-    samples: Annotated[
-        int | None, typer.Option(min=1, help="Of the largest dataset; others in proportion.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Of training: auto, cpu, cuda, ...")] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", "-j", min=1, help="Processes that synthesize.")
-    ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder of representations; may be deleted. out/cache.")
-    ] = None,
-    setting: Annotated[
-        _Files,
-        typer.Option(
-            "--set", metavar="FIELD=VALUE", help="A field of every evaluation; repeatable."
-        ),
-    ] = None,
-    synthesis: Annotated[
-        _Files,
-        typer.Option(metavar="FIELD=VALUE", help="A field of every dataset; repeatable."),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")] = False,
+    name: _Name = None,
+    clips: _Clips = None,
+    faces: _Faces = None,
+    pool: _Pool = None,
+    file: _File = None,
+    out: _Out = None,
+    stand_in: _StandIn = None,
+    protocol: _Protocol = None,
+    recognizer: _Recognizer = None,
+    row: _Row = None,
+    seeds: _Seeds = None,
+    epochs: _Epochs = None,
+    pretraining_epochs: _PretrainingEpochs = None,
+    identities: _Size = None,
+    samples: _Size = None,
+    device: _Device = None,
+    workers: _Workers = None,
+    cache: _Cache = None,
+    setting: _Settings = None,
+    synthesis: _Synthesis = None,
+    dry_run: _DryRun = False,
 ) -> None:
     """Runs a table or figure of the papers, our numbers beside theirs; run again, it goes on.
 
@@ -92,26 +104,23 @@ def experiment(
     from miex.pipeline.recognition.experiment_config import load_experiment
     from miex.pipeline.recognition.experiment_plan import Inputs, plan_experiment
 
-    settings = parse_assignments(setting or [])
-    if device is not None:
-        settings["evaluation.run.device"] = device
-    chosen = {
-        "protocol": protocol, "stand_in": stand_in, "recognizers": recognizer, "rows": row,
-        "seeds": seeds, "epochs": epochs, "pretraining_epochs": pretraining_epochs,
-        "identities": identities, "samples": samples, "settings": settings,
-        "synthesis": parse_assignments(synthesis or []),
-    }  # fmt: skip
-    scale = _scale(chosen)
-    files = _named([*(pool or []), *(file or [])])
-    if faces is not None:
-        files["faces"] = str(faces)
+    given = parse_assignments(setting or []) | ({"evaluation.run.device": device} if device else {})
+    scale = _scale(
+        {
+            "protocol": protocol, "stand_in": stand_in, "recognizers": recognizer, "rows": row,
+            "seeds": seeds, "epochs": epochs, "pretraining_epochs": pretraining_epochs,
+            "identities": identities, "samples": samples, "settings": given,
+            "synthesis": parse_assignments(synthesis or []),
+        }
+    )  # fmt: skip
+    files = _named([*(pool or []), *(file or []), *([f"faces={faces}"] if faces else [])])
     what = load_experiment(name)
     inputs = Inputs(clips=tuple(clips or ()), files=files)
     place = out or Path("out/experiments") / what.name
     if dry_run:
         _show_plan(Terminal(), plan_experiment(what, inputs, place, scale))
-        return
-    _run(Terminal(), (what, inputs, place, cache or DEFAULT_CACHE, scale), workers)
+    else:
+        _run(Terminal(), (what, inputs, place, cache or DEFAULT_CACHE, scale), workers)
 
 
 def _scale(values: dict[str, Any]) -> Any:
@@ -162,17 +171,37 @@ def _show_plan(terminal: Terminal, plan: "Plan") -> None:
 
 
 def _run(terminal: Terminal, arguments: tuple[Any, ...], workers: int | None) -> None:
-    from miex.flows.recognition import on_stage
     from miex.pipeline.recognition.experiment import run_experiment
-    from miex.pipeline.reports.experiment_page import METRIC_NAMES, PAGE, published, spread
+    from miex.pipeline.reports.experiment_page import METRIC_NAMES, published, spread
+    from miex.pipeline.reports.results_page import PAGE
 
     with terminal.stages() as stages:
-        table = run_experiment(*arguments, workers=workers, on_stage=on_stage(stages))
+        meter, cell = stages.of("cells", "cells"), ""
+
+        def on_stage(what: str, done: int, total: int) -> None:
+            nonlocal cell
+            stage, _, current = what.partition(": ")
+            if stage == "cells":
+                cell, meter.note = current, current
+                meter.to(done, total)
+            else:
+                # One meter: hundreds of cells would each leave half a dozen others.
+                meter.note = f"{cell}: {stage} {done} of {total}"
+                meter.to(meter.done, meter.total)
+
+        table = run_experiment(*arguments, workers=workers, on_stage=on_stage)
     metrics = table["metrics"]
     heads = [head for metric in metrics for head in (METRIC_NAMES[metric], "paper")]
     rows = [
-        (cell["row"], cell["column"])
-        + tuple(text for m in metrics for text in (spread(cell, m), published(cell, m)))
+        (
+            cell["row"],
+            cell["column"],
+            *(
+                text
+                for metric in metrics
+                for text in (spread(cell, metric), published(cell, metric))
+            ),
+        )
         for cell in table["cells"]
     ]
     title = f"{table['title']} ({table['standing']})"

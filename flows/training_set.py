@@ -97,7 +97,7 @@ def run_training_set(
     _show(terminal, made)
     sheet = training_sheet(made, out.with_suffix(".png"))
     terminal.say(f"  contact sheet {escape(str(sheet))}")
-    command = f"miex train-generator {shlex.quote(str(out))}"
+    command = f"miex train-generator {shlex.quote(str(out))} -o runs/generator"
     terminal.say(f"Next: look at the contact sheet, then  {escape(command)}")
 
 

@@ -46,12 +46,12 @@ class TVL1Config(BaseModel):
 
 _DEFAULTS = TVL1Config()
 
-_PAIRS_AT_A_TIME = 16
+_PAIRS_AT_A_TIME = 32
 """Pairs of one thread's piece of work on the CPU."""
 
-_VALUES_ON_CPU = 30_000
-"""Values of one plane of all slots: what an operation touches stays in a core's L2 cache, and
-takes several times as long as starting it."""
+_VALUES_ON_CPU = 130_000
+"""Values of one plane of all slots: an operation takes many times as long as starting it, during
+which the other threads wait, and what it touches still lies mostly in a core's L2 cache."""
 
 _VALUES_ON_DEVICE = 8_000_000
 

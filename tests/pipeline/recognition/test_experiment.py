@@ -1,0 +1,340 @@
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from miex.pipeline.fictitious import write_fictitious
+from miex.pipeline.recognition import experiment as experiments
+from miex.pipeline.recognition.experiment import run_experiment, show_plan
+from miex.pipeline.recognition.experiment_config import (
+    Column,
+    Experiment,
+    filled,
+    load_experiment,
+    nested,
+)
+from miex.pipeline.recognition.experiment_plan import (
+    Inputs,
+    Plan,
+    Scale,
+    plan_experiment,
+    pretraining_key,
+)
+from miex.pipeline.recognition.experiment_table import NOT_COMPARABLE, standing
+from miex.pipeline.reports.experiment_page import as_csv, as_markdown, as_page
+
+MakeExperiment = Callable[..., Experiment]
+
+
+def all_files(what: Experiment, folder: Path) -> dict[str, str]:
+    """A file for every input; nothing in them is looked at before a cell needs it."""
+    files = {name: folder / f"{name}.parquet" for name in what.inputs}
+    for path in files.values():
+        path.touch()
+    return {name: str(path) for name, path in files.items()}
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> MakeExperiment:
+    """Writes and loads a small experiment with changes."""
+
+    def write(**changes: Any) -> Experiment:
+        content: dict[str, Any] = {
+            "title": "Tiny",
+            "paper": "Nobody 2020",
+            "place": "table 0",
+            "protocol": "loso",
+            "metrics": ["uf1", "accuracy"],
+            "inputs": {"faces": "a face table"},
+            "datasets": {
+                "exp": {
+                    "faces": "${faces}",
+                    "identities": 6,
+                    "samples": 24,
+                    "sources": ["expert:miex"],
+                    "generator.name": "warp",
+                }
+            },
+            "settings": {
+                "evaluation.recognizer": "dere_grl",
+                "evaluation.seeds": [0, 1],
+                "evaluation.run.device": "cpu",
+                "evaluation.pretraining.epochs": 2,
+                "evaluation.finetuning.epochs": 4,
+            },
+            "columns": [
+                {"name": "wide"},
+                {"name": "narrow", "settings": {"evaluation.config.channels": 8}},
+            ],
+            "rows": [
+                {"name": "nothing", "paper": {"wide": {"uf1": [0.5, 0.01]}}},
+                {"name": "exp", "datasets": ["exp"]},
+            ],
+        }
+        path = tmp_path / "tiny.yaml"
+        path.write_text(yaml.safe_dump(content | changes), encoding="utf-8")
+        return load_experiment(str(path))
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rows": [{"name": "a", "datasets": ["none"]}]}, "row 'a' names dataset 'none'; there"),
+        ({"rows": [{"name": "a", "paper": {"x": {}}}]}, "names column 'x'; there are: narrow"),
+        ({"rows": [{"name": "a", "paper": {"wide": {"uar": 1}}}]}, "names metric 'uar'"),
+        ({"rows": [{"name": "a"}, {"name": "a"}]}, "row 'a' stands there twice"),
+        ({"inputs": {}}, "placeholders and inputs differ in faces"),
+        ({"inputs": {"faces": "f", "pool": "p"}}, "placeholders and inputs differ in pool"),
+        ({"metrics": ["f1"]}, "metrics.0: Input should be 'uf1', 'uar' or 'accuracy'"),
+        ({"colums": []}, "colums: there is no such field"),
+        ({"datasets": {"exp": {"faces": "${faces}"}}}, "must state identities and samples"),
+    ],
+)
+def test_a_bad_file_is_refused_by_field(
+    make: MakeExperiment, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make(**changes)
+
+
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [
+        ({"settings": {"evaluation.config.chanels": 3}}, "chanels: there is no such field"),
+        ({"settings": {"evaluation.finetuning.epochs": 0}}, "epochs: Input should be greater"),
+        ({"settings": {"evaluation.recognizer": "x"}}, "no recognizer is called 'x'"),
+        ({"settings": {"clips.databases": ["a:b"]}}, "clips.databases is no setting"),
+        ({"synthesis": {"colour": 3}}, "colour: there is no such field"),
+        ({"rows": ("all*",)}, "nothing is left of the table; its rows are nothing, exp"),
+        ({"recognizers": ("ststnet",)}, "nothing is left of the table"),
+    ],
+)
+def test_a_bad_setting_is_refused_before_anything_runs(
+    make: MakeExperiment, tmp_path: Path, scale: dict[str, Any], message: str
+) -> None:
+    what = make()
+    inputs = Inputs(files=all_files(what, tmp_path))
+    with pytest.raises(ValueError, match=message):
+        plan_experiment(what, inputs, tmp_path, Scale(**scale))
+
+
+def test_files_are_checked_first(make: MakeExperiment, tmp_path: Path) -> None:
+    what = make()
+    with pytest.raises(ValueError, match="takes no file called 'face'; it takes: faces"):
+        plan_experiment(what, Inputs(files={"face": "x"}), tmp_path)
+    with pytest.raises(FileNotFoundError, match=re.escape("faces=x.parquet: no such file")):
+        plan_experiment(what, Inputs(files={"faces": "x.parquet"}), tmp_path)
+    (tmp_path / "photo.jpg").touch()
+    with pytest.raises(ValueError, match="expected a face table"):
+        plan_experiment(what, Inputs(files={"faces": str(tmp_path / "photo.jpg")}), tmp_path)
+    with pytest.raises(ValueError, match="no experiment is called 'tiny'; there are: cropnet"):
+        load_experiment("tiny")
+
+
+def test_a_missing_file_empties_only_the_cells_that_need_it(
+    make: MakeExperiment, tmp_path: Path
+) -> None:
+    found = show_plan(plan_experiment(make(), Inputs(), tmp_path))
+    assert found == {
+        "": ["nothing, wide", "nothing, narrow"],
+        "needs faces (a face table)": ["exp, wide", "exp, narrow"],
+    }
+
+
+def test_sizes_and_lengths_shrink_in_proportion(tmp_path: Path) -> None:
+    what = load_experiment("mie_x_figure_6b")
+    inputs = Inputs(files=all_files(what, tmp_path))
+    plan = plan_experiment(what, inputs, tmp_path, Scale(identities=100, epochs=0.25))
+    configs = [config for cell in plan.cells for config in cell.datasets.values()]
+    assert [config.identities for config in configs] == [14, 20, 34, 100]
+    assert {(config.samples, config.au_triplets) for config in configs} == {(600, 600)}
+    assert all(cell.job.evaluation.pretraining["epochs"] == 20 for cell in plan.cells)
+    plan = plan_experiment(what, inputs, tmp_path, Scale(samples=3000))
+    configs = [config for cell in plan.cells for config in cell.datasets.values()]
+    assert [config.identities for config in configs] == [700, 1000, 1700, 5000]
+    assert {(config.samples, config.au_triplets) for config in configs} == {(3000, 3000)}
+    assert "identities_700: 3000 samples of 700 identities, not 30000 of 700" in plan.departures
+
+
+def test_cells_share_a_pretraining_unless_it_differs(tmp_path: Path) -> None:
+    what = load_experiment("mie_x_table_1")
+    plan = plan_experiment(what, Inputs(files=all_files(what, tmp_path)), tmp_path)
+    keys = {
+        (cell.row, cell.column.name): pretraining_key(cell.job)
+        for cell in plan.cells
+        if cell.datasets
+    }
+    assert keys["MiE-X", "Branches"] == keys["MiE-X, then CompMiE", "Branches"]
+    assert keys["MiE-X", "Branches"] != keys["MiE-X", "ApexME"]
+
+
+def test_columns_that_differ_in_the_protocol_are_one_on_another(tmp_path: Path) -> None:
+    what = load_experiment("uamrn_table_6")
+    plan = plan_experiment(what, Inputs(), tmp_path, Scale(protocol="loso"))
+    assert [column.name for column in plan.columns] == ["CASME II / SAMM / SMIC"]
+    assert all(not cell.paper for cell in plan.cells)
+    atme = load_experiment("dual_atme_table_1")
+    plan = plan_experiment(atme, Inputs(), tmp_path, Scale(protocol="loso"))
+    assert [column.name for column in plan.columns] == ["MEGC2019-CD"]
+
+
+def content(**changes: Any) -> dict[str, Any]:
+    known = {"oracle": False, "published_list": None, "clips": 246, "classes": list("abcde")}
+    return known | changes
+
+
+@pytest.mark.parametrize(
+    ("found", "column", "stand_in", "comparable"),
+    [
+        (content(published_list=True), {}, None, True),
+        (content(published_list=True), {}, "rendered", False),
+        (content(published_list=False), {}, None, False),
+        (content(published_list=True, oracle=True), {}, None, False),
+        (content(), {}, None, False),
+        (content(), {"clips": 246}, None, True),
+        (content(), {"clips": 247}, None, False),
+        (content(), {"clips": 246, "classes": 3}, None, False),
+    ],
+)
+def test_only_the_papers_clips_are_comparable(
+    found: dict[str, Any], column: dict[str, Any], stand_in: str | None, comparable: bool
+) -> None:
+    said = standing([found], Column(name="x", **column), stand_in)
+    assert said["comparable"] is comparable
+    assert (NOT_COMPARABLE in said["clips"]) is not comparable
+
+
+def test_values_are_filled_and_nested() -> None:
+    files = {"a": "/x", "b": "/y"}
+    assert filled({"s": ["pool:${a}", "${b}"], "c": "${gone}"}, files) == {
+        "s": ["pool:/x", "/y"],
+        "c": None,
+    }
+    assert nested({"a.b": 1, "a.c.d": 2, "e": {"f.g": 3}}) == {
+        "a": {"b": 1, "c": {"d": 2}},
+        "e": {"f": {"g": 3}},
+    }
+    with pytest.raises(ValueError, match=r"a\.b: 'a' was given a value"):
+        nested({"a": 1, "a.b": 2})
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory, sample_table: Path) -> str:
+    folder = tmp_path_factory.mktemp("clips") / "smic"
+    return write_fictitious("smic", folder, subjects=2, clips=3, faces=sample_table).spec
+
+
+def test_an_experiment_end_to_end(
+    make: MakeExperiment,
+    clips: str,
+    sample_table: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [
+        {"name": "nothing", "paper": {"wide": {"uf1": [0.5, 0.01]}}},
+        {"name": "exp", "datasets": ["exp"]},
+        {"name": "untuned", "datasets": ["exp"], "settings": {"evaluation.finetune": False}},
+        {"name": "impossible", "cannot": "nobody can", "paper": {"narrow": {"accuracy": 0.9}}},
+    ]
+    what, out, cache = make(rows=rows), tmp_path / "out", tmp_path / "cache"
+    inputs = Inputs(clips=(clips,), files={"faces": str(sample_table)})
+    stop = 3
+
+    def interrupt(stage: str, done: int, total: int) -> None:
+        assert total == 8 or not stage.startswith("cells")
+        if stage.startswith("cells") and done == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(what, inputs, out, cache, workers=1, on_stage=interrupt)
+    half = json.loads((out / "table.json").read_text(encoding="utf-8"))
+    assert sum(bool(cell["scores"]) for cell in half["cells"]) == 3
+    assert "not computed yet" in (out / "table.md").read_text(encoding="utf-8")
+
+    computed: list[Path] = []
+    real = experiments.run_evaluation
+    monkeypatch.setattr(
+        experiments,
+        "run_evaluation",
+        lambda job, folder, *a, **k: (computed.append(folder), real(job, folder, *a, **k))[1],
+    )
+    table = run_experiment(what, inputs, out, cache, workers=1)
+    assert len(computed) == 3
+    assert run_experiment(what, inputs, out, cache, workers=1) == table
+    assert len(computed) == 3
+
+    cells = {(cell["row"], cell["column"]): cell for cell in table["cells"]}
+    scores = cells["exp", "wide"]["scores"]["uf1"]
+    assert 0 <= scores["mean"] <= 1
+    assert scores["deviation"] is not None
+    assert cells["impossible", "narrow"]["reason"] == "nobody can"
+    assert cells["nothing", "wide"]["paper"] == {"uf1": {"mean": 0.5, "deviation": 0.01}}
+    assert {"majority", "chance"} <= set(cells["nothing", "wide"]["baselines"])
+    assert len(list((out / "datasets").iterdir())) == 1
+    # Two columns, two seeds; fine-tuned and not fine-tuned share them.
+    assert len(list((out / "pretrained").glob("*/*/recognizer.safetensors"))) == 4
+    check_pages(table, out)
+
+
+def check_pages(table: dict[str, Any], out: Path) -> None:
+    """Every heading says what the clips are."""
+    page, text = as_page(table), as_markdown(table)
+    assert NOT_COMPARABLE in table["standing"]
+    for heading in re.findall(r"<h2>.*?</h2>|<title>.*?</title>", page, re.S):
+        assert NOT_COMPARABLE in heading
+    assert all(NOT_COMPARABLE in line for line in text.splitlines() if line.startswith("#"))
+    assert page.count('colspan="2"') == 2
+    assert "0.500 ± 0.010" in page
+    assert "nobody can" in page
+    lines = as_csv(table).splitlines()
+    assert len(lines) == 1 + 8 * 2
+    for link in re.findall(r'href="(cells/[^"]+)"', page):
+        assert (out / link).is_file()
+
+
+def test_what_cannot_be_computed_is_said(
+    make: MakeExperiment, clips: str, sample_table: Path, tmp_path: Path
+) -> None:
+    """A generator without its weights, too few faces, clips that are not there."""
+    what = make(columns=[{"name": "one"}], rows=[{"name": "exp", "datasets": ["exp"]}])
+    inputs = Inputs(clips=(clips,), files={"faces": str(sample_table)})
+    cases = [
+        (
+            inputs,
+            {"synthesis": {"generator.name": "ganimation", "generator.checkpoint": "gone.pth"}},
+            "dataset exp: .*gone.pth",
+        ),
+        (inputs, {"synthesis": {"identities": 9999}}, "9999 are asked for, the face table has"),
+        (
+            Inputs(clips=(f"smic:{tmp_path / 'gone'}",), files=inputs.files),
+            {},
+            "gone",
+        ),
+    ]
+    for number, (given, scale, message) in enumerate(cases):
+        out = tmp_path / f"out{number}"
+        table = run_experiment(what, given, out, tmp_path / "cache", Scale(**scale), workers=1)
+        (cell,) = table["cells"]
+        assert re.search(message, cell["reason"])
+        assert re.search(message, as_page(table))
+        assert table["standing"] == "no result yet"
+
+
+def test_a_plan_is_a_value(make: MakeExperiment, tmp_path: Path) -> None:
+    """The same inputs give the same folders: that is how a run finds what it has done."""
+    what = make()
+    inputs = Inputs(files=all_files(what, tmp_path))
+
+    def folders(plan: Plan) -> list[Path | None]:
+        return [cell.folder for cell in plan.cells]
+
+    first = folders(plan_experiment(what, inputs, tmp_path / "out"))
+    assert first == folders(plan_experiment(what, inputs, tmp_path / "out"))
+    assert len(set(first)) == 4

@@ -1,0 +1,108 @@
+"""The experiments that come with miex: every setting fits, every number is a paper's."""
+
+from pathlib import Path
+
+import pytest
+
+from miex.au_sources.base import open_source
+from miex.au_sources.pool_file import AU_SOURCE_NAMES
+from miex.datasets.labels import LABEL_SPACES
+from miex.generators.base import generator_names
+from miex.pipeline.recognition.experiment_config import (
+    Experiment,
+    experiment_names,
+    load_experiment,
+    placeholders,
+)
+from miex.pipeline.recognition.experiment_plan import Inputs, Scale, plan_experiment
+from miex.pipeline.recognition.protocols import find_protocol
+from miex.pipeline.recognition.recognizers.base import recognizer_names
+
+
+def all_files(what: Experiment, folder: Path) -> dict[str, str]:
+    """A file for every input; nothing in them is looked at before a cell needs it."""
+    files = {name: folder / f"{name}.parquet" for name in what.inputs}
+    for path in files.values():
+        path.touch()
+    return {name: str(path) for name, path in files.items()}
+
+
+@pytest.fixture(scope="module", params=experiment_names())
+def shipped(request: pytest.FixtureRequest) -> Experiment:
+    return load_experiment(request.param)
+
+
+def test_every_table_and_figure_is_there() -> None:
+    names = set(experiment_names())
+    miex = {"table_1", "table_2", "table_3", "figure_5", "figure_6a", "figure_6b", "figure_6c"}
+    assert {f"mie_x_{name}" for name in miex | {"figure_7a", "figure_7b"}} <= names
+    assert {"stand_in", "uamrn_table_5", "uamrn_table_6", "dere_grl_table_1"} <= names
+    assert {"dere_grl_table_2", "cropnet_table_4", "cropnet_figure_5"} <= names
+    assert {f"dual_atme_table_{number}" for number in (1, 3, 4, 5, 6)} <= names
+
+
+def test_shipped_settings_fit_the_real_configs(shipped: Experiment, tmp_path: Path) -> None:
+    """Planning validates jobs, recognizer configs, hyperparameters and synthesis configs."""
+    files = all_files(shipped, tmp_path)
+    plan = plan_experiment(shipped, Inputs(clips=("casme2:x",), files=files), tmp_path)
+    assert plan.departures == ()
+    assert len(plan.cells) == len(shipped.rows) * len(shipped.columns)
+    ready = [cell for cell in plan.cells if cell.job is not None]
+    assert {cell.cannot for cell in plan.cells if cell.job is None} == {
+        row.cannot for row in shipped.rows if row.cannot
+    } - {None}
+    assert ready
+    for cell in ready:
+        assert not set(placeholders(cell.job.model_dump(mode="json")))
+        assert cell.job.clips.databases == ("casme2:x",)
+        for config in cell.datasets.values():
+            assert not set(placeholders(config.model_dump(mode="json")))
+            assert config.label_space == find_protocol(cell.job.evaluation.protocol).label_space
+            assert config.generator.name in generator_names()
+            assert config.identities <= config.samples
+            for spec in config.sources:
+                if spec.startswith("expert:"):
+                    open_source(spec, label_space=LABEL_SPACES[config.label_space])
+
+
+def test_shipped_numbers_are_shares_and_their_clips_can_be_checked(shipped: Experiment) -> None:
+    for row in shipped.rows:
+        for scores in row.paper.values():
+            for value in scores.values():
+                assert all(
+                    0 <= part <= 1 for part in (value if isinstance(value, tuple) else [value])
+                )
+    for column in shipped.columns:
+        protocol = find_protocol(column.settings.get("evaluation.protocol", shipped.protocol))
+        numbers = any(column.name in row.paper for row in shipped.rows)
+        assert not numbers or protocol.clip_list or column.clips
+
+
+def test_shipped_experiments_run_on_a_stand_in(shipped: Experiment, tmp_path: Path) -> None:
+    scale = Scale(protocol="kfold", stand_in="rendered", seeds=1, epochs=0.1, identities=50)
+    files = all_files(shipped, tmp_path)
+    plan = plan_experiment(shipped, Inputs(files=files), tmp_path, scale)
+    assert plan.stand_in == "rendered"
+    for cell in plan.cells:
+        if cell.job:
+            assert cell.job.evaluation.protocol == "kfold"
+            assert cell.job.evaluation.seeds == (0,)
+            assert all(config.identities <= 50 for config in cell.datasets.values())
+    assert any("every protocol is replaced by kfold" in note for note in plan.departures)
+
+
+def test_the_stand_in_table_is_complete() -> None:
+    what = load_experiment("stand_in")
+    assert {column.settings["evaluation.recognizer"] for column in what.columns} == set(
+        recognizer_names()
+    )
+    made = {(row.datasets, row.settings.get("evaluation.finetune", True)) for row in what.rows}
+    assert len(made) == len(what.rows) == 1 + 2 * 2 * 7
+    sources = {tuple(fields["sources"]) for fields in what.datasets.values()}
+    assert len(sources) == 2 ** len(AU_SOURCE_NAMES) - 1
+
+
+def test_numbers_of_mie_x_table_1_are_the_papers() -> None:
+    rows = {row.name: row for row in load_experiment("mie_x_table_1").rows}
+    assert rows["MiE-X"].paper["Branches"] == {"uf1": (0.477, 0.005), "uar": (0.489, 0.008)}
+    assert rows["CompMiE"].paper["ApexME"]["uf1"] == (0.418, 0.007)
