@@ -129,7 +129,7 @@ def synthesize(
         bool | None, typer.Option("--back-to-offset", help="And the way back.")
     ] = None,
     generator: Annotated[
-        str | None, typer.Option("--generator", "-g", help="warp or ganimation.")
+        str | None, typer.Option("--generator", "-g", help="warp, ganimation, or auto: the better.")
     ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Weights of the generator.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")] = None,

@@ -217,7 +217,7 @@ def run_evaluation(
     space = find_protocol(config.protocol).space
     recognizer = _fresh(config.recognizer, config.config, space, config.run)
     representation, device = recognizer.representation, config.run.device
-    clips, rejections = open_real(job.clips, space, recognizer, cache, device, on_stage)
+    clips, rejections = open_real(job.clips, space, recognizer, cache, device, on_stage, read)
     synthetic, name = None, ""
     if job.synthetic.datasets:
         synthetic, name = open_synthetic(
@@ -292,6 +292,7 @@ def open_real(
     cache: Path,
     device: str,
     on_stage: OnStage | None = None,
+    read: ReadClips | None = None,
 ) -> tuple[CachedInputs, list[Rejection]]:
     """What a recognizer looks at in real clips.
 
@@ -302,11 +303,10 @@ def open_real(
         ValueError: No database, or no usable clip; the commonest reasons are named.
         FileNotFoundError: A database is not there.
     """
-    if not data.databases:
-        raise ValueError("no database of clips is given; write NAME:PATH, as casme2:/data/CASME2")
     representation = recognizer.representation
     samples = data.samples.chosen(recognizer.clip_frames)
-    blocks, rejections = _cut(data.model_copy(update={"samples": samples}), space, on_stage)
+    wanted = data.model_copy(update={"samples": samples})
+    blocks, rejections = (read or read_clips)(wanted, space, on_stage)
     inputs = open_inputs(
         blocks,
         representation,
@@ -322,21 +322,6 @@ def open_real(
             f" ({shown})"
         )
     return inputs, rejections
-
-
-_CUT: dict[str, tuple[list[ClipBlock], list[Rejection]]] = {}
-
-
-def _cut(
-    data: ClipData, space: LabelSpace, on_stage: OnStage | None
-) -> tuple[list[ClipBlock], list[Rejection]]:
-    """The clips, found and cut once a process: an experiment evaluates on the same many times."""
-    key = f"{space.name}/{data.model_dump_json()}"
-    if key not in _CUT:
-        readers = [open_clips(text) for text in data.databases]
-        report = _reporter(on_stage, "reading clips")
-        _CUT[key] = clip_blocks(readers, space, data.samples, on_clip=report)
-    return _CUT[key]
 
 
 def read_clips(

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from miex.datasets.files import sha256_file
 from miex.datasets.labels import LabelSpace
 from miex.datasets.miex import MiexDataset, decode_frames
 from miex.pipeline.recognition.landmarks import FOLLOW_VERSION, follow
@@ -40,16 +41,25 @@ class ShardBlock:
 
     Attributes:
         path: The Parquet file.
+        sha256: What its hash must be.
         content: Hash of the shard and of how landmarks are followed.
         infos: One for each row, in order.
     """
 
     path: Path
+    sha256: str
     content: str
     infos: Sequence[SampleInfo]
 
     def load(self, landmarks: bool) -> Iterator[Sample]:
-        """See `SampleBlock.load`. Images are decoded in threads, some rows at a time."""
+        """See `SampleBlock.load`. Images are decoded in threads, some rows at a time.
+
+        Raises:
+            ValueError: The shard is not what its manifest says, or a frame cannot be decoded.
+        """
+        # What is made of it is cached under this hash, and Parquet pages carry no checksums.
+        if sha256_file(self.path) != self.sha256:
+            raise ValueError(_damaged(self.path, "its sha256 is not that of the manifest"))
         columns = ["sample_id", "frames", "apex_index", *(["landmarks"] if landmarks else [])]
         infos = iter(self.infos)
         try:
@@ -58,13 +68,12 @@ class ShardBlock:
                     rows = batch.to_pylist()
                     yield from pool.map(_sample, rows, [next(infos) for _ in rows])
         except (pa.ArrowException, OSError) as error:
-            raise ValueError(_damaged(self.path, error)) from None
+            raise ValueError(_damaged(self.path, str(error))) from None
 
 
-def _damaged(path: Path, error: Exception) -> str:
-    what = str(error).strip().splitlines()
+def _damaged(path: Path, what: str) -> str:
     return (
-        f"{path} is damaged ({what[0] if what else type(error).__name__}); run the same"
+        f"{path} is damaged ({(what.strip() or 'unreadable').splitlines()[0]}); run the same"
         " `miex synthesize` again, which makes damaged shards anew, or copy it again"
     )
 
@@ -125,13 +134,13 @@ def shard_blocks(
         try:
             rows = pq.read_table(path, columns=list(_ABOUT)).to_pylist()
         except (pa.ArrowException, OSError) as error:
-            raise ValueError(_damaged(path, error)) from None
+            raise ValueError(_damaged(path, str(error))) from None
         infos = tuple(
             replace(_info(name, row, template_database), weight=weights.get(row["au_source"], 1.0))
             for row in rows
         )
         content = hashlib.sha256(f"{shard['sha256']}/{FOLLOW_VERSION}".encode()).hexdigest()
-        blocks.append(ShardBlock(path, content, infos))
+        blocks.append(ShardBlock(path, shard["sha256"], content, infos))
     return blocks
 
 

@@ -72,12 +72,12 @@ def test_a_damaged_shard_is_named_and_leaves_nothing_behind(
     shutil.copytree(small_dataset, copy)
     shards = sorted((copy / "data").glob("*.parquet"))
     content = bytearray(shards[1].read_bytes())
-    content[1000:9000] = bytes(8000)
+    content[len(content) // 2] ^= 1
     shards[1].write_bytes(content)
     blocks = shard_blocks(MiexDataset.open(copy))
     cache = tmp_path / "cache"
     pair = FramePair(FramesConfig(side=32))
-    with pytest.raises(ValueError, match=rf"{shards[1].name} is damaged|cannot be decoded"):
+    with pytest.raises(ValueError, match=rf"{shards[1].name} is damaged \(its sha256"):
         open_inputs(blocks, pair, cache)
     assert len(list(cache.rglob("*.safetensors"))) == 1
     shards[2].write_bytes(content[:5000])
