@@ -1,4 +1,4 @@
-"""Where a generator computes."""
+"""Where a network computes."""
 
 import torch
 

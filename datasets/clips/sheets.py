@@ -103,6 +103,21 @@ class Row:
             value = int(value)
         return None if value is None else str(value).strip() or None
 
+    def frame_rate(self, column: str) -> float | None:
+        """Frames a second, None if the cell is empty.
+
+        Raises:
+            ValueError: Anything but a number between 0 and 10,000, both excluded.
+        """
+        text = self.optional_text(column)
+        try:
+            fps = None if text is None else float(text)
+        except ValueError:
+            fps = 0.0
+        if fps is not None and not 0 < fps < 10_000:
+            raise self.error(column, f"{text!r}, expected frames a second")
+        return fps
+
     def frame(self, column: str) -> int:
         """A frame number, 0 or more.
 

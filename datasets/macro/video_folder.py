@@ -65,7 +65,7 @@ def _annotation(row: Row, path: str, frames: Frames) -> Annotation:
         where=row.where,
         aus=row.optional_text("aus"),
         apex_rule=ApexRule.NONE if apex is None else ApexRule.ANNOTATED,
-        fps=_fps(row) or (frames.fps if isinstance(frames, VideoFrames) else None),
+        fps=row.frame_rate("fps") or (frames.fps if isinstance(frames, VideoFrames) else None),
         frames=frames,
     )
 
@@ -87,17 +87,6 @@ def _open(row: Row, root: Path) -> Frames:
         return frames
     except ValueError as error:
         raise row.error("path", str(error)) from None
-
-
-def _fps(row: Row) -> float | None:
-    text = row.optional_text("fps")
-    try:
-        fps = None if text is None else float(text)
-    except ValueError:
-        fps = 0.0
-    if fps is not None and not 0 < fps < 10_000:
-        raise row.error("fps", f"{text!r}, expected frames a second")
-    return fps
 
 
 @register_clips("video_folder")

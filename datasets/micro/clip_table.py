@@ -85,7 +85,7 @@ def _annotation(row: Row, frames: FrameFolder | None) -> Annotation:
         where=row.where,
         aus=row.optional_text("aus"),
         apex_rule=ApexRule.MIDDLE_FRAME if apex is None else ApexRule.ANNOTATED,
-        fps=_fps(row),
+        fps=row.frame_rate("fps"),
         frames=frames,
     )
 
@@ -116,17 +116,6 @@ def _open(row: Row, root: Path, text: str) -> FrameFolder:
         return frames
     except ValueError as error:
         raise row.error("frames", str(error)) from None
-
-
-def _fps(row: Row) -> float | None:
-    text = row.optional_text("fps")
-    try:
-        fps = None if text is None else float(text)
-    except ValueError:
-        fps = 0.0
-    if fps is not None and not 0 < fps < 10_000:
-        raise row.error("fps", f"{text!r}, expected frames a second")
-    return fps
 
 
 def _database_name(spec: SourceSpec) -> str:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from miex.generators._processes import Processes
 from miex.generators.ganimation import losses as loss
 from miex.generators.ganimation.augmentation import augment
 from miex.generators.ganimation.batches import Batch
 from miex.generators.ganimation.discriminator import random_discriminator
 from miex.generators.ganimation.network import Rendering, random_network
-from miex.generators.ganimation.processes import Processes
 from miex.generators.ganimation.recipe import Recipe
 
 _WARM_UP = 10

@@ -25,12 +25,12 @@ from torch import Tensor
 
 from miex.au_sources.action_units import AUArray
 from miex.datasets.files import whole_file
+from miex.generators._processes import Processes
 from miex.generators.ganimation.adversaries import Adversaries, Precision
 from miex.generators.ganimation.batches import Batches
 from miex.generators.ganimation.checkpoint import save_checkpoint
 from miex.generators.ganimation.generator import choose_dtype
 from miex.generators.ganimation.monitor import Monitor, Watch, constant_aus
-from miex.generators.ganimation.processes import Processes
 from miex.generators.ganimation.recipe import RECIPES, Recipe, choose_recipe
 from miex.generators.ganimation.run_state import load_state, save_state
 from miex.generators.ganimation.teacher import Teacher

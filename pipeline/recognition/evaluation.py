@@ -77,8 +77,9 @@ def evaluate(
 def require_distinct(inputs: CachedInputs) -> None:
     """Refuses clips that look the same pixel by pixel under two names.
 
-    Databases share recordings (SMIC-HS, VIS and NIR; CASME and CASME II): trained on under one
-    name and tested on under the other, they leak.
+    Trained on under one name and tested on under the other, a recording leaks. Recordings of one
+    event by two cameras (SMIC-HS, VIS and NIR) differ in every pixel and are not seen here: they
+    are kept together by the subject's key.
 
     Raises:
         ValueError: Two clips are equal and show different people, or have different labels.

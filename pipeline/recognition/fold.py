@@ -50,6 +50,9 @@ def pretrain_for(
 
     Returns:
         The pretrained recognizer, and how many samples were refused.
+
+    Raises:
+        ValueError: Every sample descends from someone who is tested on.
     """
     allowed, refused = admit(synthetic.infos, held_out)
     kept = [index for index in allowed if synthetic.infos[index].weight > 0]

@@ -21,7 +21,7 @@ from timm.optim.adamp import AdamP
 from torch import Generator, Tensor, nn
 
 from miex.generators._device import choose_device
-from miex.generators.ganimation.processes import Processes
+from miex.generators._processes import Processes
 from miex.pipeline.recognition.cache import Batches, CachedInputs
 from miex.pipeline.recognition.checkpoint import (
     Card,

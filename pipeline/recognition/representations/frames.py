@@ -116,6 +116,9 @@ def interpolate(frames: Tensor, count: int) -> Tensor:
 
     Returns:
         ``float32 (count, ...)``, in the unit of `frames`.
+
+    Raises:
+        ValueError: Fewer than two frames are given or asked for.
     """
     length = len(frames)
     if length < 2 or count < 2:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from miex.datasets.base import Face
+from miex.generators._processes import Processes
 from miex.generators.ganimation import training
 from miex.generators.ganimation.adversaries import Adversaries, Precision
 from miex.generators.ganimation.checkpoint import load_checkpoint
@@ -23,7 +24,6 @@ from miex.generators.ganimation.monitor import (
     Watch,
     constant_aus,
 )
-from miex.generators.ganimation.processes import Processes
 from miex.generators.ganimation.recipe import Recipe, choose_recipe
 from miex.generators.ganimation.run_state import load_state
 from miex.generators.ganimation.training import TrainingConfig, train

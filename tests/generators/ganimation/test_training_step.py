@@ -8,11 +8,11 @@ import torch
 
 from miex.au_sources.action_units import AU_NAMES
 from miex.datasets.base import Face, FaceQuality
+from miex.generators._processes import Processes
 from miex.generators.ganimation.adversaries import Adversaries, Precision
 from miex.generators.ganimation.augmentation import augment, draw_augmentations
 from miex.generators.ganimation.batches import Batches
 from miex.generators.ganimation.monitor import constant_aus
-from miex.generators.ganimation.processes import Processes
 from miex.generators.ganimation.recipe import choose_recipe
 from miex.generators.ganimation.teacher import Teacher, face_area
 from miex.generators.ganimation.training_set import TrainingFaces, TrainingSet
