@@ -40,10 +40,15 @@ def evaluate(
 
     Raises:
         ValueError: A leak; clips that do not suit the protocol; a checkpoint of another
-            recognizer or one that has seen someone who is tested on; or `out` holds another
-            evaluation.
+            recognizer or one that has seen someone who is tested on; nothing to learn from; or
+            `out` holds another evaluation.
         DiskFullError: The disk is full; folds that are finished are kept.
     """
+    if not config.finetune and material.synthetic is None and material.checkpoint is None:
+        raise ValueError(
+            "finetune=false, and nothing to pretrain on: nothing would be learnt; give synthesized"
+            " datasets or a checkpoint, or fine-tune"
+        )
     protocol = find_protocol(config.protocol)
     infos = material.clips.infos
     require_distinct(material.clips)

@@ -135,7 +135,7 @@ def run_fold(
         _require_unseen(checkpoint, fold)
         recognizer, card = _start_from(recognizer, checkpoint, config), checkpoint.card
     best = list(fold.test)
-    if config.finetune or isinstance(recognizer, FittedRecognizer):
+    if config.finetune:
         epoch = finetune(recognizer, config, material, card, fold, seed)
         about["epoch"] = epoch
     logits = predict(recognizer, clips, best, device=config.run.device)

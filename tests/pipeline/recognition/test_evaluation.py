@@ -290,3 +290,31 @@ def test_an_unfinished_result(tmp_path: Path, result: Result) -> None:
     with pytest.raises(ValueError, match="is damaged"):
         Result.open(tmp_path)
     assert (result.folder / PREDICTIONS).is_file()
+
+
+def test_what_is_fitted_and_not_fine_tuned_has_seen_synthetic_samples_only(
+    tmp_path: Path, toy_samples: ToySamples, toy_inputs: ToyInputs
+) -> None:
+    descriptor = {"descriptor": {"side": 64, "method": "dis"}}
+    fitted = create_recognizer("bi_woof", 3, descriptor)
+    clips = toy_inputs(fitted, as_clips(toy_samples(12)))
+    samples = as_synthetic(toy_samples(12, seed=7), {})
+    # One class is never synthesized, so whoever has seen only that never answers it.
+    synthetic = toy_inputs(fitted, [each for each in samples if each.info.label != 2])
+    config = EvaluationConfig(
+        recognizer="bi_woof", config=descriptor, protocol="loso", seeds=(0,), finetune=False
+    )
+    found = evaluate(config, Material(clips, synthetic, "two classes"), tmp_path / "untuned")
+    assert {row["prediction"] for row in found.predictions.to_pylist()} == {0, 1}
+    assert all("epoch" not in about for about in found.content["training"].values())
+
+    tuned = config.model_copy(update={"finetune": True})
+    with pytest.raises(ValueError, match=r"bi_woof is fitted once .* finetune=false"):
+        evaluate(tuned, Material(clips, synthetic, "two classes"), tmp_path / "tuned")
+
+
+def test_nothing_to_learn_from(tmp_path: Path, clips: CachedInputs) -> None:
+    config = CONFIG.model_copy(update={"finetune": False})
+    with pytest.raises(ValueError, match=r"finetune=false, and nothing to pretrain on"):
+        evaluate(config, Material(clips), tmp_path)
+    assert not any(tmp_path.iterdir())
