@@ -49,7 +49,8 @@ def save_state(
     path = folder / f"state-{step:08d}.safetensors"
     metadata = {_KEY: json.dumps({"step": step, "run": run}, sort_keys=True)}
     with whole_file(path) as temporary:
-        safetensors.torch.save_file(written, temporary, metadata)
+        # The library's save_file hides which error the system reported.
+        temporary.write_bytes(safetensors.torch.save(written, metadata))
     for old in _states(folder)[:-KEPT]:
         old.unlink()
     return path

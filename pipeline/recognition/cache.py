@@ -7,7 +7,6 @@ representation's name, version and parameters, and the content of the block. Wha
 first writes it, whole or not at all; a damaged file is made again.
 """
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,14 +15,12 @@ from pathlib import Path
 from queue import Queue
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from miex.datasets.base import Rejection
-from miex.datasets.files import whole_file
+from miex.pipeline.recognition.block_file import is_whole, read_block, write_block
 from miex.pipeline.recognition.representations.base import (
     Inputs,
     Representation,
@@ -35,7 +32,6 @@ OnProgress = Callable[[int, int], None]
 """(samples done, samples in all)."""
 
 _AT_A_TIME = 32
-_METADATA = "miex-representation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +119,24 @@ def open_inputs(
     """
     device = device or torch.device("cpu")
     room = folder / f"{representation.name}-{fingerprint(representation)[:16]}"
+    paths = [room / f"block-{block.content[:32]}.safetensors" for block in blocks]
     total = sum(len(block.infos) for block in blocks)
     done = 0
-    parts = []
-    for block in blocks:
-        path = room / f"block-{block.content[:32]}.safetensors"
-        if not _is_whole(path, len(block.infos)):
-            _write(path, block, representation, device, done, total, on_progress)
-        parts.append(_read(path, block))
-        done += len(block.infos)
-        if on_progress:
-            on_progress(done, total)
-    return CachedInputs(parts)
+    written: Future[None] | None = None
+    # One block is written while the next one is computed.
+    with ThreadPoolExecutor(1) as writer:
+        for path, block in zip(paths, blocks, strict=True):
+            if not is_whole(path, len(block.infos)):
+                content = _compute_block(block, representation, device, done, total, on_progress)
+                if written:
+                    written.result()
+                written = writer.submit(write_block, path, *content)
+            done += len(block.infos)
+            if on_progress:
+                on_progress(done, total)
+        if written:
+            written.result()
+    return CachedInputs([_read(path, block) for path, block in zip(paths, blocks, strict=True)])
 
 
 def compute_inputs(
@@ -184,15 +186,15 @@ def _concatenate(parts: Sequence[Inputs]) -> dict[str, Tensor]:
     return {name: torch.cat([part[name] for part in parts]) for name in (parts[0] if parts else {})}
 
 
-def _write(
-    path: Path,
+def _compute_block(
     block: SampleBlock,
     representation: Representation,
     device: torch.device,
     done: int,
     total: int,
     on_progress: OnProgress | None,
-) -> None:
+) -> tuple[list[dict[str, Tensor]], int, dict[str, str]]:
+    """Inputs of the usable samples, the number of all, and why the others are not usable."""
     parts: list[dict[str, Tensor]] = []
     reasons: dict[str, str] = {}
     for batch in _decoded(block, representation.needs_landmarks):
@@ -203,11 +205,7 @@ def _write(
         done += len(batch)
         if on_progress:
             on_progress(done, total)
-    about = {"count": len(block.infos), "rejected": reasons}
-    tensors = {name: each.contiguous() for name, each in _concatenate(parts).items()}
-    with whole_file(path) as temporary:
-        content = safetensors.torch.save(tensors, {_METADATA: json.dumps(about)})
-        temporary.write_bytes(content)
+    return parts, len(block.infos), reasons
 
 
 def _decoded(block: SampleBlock, landmarks: bool) -> Iterator[list[Sample]]:
@@ -244,20 +242,8 @@ def _decoded(block: SampleBlock, landmarks: bool) -> Iterator[list[Sample]]:
             queue.get_nowait()
 
 
-def _is_whole(path: Path, count: int) -> bool:
-    if not path.is_file():
-        return False
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return bool(json.loads(file.metadata()[_METADATA])["count"] == count)
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError):
-        return False
-
-
 def _read(path: Path, block: SampleBlock) -> _Part:
-    tensors = safetensors.torch.load_file(path)
-    with safetensors.safe_open(path, framework="pt") as file:
-        reasons: dict[str, str] = json.loads(file.metadata()[_METADATA])["rejected"]
+    tensors, reasons = read_block(path)
     infos = [info for info in block.infos if info.key not in reasons]
     rejections = [Rejection(key, "no_representation", text) for key, text in reasons.items()]
     return _Part(tensors, infos, rejections)

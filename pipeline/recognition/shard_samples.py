@@ -1,8 +1,10 @@
 """Samples of synthesized datasets: one block a shard."""
 
 import hashlib
+import os
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,11 @@ from miex.datasets.miex import MiexDataset, decode_frames
 from miex.pipeline.recognition.landmarks import FOLLOW_VERSION, follow
 from miex.pipeline.recognition.sample import Sample, SampleInfo, Subject
 
-_ROWS_AT_A_TIME = 64
-_DECODERS = 4
+_ROWS_AT_A_TIME = 32
+"""Rows that a thread decodes before it hands them on; one at a time, handing on is what it waits
+for."""
+
+_DECODERS = os.cpu_count() or 1
 
 _ABOUT = (
     "sample_id",
@@ -52,7 +57,7 @@ class ShardBlock:
     infos: Sequence[SampleInfo]
 
     def load(self, landmarks: bool) -> Iterator[Sample]:
-        """See `SampleBlock.load`. Images are decoded in threads, some rows at a time.
+        """See `SampleBlock.load`. Images are decoded ahead, in threads.
 
         Raises:
             ValueError: The shard is not what its manifest says, or a frame cannot be decoded.
@@ -62,11 +67,16 @@ class ShardBlock:
             raise ValueError(_damaged(self.path, "its sha256 is not that of the manifest"))
         columns = ["sample_id", "frames", "apex_index", *(["landmarks"] if landmarks else [])]
         infos = iter(self.infos)
+        ahead: deque[Future[list[Sample]]] = deque()
         try:
             with pq.ParquetFile(self.path) as file, ThreadPoolExecutor(_DECODERS) as pool:
                 for batch in file.iter_batches(_ROWS_AT_A_TIME, columns=columns):
-                    rows = batch.to_pylist()
-                    yield from pool.map(_sample, rows, [next(infos) for _ in rows])
+                    own = [next(infos) for _ in range(batch.num_rows)]
+                    ahead.append(pool.submit(_samples, batch, own))
+                    if len(ahead) > _DECODERS:
+                        yield from ahead.popleft().result()
+                while ahead:
+                    yield from ahead.popleft().result()
         except (pa.ArrowException, OSError) as error:
             raise ValueError(_damaged(self.path, str(error))) from None
 
@@ -76,6 +86,10 @@ def _damaged(path: Path, what: str) -> str:
         f"{path} is damaged ({(what.strip() or 'unreadable').splitlines()[0]}); run the same"
         " `miex synthesize` again, which makes damaged shards anew, or copy it again"
     )
+
+
+def _samples(batch: pa.RecordBatch, infos: Sequence[SampleInfo]) -> list[Sample]:
+    return [_sample(row, info) for row, info in zip(batch.to_pylist(), infos, strict=True)]
 
 
 def _sample(row: Mapping[str, Any], info: SampleInfo) -> Sample:

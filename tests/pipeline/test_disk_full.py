@@ -4,8 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from miex.datasets.files import PARTIAL, DiskFullError, whole_file
+from miex.generators.ganimation.run_state import save_state
+from miex.pipeline.recognition.block_file import write_block
 from miex.pipeline.synthesis.config import QualityConfig, SynthesisConfig
 from miex.pipeline.synthesis.run import synthesize
 from miex.pipeline.synthesis.verify import verify
@@ -54,6 +58,16 @@ def test_a_full_disk_is_named_and_nothing_half_written_stays(
     synthesize(config, out, workers=1)
     assert {path: path.stat().st_mtime_ns for path in kept} == times
     assert verify(out) == []
+
+
+def test_what_trainings_and_caches_write_on_a_full_disk(small_disk: Path) -> None:
+    for write in (
+        lambda path: save_state(path, 1, {}, {"network": nn.Linear(1000, 1000)}, {}),
+        lambda path: write_block(path / "block", [{"frames": torch.zeros(2, 1000, 1000)}], 2, {}),
+    ):
+        with pytest.raises(DiskFullError, match=rf"the disk is full while writing {small_disk}"):
+            write(small_disk)
+        assert list(small_disk.iterdir()) == []
 
 
 def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""One block of cached representations on disk: a safetensors file, written from its parts.
+
+The library's own writer wants each tensor in one piece and copies all of them once more; on a large
+block of frames that takes longer than decoding them.
+"""
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from miex.datasets.files import whole_file
+
+_METADATA = "miex-representation"
+
+_TYPES = {
+    torch.uint8: "U8",
+    torch.int16: "I16",
+    torch.int32: "I32",
+    torch.int64: "I64",
+    torch.float16: "F16",
+    torch.float32: "F32",
+}
+
+
+def write_block(
+    path: Path, parts: Sequence[Mapping[str, Tensor]], count: int, rejected: Mapping[str, str]
+) -> None:
+    """Writes a block, whole or not at all.
+
+    Args:
+        path: Of the file.
+        parts: Tensors ``(n, ...)`` by name, on the CPU; alike but for n, and joined along it.
+        count: Samples of the block, usable or not.
+        rejected: Why samples are not usable, by key.
+
+    Raises:
+        DiskFullError: The disk is full.
+        ValueError: A tensor is of a type that no cache holds.
+    """
+    pieces = {name: [part[name].contiguous() for part in parts] for name in _names(parts)}
+    header: dict[str, object] = {
+        "__metadata__": {_METADATA: json.dumps({"count": count, "rejected": dict(rejected)})}
+    }
+    end = 0
+    for name, tensors in pieces.items():
+        first, begin = tensors[0], end
+        if first.dtype not in _TYPES:
+            raise ValueError(f"{name!r} is {first.dtype}, expected one of {list(_TYPES)}")
+        end += sum(tensor.nbytes for tensor in tensors)
+        header[name] = {
+            "dtype": _TYPES[first.dtype],
+            "shape": [sum(len(tensor) for tensor in tensors), *first.shape[1:]],
+            "data_offsets": [begin, end],
+        }
+    # The format: length of the header as u64, JSON padded to eight bytes, the data in order.
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for tensors in pieces.values():
+            for tensor in tensors:
+                file.write(tensor.numpy().data)
+
+
+def _names(parts: Sequence[Mapping[str, Tensor]]) -> Sequence[str]:
+    """Widest types first, as the format's own writer orders them, so that each is aligned."""
+    if not parts:
+        return ()
+    return sorted(parts[0], key=lambda name: (-parts[0][name].element_size(), name))
+
+
+def is_whole(path: Path, count: int) -> bool:
+    """Whether there is a readable block of so many samples."""
+    if not path.is_file():
+        return False
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return bool(json.loads(file.metadata()[_METADATA])["count"] == count)
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError):
+        return False
+
+
+def read_block(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors, memory-mapped, and why samples are not usable, by key.
+
+    Raises:
+        safetensors.SafetensorError: The file is damaged, see `is_whole`.
+    """
+    with safetensors.safe_open(path, framework="pt") as file:
+        rejected: dict[str, str] = json.loads(file.metadata()[_METADATA])["rejected"]
+    return safetensors.torch.load_file(path), rejected
