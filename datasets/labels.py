@@ -228,3 +228,14 @@ LABEL_SPACES: Mapping[str, LabelSpace] = {
     )
 }
 """Every label space by name. `three_class` is the default of everything that is synthesized."""
+
+
+def find_label_space(name: str) -> LabelSpace:
+    """A label space by name.
+
+    Raises:
+        ValueError: There is none; the message lists those that there are.
+    """
+    if name not in LABEL_SPACES:
+        raise ValueError(f"no label space is called {name!r}; there are: {', '.join(LABEL_SPACES)}")
+    return LABEL_SPACES[name]

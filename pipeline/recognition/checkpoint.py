@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from miex.datasets.files import whole_file
-from miex.datasets.labels import LABEL_SPACES
+from miex.datasets.labels import LABEL_SPACES, LabelSpace
 from miex.pipeline.recognition.recognizers.base import (
     AnyRecognizer,
     FittedRecognizer,
@@ -143,7 +143,7 @@ def _load(recognizer: Recognizer, tensors: Mapping[str, Tensor], path: Path) -> 
         ) from None
 
 
-def transfer(recognizer: Recognizer, checkpoint: Checkpoint) -> tuple[str, ...]:
+def transfer(recognizer: Recognizer, checkpoint: Checkpoint, space: LabelSpace) -> tuple[str, ...]:
     """Starts a recognizer from what another training learnt.
 
     The layers that depend on the classes (`Recognizer.class_layers`) stay fresh where the classes
@@ -152,6 +152,7 @@ def transfer(recognizer: Recognizer, checkpoint: Checkpoint) -> tuple[str, ...]:
     Args:
         recognizer: A fresh one.
         checkpoint: Of the same recognizer with the same parameters.
+        space: Whose classes the recognizer tells apart.
 
     Returns:
         Names of the tensors that stayed fresh.
@@ -165,9 +166,9 @@ def transfer(recognizer: Recognizer, checkpoint: Checkpoint) -> tuple[str, ...]:
             " pretrain the recognizer that is to be fine-tuned"
         )
     fresh = recognizer.state_dict()
-    classes = len(LABEL_SPACES[checkpoint.card.label_space].classes)
     kept: tuple[str, ...] = ()
-    if classes != recognizer.classes:
+    # As many classes need not be the same ones.
+    if LABEL_SPACES[checkpoint.card.label_space].classes != space.classes:
         kept = tuple(name for name in fresh if name.startswith(recognizer.class_layers))
     tensors = {name: each for name, each in checkpoint.tensors.items() if name not in kept}
     _load(recognizer, tensors | {name: fresh[name] for name in kept}, checkpoint.path)

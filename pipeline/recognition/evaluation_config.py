@@ -7,8 +7,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from miex.datasets.base import Rejection
+from miex.datasets.labels import LabelSpace, find_label_space
 from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import Checkpoint
+from miex.pipeline.recognition.protocols import find_protocol
 from miex.pipeline.recognition.training import RunConfig
 
 
@@ -25,6 +27,9 @@ class EvaluationConfig(BaseModel):
     finetune: bool = Field(True, description="False tests what pretraining alone has learnt")
     pretraining: dict[str, Any] = Field({}, description="hyperparameters that differ, pretraining")
     finetuning: dict[str, Any] = Field({}, description="hyperparameters that differ, fine-tuning")
+    pretraining_space: str | None = Field(
+        None, description="label space to pretrain in; the protocol's by default"
+    )
     selection: Literal["last", "validation", "oracle"] = Field(
         "last",
         description="which epoch is tested: the last; the best on people of the training set who "
@@ -42,9 +47,27 @@ class EvaluationConfig(BaseModel):
                 " .79 to .59 UF1 without it. Use last, or validation; or set allow_oracle=true,"
                 " and the result is stamped"
             )
+        space = self.space_of_pretraining
+        own = find_protocol(self.protocol).space
+        if not self.finetune and space.classes != own.classes:
+            raise ValueError(
+                f"finetune=false, and pretraining_space={space.name} has other classes than"
+                f" {self.protocol} tests ({own.name}); leave pretraining_space out, or fine-tune"
+            )
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)}: each may stand once")
         return self
+
+    @property
+    def space_of_pretraining(self) -> LabelSpace:
+        """The label space that synthetic samples are labelled in.
+
+        Raises:
+            ValueError: No label space, or no protocol, has such a name.
+        """
+        if self.pretraining_space is None:
+            return find_protocol(self.protocol).space
+        return find_label_space(self.pretraining_space)
 
 
 @dataclass(frozen=True, slots=True)

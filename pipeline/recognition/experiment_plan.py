@@ -243,7 +243,7 @@ class _Builder:
             return Cell(row.name, column, None, None, {}, cannot, paper)
         try:
             job = self._job(fields)
-            space = find_protocol(job.evaluation.protocol).label_space
+            space = job.evaluation.space_of_pretraining.name
             datasets = dict(self._dataset(name, space) for name in row.datasets)
         except ValidationError as error:
             raise ValueError(f"{where}: {explain(error)}") from None
@@ -288,7 +288,7 @@ class _Builder:
         return job.model_copy(update={"evaluation": evaluation})
 
     def _dataset(self, name: str, label_space: str) -> tuple[Path, SynthesisConfig]:
-        """Folder and config of a dataset in the classes of a protocol."""
+        """Folder and config of a dataset in some classes."""
         fields = dict(self._experiment.datasets[name])
         stated = {key: fields[key] for key in ("identities", "samples")}
         fields |= self._sized(fields) | self._scale.synthesis
@@ -328,7 +328,7 @@ def pretraining_key(job: EvaluateJob) -> str:
         config.recognizer,
         config.config,
         config.pretraining,
-        find_protocol(config.protocol).label_space,
+        config.space_of_pretraining.name,
         config.run.model_dump(mode="json"),
         job.synthetic.model_dump(mode="json"),
     ]

@@ -3,11 +3,13 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from miex.datasets.labels import LABEL_SPACES, LabelSpace
 from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import Card, Checkpoint, load_checkpoint, transfer
 from miex.pipeline.recognition.evaluation_config import EvaluationConfig, Material
@@ -16,7 +18,6 @@ from miex.pipeline.recognition.protocols import (
     Fold,
     Protocol,
     admit,
-    find_protocol,
     inner_split,
     require_disjoint,
 )
@@ -69,7 +70,7 @@ def pretrain_for(
         card = Card(
             config.recognizer,
             recognizer.config.model_dump(mode="json"),
-            find_protocol(config.protocol).label_space,
+            config.space_of_pretraining.name,
             recognizer.weights,
         )
         train(
@@ -111,7 +112,7 @@ def run_fold(
     clips = material.clips
     training = [clips.infos[index] for index in fold.train]
     require_disjoint(training, fold.held_out)
-    recognizer = _fresh(config, protocol, seed)
+    recognizer = _fresh(config, protocol.space, seed)
     about: dict[str, Any] = {"clips": len(training), "refused_synthetic": 0}
     card = Card(
         config.recognizer,
@@ -122,7 +123,7 @@ def run_fold(
     checkpoint = material.checkpoint
     if material.synthetic is not None:
         checkpoint, about["refused_synthetic"] = pretrain_for(
-            recognizer,
+            _fresh(config, config.space_of_pretraining, seed),
             config,
             material.synthetic,
             material.synthetic_name,
@@ -130,10 +131,11 @@ def run_fold(
             seed,
             out,
         )
-        recognizer = _fresh(config, protocol, seed)
+        recognizer = _fresh(config, protocol.space, seed)
     if checkpoint is not None:
         _require_unseen(checkpoint, fold)
-        recognizer, card = _start_from(recognizer, checkpoint, config), checkpoint.card
+        recognizer = _start_from(recognizer, checkpoint, config, protocol.space)
+        card = replace(card, weights=recognizer.weights, stages=checkpoint.card.stages)
     best = list(fold.test)
     if config.finetune:
         epoch = finetune(recognizer, config, material, card, fold, seed)
@@ -155,14 +157,23 @@ def run_fold(
     }
 
 
-def _fresh(config: EvaluationConfig, protocol: Protocol, seed: int) -> AnyRecognizer:
+def _fresh(config: EvaluationConfig, space: LabelSpace, seed: int) -> AnyRecognizer:
     torch.manual_seed(seed)
-    return create_recognizer(config.recognizer, len(protocol.space.classes), config.config)
+    return create_recognizer(config.recognizer, len(space.classes), config.config)
 
 
 def _start_from(
-    recognizer: AnyRecognizer, checkpoint: Checkpoint, config: EvaluationConfig
+    recognizer: AnyRecognizer,
+    checkpoint: Checkpoint,
+    config: EvaluationConfig,
+    space: LabelSpace,
 ) -> AnyRecognizer:
+    found = LABEL_SPACES[checkpoint.card.label_space]
+    if not config.finetune and found.classes != space.classes:
+        raise ValueError(
+            f"{checkpoint.path} answers in {found.name} ({', '.join(found.classes)}), and"
+            f" {config.protocol} tests {space.name}; fine-tune it, or pretrain in {space.name}"
+        )
     if isinstance(recognizer, FittedRecognizer):
         if config.finetune:
             raise ValueError(
@@ -170,7 +181,7 @@ def _start_from(
                 " finetune=false, or without synthetic samples"
             )
         return checkpoint.create()
-    transfer(recognizer, checkpoint)
+    transfer(recognizer, checkpoint, space)
     return recognizer
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import open_clips
-from miex.datasets.labels import LABEL_SPACES, LabelSpace
+from miex.datasets.labels import LabelSpace, find_label_space
 from miex.datasets.miex import MiexDataset
 from miex.datasets.remote import is_remote, local_copy
 from miex.generators._device import choose_device
@@ -125,7 +125,7 @@ def pretrain(
         ValueError: A config that does not fit, or a dataset of another label space.
         FileNotFoundError: A dataset is not there.
     """
-    space = _space(job.label_space)
+    space = find_label_space(job.label_space)
     recognizer = _fresh(job.recognizer, job.config, space, job.run)
     inputs, name = open_synthetic(
         job.synthetic, space, recognizer.representation, cache, job.run.device, on_stage
@@ -159,14 +159,14 @@ def finetune(
         ValueError: A config that does not fit, or a checkpoint of another recognizer.
         FileNotFoundError: A database or the checkpoint is not there.
     """
-    space = _space(job.label_space)
+    space = find_label_space(job.label_space)
     recognizer = _fresh(job.recognizer, job.config, space, job.run)
     card = _card(recognizer, space)
     if job.checkpoint:
         if isinstance(recognizer, FittedRecognizer):
             raise ValueError(f"{job.recognizer} is fitted once; it cannot start from a checkpoint")
         found = load_checkpoint(job.checkpoint)
-        transfer(recognizer, found)
+        transfer(recognizer, found, space)
         card = Card(
             card.recognizer, card.config, card.label_space, recognizer.weights, found.card.stages
         )
@@ -221,7 +221,7 @@ def run_evaluation(
     synthetic, name = None, ""
     if job.synthetic.datasets:
         synthetic, name = open_synthetic(
-            job.synthetic, space, representation, cache, device, on_stage
+            job.synthetic, config.space_of_pretraining, representation, cache, device, on_stage
         )
     material = Material(
         clips,
@@ -350,13 +350,6 @@ def _reporter(on_stage: OnStage | None, what: str) -> Callable[[int, int], None]
 def _drawn(inputs: CachedInputs) -> Sequence[int]:
     """Samples that have a weight."""
     return [index for index, info in enumerate(inputs.infos) if info.weight > 0]
-
-
-def _space(name: str) -> LabelSpace:
-    if name not in LABEL_SPACES:
-        known = ", ".join(LABEL_SPACES)
-        raise ValueError(f"no label space is called {name!r}; there are: {known}")
-    return LABEL_SPACES[name]
 
 
 def _fresh(name: str, config: dict[str, Any], space: LabelSpace, run: RunConfig) -> AnyRecognizer:

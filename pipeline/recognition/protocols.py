@@ -277,8 +277,8 @@ PROTOCOLS = {
             clips=442,
             clip_list=MEGC2019_CLIPS,
         ),
-        Protocol("mmew_5fold", "subject_kfold", "three_class", _MIEX, ("mmew",), folds=5),
-        Protocol("samm_5fold", "subject_kfold", "three_class", _MIEX, ("samm",), folds=5),
+        Protocol("mmew_5fold", "subject_kfold", "mmew_6class", _MIEX, ("mmew",), folds=5),
+        Protocol("samm_5fold", "subject_kfold", "samm_5class", _MIEX, ("samm",), folds=5),
         Protocol(
             "mmew",
             "leave_one_subject_out",

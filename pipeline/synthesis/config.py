@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from miex.au_sources.action_units import MAX_INTENSITY
-from miex.datasets.labels import LABEL_SPACES
+from miex.datasets.labels import find_label_space
 from miex.generators.base import GeneratorConfig
 from miex.pipeline.synthesis.face_config import FaceConfig
 
@@ -136,11 +136,7 @@ class SynthesisConfig(_Frozen):
     @field_validator("label_space")
     @classmethod
     def _known_label_space(cls, value: str) -> str:
-        if value not in LABEL_SPACES:
-            raise ValueError(
-                f"no label space is called {value!r}; there are: {', '.join(LABEL_SPACES)}"
-            )
-        return value
+        return find_label_space(value).name
 
     @field_validator("intensity")
     @classmethod

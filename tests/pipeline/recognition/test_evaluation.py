@@ -318,3 +318,31 @@ def test_nothing_to_learn_from(tmp_path: Path, clips: CachedInputs) -> None:
     with pytest.raises(ValueError, match=r"finetune=false, and nothing to pretrain on"):
         evaluate(config, Material(clips), tmp_path)
     assert not any(tmp_path.iterdir())
+
+
+def test_pretraining_in_other_classes(
+    tmp_path: Path, clips: CachedInputs, toy_samples: ToySamples, toy_inputs: ToyInputs
+) -> None:
+    five = toy_inputs(
+        create_recognizer("dere_grl", 5), as_synthetic(toy_samples(20, classes=5, seed=7), {})
+    )
+    config = CONFIG.model_copy(update={"seeds": (0,), "pretraining_space": "casme2_5class"})
+    found = evaluate(config, Material(clips, five, "five classes"), tmp_path)
+    assert found.content["classes"] == ["negative", "positive", "surprise"]
+    assert found.content["pooled"]["mean"]["accuracy"] > 0.6
+    card = load_checkpoint(next((tmp_path / "pretrained").glob(f"*/{CHECKPOINT}"))).card
+    assert card.label_space == "casme2_5class"
+
+
+def test_answers_in_other_classes_are_refused(tmp_path: Path, clips: CachedInputs) -> None:
+    with pytest.raises(ValueError, match=r"pretraining_space=casme2_5class has other classes"):
+        EvaluationConfig(recognizer="dere_grl", finetune=False, pretraining_space="casme2_5class")
+    with pytest.raises(ValueError, match=r"no label space is called 'five'"):
+        EvaluationConfig(recognizer="dere_grl", pretraining_space="five")
+    recognizer = create_recognizer("dere_grl", 5)
+    card = Card("dere_grl", recognizer.config.model_dump(mode="json"), "samm_5class", "random")
+    save_checkpoint(tmp_path / "p.safetensors", recognizer, card)
+    material = Material(clips, checkpoint=load_checkpoint(tmp_path / "p.safetensors"))
+    config = CONFIG.model_copy(update={"finetune": False})
+    with pytest.raises(ValueError, match=r"p\.safetensors answers in samm_5class .*three_class"):
+        evaluate(config, material, tmp_path / "out")

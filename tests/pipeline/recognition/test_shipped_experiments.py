@@ -57,7 +57,7 @@ def test_shipped_settings_fit_the_real_configs(shipped: Experiment, tmp_path: Pa
         assert cell.job.clips.databases == ("casme2:x",)
         for config in cell.datasets.values():
             assert not set(placeholders(config.model_dump(mode="json")))
-            assert config.label_space == find_protocol(cell.job.evaluation.protocol).label_space
+            assert config.label_space == cell.job.evaluation.space_of_pretraining.name
             assert config.generator.name in generator_names()
             assert config.identities <= config.samples
             for spec in config.sources:

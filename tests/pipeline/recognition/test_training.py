@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from miex.datasets.files import DiskFullError
+from miex.datasets.labels import LABEL_SPACES
 from miex.pipeline.recognition import checkpoint as checkpoints
 from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import (
@@ -174,19 +175,29 @@ def test_transfer_keeps_what_does_not_depend_on_the_classes(tmp_path: Path) -> N
     save_checkpoint(tmp_path / "a.safetensors", source, card_of(source))
     found = load_checkpoint(tmp_path / "a.safetensors")
     same = fresh(seed=1)
-    assert transfer(same, found) == ()
+    assert transfer(same, found, LABEL_SPACES["three_class"]) == ()
     assert all(
         torch.equal(a, b)
         for a, b in zip(same.state_dict().values(), source.state_dict().values(), strict=True)
     )
     other = fresh(seed=1, classes=5)
-    kept = transfer(other, found)
+    kept = transfer(other, found, LABEL_SPACES["casme2_5class"])
     assert kept
     assert all(name.startswith(other.class_layers) for name in kept)
     rest = set(source.state_dict()) - set(kept)
     assert rest
     assert all(torch.equal(other.state_dict()[n], source.state_dict()[n]) for n in rest)
     assert "then pretrained on" in other.weights
+
+
+def test_as_many_classes_need_not_be_the_same(tmp_path: Path) -> None:
+    source = fresh(classes=5)
+    card = replace(card_of(source), label_space="casme2_5class")
+    save_checkpoint(tmp_path / "a.safetensors", source, card)
+    found = load_checkpoint(tmp_path / "a.safetensors")
+    other = fresh(seed=1, classes=5)
+    assert transfer(other, found, LABEL_SPACES["samm_5class"])
+    assert transfer(other, found, LABEL_SPACES["casme2_5class"]) == ()
 
 
 def test_a_file_that_is_no_checkpoint(tmp_path: Path) -> None:
