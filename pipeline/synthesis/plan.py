@@ -21,6 +21,7 @@ _SAMPLE_STREAM = 1
 _MEASURE_STREAM = 2
 _TEMPLATE_STREAM = 3
 _FIDELITY_STREAM = 4
+_DRIFT_STREAM = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,10 @@ class Plan:
             return rows[0]
         # Drawn, not taken in turn: a turn that divides the cells would tie photographs to classes.
         return rows[int(self._rng(_TEMPLATE_STREAM, index).integers(len(rows)))]
+
+    def drift(self, index: int) -> NDArray[np.float64]:
+        """``(4,)`` standard normal draws of a sample, see `drift_transform`; of every attempt."""
+        return self._rng(_DRIFT_STREAM, index).standard_normal(4)
 
     def _rng(self, *stream: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence(self._config.seed, spawn_key=stream))

@@ -12,6 +12,7 @@ from miex.datasets.base import Face
 from miex.generators.base import FaceGenerator
 from miex.pipeline.assessment.fidelity import AUReader, sample_fidelity
 from miex.pipeline.synthesis.config import SynthesisConfig
+from miex.pipeline.synthesis.drift import drift_transform, drifted
 from miex.pipeline.synthesis.encoding import encode_frame
 from miex.pipeline.synthesis.face_table import FaceTable
 from miex.pipeline.synthesis.plan import Draw, Plan
@@ -164,6 +165,19 @@ class Renderer:
             ),
         )
 
+    def _drifted(self, draw: Draw, parts: Sequence[_Frame]) -> Sequence[_Frame]:
+        """The frames with the head where it has drifted to; the onset is the one that is shared."""
+        config = self._config.drift
+        if not config.any:
+            return parts
+        landmarks = self._prepared[draw.face][0].landmarks
+        change = drift_transform(config, self._plan.drift(draw.index), landmarks)
+        later = enumerate(parts[1:], 1)
+        moved = [
+            _Frame(drifted(part.image, change * number / draw.apex_index)) for number, part in later
+        ]
+        return [parts[0], *moved]
+
     def _row(self, draw: Draw, parts: Sequence[_Frame], verdict: Verdict) -> dict[str, Any]:
         face = self._prepared[draw.face][0]
         sample_id = self._plan.sample_id(draw.index)
@@ -179,7 +193,7 @@ class Renderer:
             "aus": draw.aus.tolist(),
             "frames": [
                 {"bytes": part.encoded(self._config), "path": f"{sample_id}_{number:03d}.{suffix}"}
-                for number, part in enumerate(parts)
+                for number, part in enumerate(self._drifted(draw, parts))
             ],
             "apex_index": draw.apex_index,
             "landmarks": face.landmarks.tolist(),
