@@ -87,7 +87,8 @@ def open_source(
     if kind == "expert" and rest:
         return ExpertSource(load_table(rest), label_space, intensity, weights)
     if kind == "pool" and rest:
-        return PoolSource(AUPool.read(Path(rest)), label_space, weights or None, Path(rest).name)
+        path = Path(rest).expanduser()
+        return PoolSource(AUPool.read(path), label_space, weights or None, path.name)
     raise ValueError(
         f"AU source {spec!r}: expected expert:NAME, expert:FILE.yaml or pool:FILE.parquet"
     )

@@ -1,6 +1,7 @@
 """What the commands show: progress, results and errors, in a terminal and without one."""
 
 import errno
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,8 +34,10 @@ class Terminal:
     """Results go to standard output, progress and errors to standard error."""
 
     def __init__(self) -> None:
+        # One of the processes of torchrun speaks for all; errors are each's own.
+        self._silent = int(os.environ.get("RANK", "0")) > 0
         # Soft wrapping keeps a path on one line, so that it can be copied and grepped.
-        self.out = Console(highlight=False, soft_wrap=True)
+        self.out = Console(highlight=False, soft_wrap=True, quiet=self._silent)
         self.err = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def say(self, text: str = "") -> None:
@@ -66,11 +69,12 @@ class Terminal:
     @contextmanager
     def stages(self) -> Iterator["Stages"]:
         """Shows progress while the block runs: bars, or lines where there is no terminal."""
-        if self.err.is_terminal:
-            with Progress(*_columns(), console=self.err) as progress:
+        console = Console(quiet=True) if self._silent else self.err
+        if console.is_terminal:
+            with Progress(*_columns(), console=console) as progress:
                 yield Stages(lambda stage, unit: _BarMeter(progress, stage, unit))
             return
-        stages = Stages(lambda stage, unit: _LineMeter(self.err, stage, unit))
+        stages = Stages(lambda stage, unit: _LineMeter(console, stage, unit))
         yield stages
         stages.close()
 

@@ -79,6 +79,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         ValueError: The file is no such checkpoint: not readable, with more in it than tensors, or
             with missing, unexpected or misshapen tensors. The message names the file and the key.
     """
+    path = path.expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint file; {WHERE_FROM}")
     content = path.read_bytes()

@@ -215,6 +215,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         FileNotFoundError: There is no such file.
         ValueError: No such checkpoint, or a damaged one.
     """
+    path = path.expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint; `miex pretrain` writes them")
     try:

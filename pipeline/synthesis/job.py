@@ -107,7 +107,8 @@ def reopen(out: Path) -> Job:
         raise ValueError(
             f"{out / MANIFEST} is damaged or of another version of miex: {explain(error)}"
         ) from None
-    table = Path(config.faces) if config.faces.endswith(".parquet") else out / _FACES
+    given = config.faces.endswith(".parquet")
+    table = Path(config.faces).expanduser() if given else out / _FACES
     sources, generator = _open_sources(config), create_generator(config.generator)
     job, identity = _identify(config, out, table, sources, generator)
     if job.fingerprint != manifest.get("fingerprint"):
@@ -263,7 +264,7 @@ def _face_table(
 ) -> Path:
     """The face table that the config names, prepared first where it names photographs."""
     if config.faces.endswith(".parquet"):
-        return Path(config.faces)
+        return Path(config.faces).expanduser()
     table = out / _FACES
     prepare_faces(
         open_face_source(config.faces),

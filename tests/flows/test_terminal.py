@@ -143,3 +143,20 @@ def test_columns_of_measurements_have_a_head_in_a_log() -> None:
 def test_reasons_are_ordered_by_count() -> None:
     counts = {"blurred": 2, "no_face": 7, "as_many": 2}
     assert reasons(counts) == [("7", "no_face"), ("2", "as_many"), ("2", "blurred")]
+
+
+def test_one_of_several_processes_speaks_for_all(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rank, said in (("0", True), ("1", False)):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setattr(module, "LINE_INTERVAL", 0.0)
+        terminal = Terminal()
+        terminal.say("trained")
+        with terminal.stages() as stages:
+            stages.of("training", "steps").to(1, 2)
+        terminal.fail("out of memory")
+        shown = capsys.readouterr()
+        assert ("trained" in shown.out) is said
+        assert ("training" in shown.err) is said
+        assert "error: out of memory" in shown.err

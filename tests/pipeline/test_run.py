@@ -235,6 +235,15 @@ def test_a_folder_of_something_else_is_refused(sample_table: Path, tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_tilde_is_the_home_folder(
+    tmp_path: Path, sample_table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(sample_table.parent))
+    config = SynthesisConfig(faces=f"~/{sample_table.name}", identities=2, samples=2)
+    synthesize(config, tmp_path / "out", workers=1)
+    assert len(MiexDataset.open(tmp_path / "out")) == 2
+
+
 def test_a_missing_face_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.parquet"):
         synthesize(SynthesisConfig(faces=str(tmp_path / "nowhere.parquet")), tmp_path / "out")
