@@ -128,6 +128,9 @@ def synthesize(
     back_to_offset: Annotated[
         bool | None, typer.Option("--back-to-offset", help="And the way back.")
     ] = None,
+    drift: Annotated[
+        bool | None, typer.Option("--drift", help="Heads move a little, as in real clips.")
+    ] = None,
     generator: Annotated[
         str | None, typer.Option("--generator", "-g", help="warp, ganimation, or auto: the better.")
     ] = None,

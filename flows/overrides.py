@@ -22,6 +22,7 @@ FIELDS = {
     "frames": "sequence.frames",
     "easing": "sequence.easing",
     "back_to_offset": "sequence.back_to_offset",
+    "drift": "drift",
     "generator": "generator.name",
     "checkpoint": "generator.checkpoint",
     "device": "generator.device",

@@ -44,6 +44,7 @@ def synthesize_miex(
     label_space: str | None = None,
     frames: int | None = None,
     seed: int | None = None,
+    drift: bool | None = None,
     generator: str | None = None,
     checkpoint: Path | None = None,
     device: str | None = None,
@@ -67,6 +68,7 @@ def synthesize_miex(
         label_space: Name of the label space.
         frames: Frames from onset to apex, both counted.
         seed: Seed of everything that is drawn.
+        drift: Whether heads move a little between onset and apex, as in real clips.
         generator: Name of the generator.
         checkpoint: Weights of the generator.
         device: Where the generator runs: auto, cpu, cuda, ...

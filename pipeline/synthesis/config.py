@@ -83,9 +83,9 @@ class QualityConfig(_Frozen):
 class DriftConfig(_Frozen):
     """How heads drift from onset to apex: standard deviations; none by default, as in MiE-X.
 
-    Of the heads in two public videos of people before a camera the shift of a sixth of a second had
-    deviations of .003 to .013 inter-ocular distances, the turn of .1 degrees, the scale of .002 to
-    .004.
+    `True` in its place means as much as in two public videos of people before a camera, over a
+    sixth of a second: shifts had deviations of .003 to .013 inter-ocular distances, turns of .1
+    degrees, sizes of .002 to .004.
     """
 
     shift: float = Field(
@@ -93,6 +93,13 @@ class DriftConfig(_Frozen):
     )
     turn: float = Field(0.0, ge=0, le=5, description="in the image, degrees")
     scale: float = Field(0.0, ge=0, le=0.05, description="towards the camera, share of the size")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_measured(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            return {"shift": 0.01, "turn": 0.1, "scale": 0.003} if value else {}
+        return value
 
     @property
     def any(self) -> bool:

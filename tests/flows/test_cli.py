@@ -91,12 +91,13 @@ def test_flags_win_over_the_config_file_and_settings_over_flags(tmp_path: Path) 
     path = tmp_path / "dataset.yaml"
     path.write_text("name: lab\nseed: 7\nidentities: 3\nsources: ['expert:miex']\n")
     flags = ("--seed", 0, "-n", 5, "--set", "identities=9", "--intensity", 0.4, 1, "--frames", 4)
-    result = call("synthesize", "-c", path, *flags, "--back-to-offset", "--show-config")
+    result = call("synthesize", "-c", path, *flags, "--back-to-offset", "--drift", "--show-config")
     shown = yaml.safe_load(result.stdout)
     assert (shown["name"], shown["seed"], shown["identities"]) == ("lab", 0, 9)
     assert shown["sources"] == ["expert:miex"]
     assert shown["intensity"] == [0.4, 1.0]
     assert shown["sequence"] == {"frames": 4, "easing": "linear", "back_to_offset": True}
+    assert shown["drift"] == {"shift": 0.01, "turn": 0.1, "scale": 0.003}
 
 
 def test_the_shown_config_is_a_config_file(tmp_path: Path) -> None:

@@ -103,6 +103,12 @@ def test_one_row_alone_is_the_same(two: list[Path]) -> None:
     assert redraw(two[1], name)["frames"] == rows[name]["frames"]
 
 
+def test_true_means_as_measured() -> None:
+    measured = DriftConfig(shift=0.01, turn=0.1, scale=0.003)
+    assert SynthesisConfig.model_validate({"drift": True}).drift == measured
+    assert not SynthesisConfig.model_validate({"drift": False}).drift.any
+
+
 def test_without_drift_the_config_is_what_it_was() -> None:
     assert "drift" not in SynthesisConfig().canonical()
     assert SynthesisConfig().sha256() != SynthesisConfig(drift=STRONG).sha256()
