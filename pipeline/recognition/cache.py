@@ -67,6 +67,10 @@ class CachedInputs:
     def __len__(self) -> int:
         return len(self.infos)
 
+    def joined(self, other: "CachedInputs") -> "CachedInputs":
+        """These samples and, after them, others of the same representation."""
+        return CachedInputs([*self._parts, *other._parts])
+
     @property
     def labels(self) -> Tensor:
         """``int64 (N,)``."""

@@ -18,6 +18,7 @@ from miex.pipeline.recognition.protocols import (
     Fold,
     Protocol,
     admit,
+    find_protocol,
     inner_split,
     require_disjoint,
 )
@@ -55,13 +56,7 @@ def pretrain_for(
     Raises:
         ValueError: Every sample descends from someone who is tested on.
     """
-    allowed, refused = admit(synthetic.infos, held_out)
-    kept = [index for index in allowed if synthetic.infos[index].weight > 0]
-    if not kept:
-        raise ValueError(
-            f"all {len(refused)} synthetic samples descend from people who are tested on; "
-            "synthesize with AU sources of other databases, or expert tables"
-        )
+    kept, refused = admitted(synthetic, held_out)
     keys = "\n".join(synthetic.infos[index].key for index in refused)
     folder = out / "pretrained" / f"seed-{seed}-{hashlib.sha256(keys.encode()).hexdigest()[:12]}"
     path = folder / CHECKPOINT
@@ -83,6 +78,24 @@ def pretrain_for(
             folder=folder,
         )
     return load_checkpoint(path), len(refused)
+
+
+def admitted(
+    synthetic: CachedInputs, held_out: Iterable[tuple[str, str]]
+) -> tuple[list[int], list[int]]:
+    """Synthetic samples that a fold may see and draws, and those that it refuses.
+
+    Raises:
+        ValueError: None is left.
+    """
+    allowed, refused = admit(synthetic.infos, held_out)
+    kept = [index for index in allowed if synthetic.infos[index].weight > 0]
+    if not kept:
+        raise ValueError(
+            f"all {len(refused)} synthetic samples descend from people who are tested on; "
+            "synthesize with AU sources of other databases, or expert tables"
+        )
+    return kept, list(refused)
 
 
 def run_fold(
@@ -121,7 +134,8 @@ def run_fold(
         recognizer.weights,
     )
     checkpoint = material.checkpoint
-    if material.synthetic is not None:
+    together = isinstance(recognizer, FittedRecognizer) and config.finetune
+    if material.synthetic is not None and not together:
         checkpoint, about["refused_synthetic"] = pretrain_for(
             _fresh(config, config.space_of_pretraining, seed),
             config,
@@ -137,7 +151,9 @@ def run_fold(
         recognizer = _start_from(recognizer, checkpoint, config, protocol.space)
         card = replace(card, weights=recognizer.weights, stages=checkpoint.card.stages)
     best = list(fold.test)
-    if config.finetune:
+    if material.synthetic is not None and together:
+        about["refused_synthetic"] = fit_together(recognizer, config, material, card, fold, seed)
+    elif config.finetune:
         epoch = finetune(recognizer, config, material, card, fold, seed)
         about["epoch"] = epoch
     logits = predict(recognizer, clips, best, device=config.run.device)
@@ -177,8 +193,9 @@ def _start_from(
     if isinstance(recognizer, FittedRecognizer):
         if config.finetune:
             raise ValueError(
-                f"{config.recognizer} is fitted once and cannot be fine-tuned: evaluate it with"
-                " finetune=false, or without synthetic samples"
+                f"{config.recognizer} is fitted once and cannot start from {checkpoint.path}: give"
+                " the datasets instead, and it is fitted on them and the clips together; or"
+                " finetune=false"
             )
         return checkpoint.create()
     transfer(recognizer, checkpoint, space)
@@ -194,6 +211,38 @@ def _require_unseen(checkpoint: Checkpoint, fold: Fold) -> None:
             f" on in fold {fold.name}; give the datasets instead, and each fold pretrains without"
             " the people that it tests on"
         )
+
+
+def fit_together(
+    recognizer: AnyRecognizer,
+    config: EvaluationConfig,
+    material: Material,
+    card: Card,
+    fold: Fold,
+    seed: int,
+) -> int:
+    """Fits what cannot be fine-tuned on the fold's clips and the synthetic samples at once.
+
+    Returns:
+        How many synthetic samples were refused.
+
+    Raises:
+        ValueError: Every one was refused, or they have other classes.
+    """
+    assert material.synthetic is not None
+    space, own = config.space_of_pretraining, find_protocol(config.protocol).space
+    if space.classes != own.classes:
+        raise ValueError(
+            f"{config.recognizer} is fitted on synthetic samples and clips together, and"
+            f" pretraining_space={space.name} has other classes than {own.name}; leave it out"
+        )
+    kept, refused = admitted(material.synthetic, fold.held_out)
+    both = material.clips.joined(material.synthetic)
+    indices = [*fold.train, *(len(material.clips) + index for index in kept)]
+    require_disjoint((both.infos[index] for index in indices), fold.held_out)
+    data = Data(both, indices, f"{config.protocol}, {material.synthetic_name}")
+    train(recognizer, data, card, "finetune", config.run.model_copy(update={"seed": seed}))
+    return len(refused)
 
 
 def finetune(
