@@ -1,12 +1,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from miex.datasets.files import DiskFullError
+from miex.pipeline.recognition import cache as caches
+from miex.pipeline.recognition.block_file import write_block
 from miex.pipeline.recognition.cache import Batches, compute_inputs, open_inputs
 from miex.pipeline.recognition.representations.base import (
     RepresentationConfig,
@@ -131,6 +135,28 @@ def test_a_decoding_error_reaches_the_caller(tmp_path: Path, toy_samples: ToySam
     with pytest.raises(ValueError, match="frame 1 cannot be decoded"):
         open_inputs([Broken(toy_samples(3), "a" * 64)], Mean(), tmp_path)
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("which", ["first", "last"])
+def test_a_full_disk_is_said_and_what_is_written_stays(
+    tmp_path: Path, toy_samples: ToySamples, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    blocks = [Block(toy_samples(4, seed=seed), name * 64) for seed, name in enumerate("abc")]
+    full = {"first": "block-a", "last": "block-c"}[which]
+
+    def write(path: Path, *content: Any) -> None:
+        if path.name.startswith(full):
+            raise DiskFullError(28, "the disk is full")
+        write_block(path, *content)
+
+    monkeypatch.setattr(caches, "write_block", write)
+    with pytest.raises(DiskFullError):
+        open_inputs(blocks, Mean(), tmp_path)
+    assert len(list(tmp_path.rglob("*.safetensors"))) == {"first": 0, "last": 2}[which]
+    monkeypatch.undo()
+    again = Mean()
+    assert len(open_inputs(blocks, again, tmp_path)) == 12
+    assert again.calls == {"first": 3, "last": 1}[which]
 
 
 def test_batches_come_in_order(tmp_path: Path, toy_samples: ToySamples) -> None:
