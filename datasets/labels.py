@@ -180,6 +180,22 @@ _SAMM_FIVE_CLASS = LabelSpace(
     ),
 )
 
+_SAMM_BASIC_FIVE_CLASS = LabelSpace(
+    name="samm_basic_5class",
+    classes=("happiness", "surprise", "anger", "disgust", "fear"),
+    merge=_merge(
+        ("happiness", (Emotion.HAPPINESS,)),
+        ("surprise", (Emotion.SURPRISE,)),
+        ("anger", (Emotion.ANGER,)),
+        ("disgust", (Emotion.DISGUST,)),
+        ("fear", (Emotion.FEAR,)),
+    ),
+    citation=(
+        "Liu et al., How to Synthesize a Large-Scale and Trainable Micro-Expression Dataset?, ECCV "
+        "2022 (MiE-X), footnote 4; the paper has 72 clips in them and does not list which"
+    ),
+)
+
 _CASME3_SEVEN_CLASS = LabelSpace(
     name="casme3_7class",
     classes=("happiness", "anger", "fear", "disgust", "surprise", "sadness", "others"),
@@ -223,6 +239,7 @@ LABEL_SPACES: Mapping[str, LabelSpace] = {
         _THREE_CLASS,
         _CASME2_FIVE_CLASS,
         _SAMM_FIVE_CLASS,
+        _SAMM_BASIC_FIVE_CLASS,
         _MMEW_SIX_CLASS,
         _CASME3_SEVEN_CLASS,
     )

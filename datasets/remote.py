@@ -76,8 +76,8 @@ def _open(address: str) -> tuple[Any, str]:
         files, root = fsspec.core.url_to_fs(address)
     except ImportError as error:
         raise ImportError(
-            f"{address} needs a package that is not installed ({error}); pip install 'miex[s3]'"
-            " brings the one for s3://"
+            f"{address} needs a package that is not installed ({error}); s3:// comes with"
+            " pip install 'miex[s3]', https:// with pip install aiohttp"
         ) from None
     except ValueError as error:
         raise ValueError(f"{address} cannot be read ({error})") from None

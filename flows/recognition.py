@@ -52,19 +52,30 @@ def assemble(kind: type[Job], file: Path | None, values: Mapping[str, Any]) -> J
             fields = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
         except yaml.YAMLError as error:
             raise ValueError(f"{file} is no YAML ({' '.join(str(error).split())})") from None
+        if not isinstance(fields, dict):
+            raise ValueError(
+                f"{file}: expected `field: value` lines, found {type(fields).__name__}"
+            )
     for name, value in values.items():
         if value is not None:
-            _place(fields, name.split("."), value)
+            _place(fields, name, value)
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
         raise ValueError(explain(error)) from None
 
 
-def _place(fields: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    for parent in path[:-1]:
-        fields = fields.setdefault(parent, {})
-    fields[path[-1]] = value
+def _place(fields: dict[str, Any], name: str, value: Any) -> None:
+    *parents, leaf = name.split(".")
+    for depth, parent in enumerate(parents, 1):
+        if fields.get(parent) is None:
+            fields[parent] = {}
+        inner = fields[parent]
+        if not isinstance(inner, dict):
+            given = ".".join(parents[:depth])
+            raise ValueError(f"{name}: {given} is {inner!r}, no group of fields")
+        fields = inner
+    fields[leaf] = value
 
 
 def run_pretraining(terminal: Terminal, job: PretrainJob, out: Path, cache: Path) -> None:

@@ -7,6 +7,7 @@ representation's name, version and parameters, and the content of the block. Wha
 first writes it, whole or not at all; a damaged file is made again.
 """
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -39,11 +40,13 @@ class _Part:
     """One block's share of the inputs.
 
     Attributes:
+        name: Its file in the cache, and so a hash of what is in it.
         tensors: Memory-mapped, ``(n, ...)`` by name.
         infos: Of the usable samples.
         rejections: The others.
     """
 
+    name: str
     tensors: Mapping[str, Tensor]
     infos: Sequence[SampleInfo]
     rejections: Sequence[Rejection]
@@ -53,12 +56,15 @@ class CachedInputs:
     """The inputs of many samples, on disk, in random access.
 
     Attributes:
+        content: Hash of the pixels and of what was computed of them, hexadecimal.
         infos: The usable samples, in the order of the blocks.
         rejections: Samples of which the representation could not be made, with the reason.
     """
 
     def __init__(self, parts: Sequence[_Part]) -> None:
         self._parts = [part for part in parts if part.infos]
+        names = "\n".join(part.name for part in self._parts)
+        self.content = hashlib.sha256(names.encode()).hexdigest()
         self.infos: list[SampleInfo] = [info for part in self._parts for info in part.infos]
         self.rejections: list[Rejection] = [each for part in parts for each in part.rejections]
         counts = np.array([len(part.infos) for part in self._parts], np.int64)
@@ -250,7 +256,7 @@ def _read(path: Path, block: SampleBlock) -> _Part:
     tensors, reasons = read_block(path)
     infos = [info for info in block.infos if info.key not in reasons]
     rejections = [Rejection(key, "no_representation", text) for key, text in reasons.items()]
-    return _Part(tensors, infos, rejections)
+    return _Part(f"{path.parent.name}/{path.stem}", tensors, infos, rejections)
 
 
 class Batches:

@@ -44,6 +44,8 @@ class Stage:
         hyperparameters: As trained.
         seed: Of the training.
         steps: Steps that were made.
+        content: Hash of what was shown: inputs, which of them, how often.
+        precision: As asked for, `RunConfig.precision`.
     """
 
     name: Literal["pretrain", "finetune"]
@@ -54,6 +56,8 @@ class Stage:
     hyperparameters: Mapping[str, Any]
     seed: int
     steps: int = 0
+    content: str = ""
+    precision: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,29 @@ def _load(recognizer: Recognizer, tensors: Mapping[str, Tensor], path: Path) -> 
         ) from None
 
 
+def require_alike(recognizer: AnyRecognizer, checkpoint: Checkpoint) -> None:
+    """Refuses what was trained as another recognizer, or on other inputs.
+
+    Raises:
+        ValueError: The name or a parameter differs, other than how to train and where weights lie.
+    """
+    card = checkpoint.card
+    if card.recognizer != recognizer.name:
+        raise ValueError(
+            f"{checkpoint.path} holds {card.recognizer!r}, not {recognizer.name!r};"
+            " pretrain the recognizer that is to be fine-tuned"
+        )
+    own = recognizer.config.model_dump(mode="json")
+    for name, value in own.items():
+        found = card.config.get(name, value)
+        if name in ("training", "fine_tuning") or name.endswith("weights") or found == value:
+            continue
+        raise ValueError(
+            f"{checkpoint.path} was trained with {name}={found}, not {value}; give the same"
+            " parameters to both"
+        )
+
+
 def transfer(recognizer: Recognizer, checkpoint: Checkpoint, space: LabelSpace) -> tuple[str, ...]:
     """Starts a recognizer from what another training learnt.
 
@@ -160,11 +187,7 @@ def transfer(recognizer: Recognizer, checkpoint: Checkpoint, space: LabelSpace) 
     Raises:
         ValueError: Another recognizer, or a tensor that does not fit.
     """
-    if checkpoint.card.recognizer != recognizer.name:
-        raise ValueError(
-            f"{checkpoint.path} holds {checkpoint.card.recognizer!r}, not {recognizer.name!r};"
-            " pretrain the recognizer that is to be fine-tuned"
-        )
+    require_alike(recognizer, checkpoint)
     fresh = recognizer.state_dict()
     kept: tuple[str, ...] = ()
     # As many classes need not be the same ones.

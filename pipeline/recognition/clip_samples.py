@@ -19,7 +19,14 @@ from miex.datasets.clips.base import Clip, ClipReader
 from miex.datasets.clips.frames import UnreadableFrame
 from miex.datasets.labels import LABEL_SPACES, LabelSpace
 from miex.pipeline.recognition.landmarks import FOLLOW_VERSION, follow
-from miex.pipeline.recognition.sample import MIN_SIDE, ClipFrames, Sample, SampleInfo, Subject
+from miex.pipeline.recognition.sample import (
+    MIN_SIDE,
+    ClipFrames,
+    Sample,
+    SampleInfo,
+    Subject,
+    person_of,
+)
 from miex.pipeline.synthesis.face_config import FaceConfig
 from miex.pipeline.synthesis.face_crop import Points, crop_transform, cut, transform_points
 from miex.pipeline.synthesis.face_detection import Box, DlibDetector, FaceDetector
@@ -277,7 +284,7 @@ def _take(clip: Clip, space: LabelSpace, config: ClipSampleConfig, detector: Fac
         emotion=space.classes[label],
         database=clip.database,
         subject=clip.subject,
-        lineage=frozenset({(clip.database, clip.subject)}),
+        lineage=frozenset({person_of(clip.database, clip.subject)}),
         apex_rule=rule,
         aus=clip.aus,
     )

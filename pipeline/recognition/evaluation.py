@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from miex.datasets.files import whole_file
+from miex.datasets.files import sha256_file, whole_file
 from miex.pipeline.recognition.au_baseline import predict_from_aus
 from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import lineage_of
 from miex.pipeline.recognition.evaluation_config import EvaluationConfig, Material
 from miex.pipeline.recognition.fold import run_fold
 from miex.pipeline.recognition.protocols import Fold, Protocol, clip_list_hash, find_protocol
+from miex.pipeline.recognition.recognizers.base import create_recognizer, recognizer_class
 from miex.pipeline.recognition.results import Prediction, Result, write_result
 
 OnFold = Callable[[int, int, str], None]
@@ -51,6 +52,9 @@ def evaluate(
         )
     protocol = find_protocol(config.protocol)
     infos = material.clips.infos
+    own = recognizer_class(config.recognizer).Config.model_validate(config.config)
+    for changes in (config.pretraining, config.finetuning):
+        own.hyperparameters(changes)
     require_distinct(material.clips)
     folds = protocol.split_folds(infos, config.fold_seed)
     tested = [infos[index] for fold in folds for index in fold.test]
@@ -101,8 +105,8 @@ def require_distinct(inputs: CachedInputs) -> None:
             one, two = inputs.infos[other], inputs.infos[index]
             if other != index and (one.person != two.person or one.label != two.label):
                 raise ValueError(
-                    f"{one.key} and {two.key} are the same recording under two names; leave one"
-                    " out, or it is trained on and tested on"
+                    f"{one.key} and {two.key} are the same recording under two names, or nothing"
+                    " moves in either; leave one out, or it is trained on and tested on"
                 )
 
 
@@ -121,10 +125,13 @@ def _identity(config: EvaluationConfig, material: Material, protocol: Protocol) 
             if not protocol.databases or info.database in protocol.databases
         ),
         "config": config.model_dump(mode="json"),
+        "content": material.clips.content,
+        "started_from": _started_from(config, material, protocol),
         "pretrained_on": {
             "name": material.synthetic_name,
             "samples": 0 if synthetic is None else len(synthetic),
             "sha256": hashlib.sha256(keys.encode()).hexdigest() if keys else None,
+            "content": synthetic.content if synthetic is not None else None,
             "checkpoint": None
             if material.checkpoint is None
             else [
@@ -134,6 +141,13 @@ def _identity(config: EvaluationConfig, material: Material, protocol: Protocol) 
         },
         "about": dict(material.about or {}),
     }
+
+
+def _started_from(config: EvaluationConfig, material: Material, protocol: Protocol) -> str:
+    """Which parameters; pretrained ones may be on the machine one day and not the other."""
+    if material.checkpoint is not None:
+        return f"sha256 {sha256_file(material.checkpoint.path)}"
+    return create_recognizer(config.recognizer, len(protocol.space.classes), config.config).weights
 
 
 def _circumstances(

@@ -11,7 +11,13 @@ import torch
 
 from miex.datasets.labels import LABEL_SPACES, LabelSpace
 from miex.pipeline.recognition.cache import CachedInputs
-from miex.pipeline.recognition.checkpoint import Card, Checkpoint, load_checkpoint, transfer
+from miex.pipeline.recognition.checkpoint import (
+    Card,
+    Checkpoint,
+    load_checkpoint,
+    require_alike,
+    transfer,
+)
 from miex.pipeline.recognition.evaluation_config import EvaluationConfig, Material
 from miex.pipeline.recognition.metrics import confusion, scores
 from miex.pipeline.recognition.protocols import (
@@ -27,6 +33,7 @@ from miex.pipeline.recognition.recognizers.base import (
     FittedRecognizer,
     create_recognizer,
 )
+from miex.pipeline.recognition.sample import person_of
 from miex.pipeline.recognition.training import CHECKPOINT, Data, predict, train
 
 
@@ -57,8 +64,9 @@ def pretrain_for(
         ValueError: Every sample descends from someone who is tested on.
     """
     kept, refused = admitted(synthetic, held_out)
-    keys = "\n".join(synthetic.infos[index].key for index in refused)
-    folder = out / "pretrained" / f"seed-{seed}-{hashlib.sha256(keys.encode()).hexdigest()[:12]}"
+    keys = (synthetic.infos[index].key for index in refused)
+    parts = "\n".join((synthetic.content, recognizer.weights, *keys))
+    folder = out / "pretrained" / f"seed-{seed}-{hashlib.sha256(parts.encode()).hexdigest()[:12]}"
     path = folder / CHECKPOINT
     if not path.is_file():
         require_disjoint((synthetic.infos[index] for index in kept), held_out)
@@ -90,6 +98,8 @@ def admitted(
     """
     allowed, refused = admit(synthetic.infos, held_out)
     kept = [index for index in allowed if synthetic.infos[index].weight > 0]
+    if not kept and len(allowed):
+        raise ValueError("every synthetic sample has weight 0; give one AU source a weight")
     if not kept:
         raise ValueError(
             f"all {len(refused)} synthetic samples descend from people who are tested on; "
@@ -154,8 +164,7 @@ def run_fold(
     if material.synthetic is not None and together:
         about["refused_synthetic"] = fit_together(recognizer, config, material, card, fold, seed)
     elif config.finetune:
-        epoch = finetune(recognizer, config, material, card, fold, seed)
-        about["epoch"] = epoch
+        about["epoch"] = finetune(recognizer, config, material, card, fold, seed)
     logits = predict(recognizer, clips, best, device=config.run.device)
     majority = Counter(info.label for info in training).most_common(1)[0][0]
     about["weights"] = recognizer.weights
@@ -190,6 +199,7 @@ def _start_from(
             f"{checkpoint.path} answers in {found.name} ({', '.join(found.classes)}), and"
             f" {config.protocol} tests {space.name}; fine-tune it, or pretrain in {space.name}"
         )
+    require_alike(recognizer, checkpoint)
     if isinstance(recognizer, FittedRecognizer):
         if config.finetune:
             raise ValueError(
@@ -203,7 +213,7 @@ def _start_from(
 
 
 def _require_unseen(checkpoint: Checkpoint, fold: Fold) -> None:
-    seen = sorted(checkpoint.card.subjects & fold.held_out)
+    seen = sorted({person_of(*each) for each in checkpoint.card.subjects} & fold.held_out)
     if seen:
         database, subject = seen[0]
         raise ValueError(
@@ -252,17 +262,19 @@ def finetune(
     card: Card,
     fold: Fold,
     seed: int,
-) -> int:
+) -> int | None:
     """Trains on the fold's clips.
 
     Returns:
-        The epoch that is tested.
+        The epoch that is tested; None for what is fitted, which has none and is never selected.
     """
     clips = material.clips
     hyper = recognizer.config.hyperparameters(config.finetuning, pretrained=bool(card.stages))
     indices: Sequence[int] = fold.train
     judges: Sequence[int] = ()
-    if config.selection == "validation":
+    if isinstance(recognizer, FittedRecognizer):
+        pass
+    elif config.selection == "validation":
         indices, judges = inner_split(clips.infos, fold.train, config.validation_share, seed)
     elif config.selection == "oracle":
         judges = fold.test
@@ -289,4 +301,4 @@ def finetune(
     )
     if kept["state"] is not None and not isinstance(recognizer, FittedRecognizer):
         recognizer.load_state_dict(kept["state"])
-    return int(kept["epoch"])
+    return None if isinstance(recognizer, FittedRecognizer) else int(kept["epoch"])

@@ -4,6 +4,7 @@ Every job is a frozen config; running the same one again goes on with what was i
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,10 @@ def run_evaluation(
         ValueError: A leak, or a config that does not fit.
         FileNotFoundError: A database, dataset or checkpoint is not there.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(
+            "evaluate runs in one process; pretrain with torchrun, and evaluate with --checkpoint"
+        )
     config = job.evaluation
     space = find_protocol(config.protocol).space
     recognizer = _fresh(config.recognizer, config.config, space, config.run)

@@ -42,18 +42,24 @@ def draw_weights(infos: Sequence[SampleInfo], balance: Balance) -> NDArray[np.fl
 
 
 def batches_of(
-    count: int, batch_size: int, seed: int, epoch: int, weights: NDArray[np.float64] | None
+    count: int,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    weights: NDArray[np.float64] | None,
+    processes: int = 1,
 ) -> list[NDArray[np.int64]]:
     """The batches of one epoch.
 
     Args:
         count: Number of samples.
         batch_size: Samples in a batch; the last one of an epoch may have fewer, but never a
-            single one, over which no batch normalisation is possible: that one joins the last but
-            one.
+            single one for a process, over which no batch normalisation is possible: it joins the
+            last but one.
         seed: Of the training.
         epoch: 0 the first.
         weights: `draw_weights`. With weights, samples are drawn with replacement.
+        processes: How many share a batch.
 
     Returns:
         Indices 0 to count - 1.
@@ -61,6 +67,6 @@ def batches_of(
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(count) if weights is None else rng.choice(count, count, p=weights)
     cuts = list(range(batch_size, count, batch_size))
-    if cuts and count - cuts[-1] == 1:
+    if cuts and count - cuts[-1] < 2 * processes:
         cuts.pop()
     return [part.astype(np.int64) for part in np.split(order, cuts)]

@@ -278,7 +278,7 @@ PROTOCOLS = {
             clip_list=MEGC2019_CLIPS,
         ),
         Protocol("mmew_5fold", "subject_kfold", "mmew_6class", _MIEX, ("mmew",), folds=5),
-        Protocol("samm_5fold", "subject_kfold", "samm_5class", _MIEX, ("samm",), folds=5),
+        Protocol("samm_5fold", "subject_kfold", "samm_basic_5class", _MIEX, ("samm",), folds=5),
         Protocol(
             "mmew",
             "leave_one_subject_out",

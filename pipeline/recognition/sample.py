@@ -10,6 +10,15 @@ from numpy.typing import NDArray
 Subject = tuple[str, str]
 """(database, subject): two databases both have a subject 01, and they are two people."""
 
+_SAME_PEOPLE = {"mmew_macro": "mmew"}
+"""Databases that show the people of another one under the same names: MMEW recorded macro- and
+micro-expressions of its subjects (Ben et al. 2021)."""
+
+
+def person_of(database: str, subject: str) -> Subject:
+    """Key of a person, the same in all databases that show the same people."""
+    return (_SAME_PEOPLE.get(database, database), subject)
+
 
 @dataclass(frozen=True, slots=True)
 class ClipFrames:
@@ -58,7 +67,7 @@ class SampleInfo:
     @property
     def person(self) -> Subject:
         """Key of who is shown."""
-        return (self.database, self.subject)
+        return person_of(self.database, self.subject)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from miex.datasets.files import sha256_file
 from miex.datasets.labels import LabelSpace
 from miex.datasets.miex import MiexDataset, decode_frames
 from miex.pipeline.recognition.landmarks import FOLLOW_VERSION, follow
-from miex.pipeline.recognition.sample import Sample, SampleInfo, Subject
+from miex.pipeline.recognition.sample import Sample, SampleInfo, Subject, person_of
 
 _ROWS_AT_A_TIME = 32
 """Rows that a thread decodes before it hands them on; one at a time, handing on is what it waits
@@ -160,9 +160,9 @@ def shard_blocks(
 
 def _info(dataset: str, row: Mapping[str, Any], template_database: str | None) -> SampleInfo:
     source = template_database or str(row["template"]).partition(":")[0]
-    lineage: set[Subject] = {(source, row["identity"])}
+    lineage: set[Subject] = {person_of(source, row["identity"])}
     if row["source_subject"] is not None:
-        lineage.add((row["source_dataset"], row["source_subject"]))
+        lineage.add(person_of(row["source_dataset"], row["source_subject"]))
     return SampleInfo(
         key=f"{dataset}/{row['sample_id']}",
         label=row["label"],

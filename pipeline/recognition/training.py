@@ -4,6 +4,7 @@ Whatever is random in a step is drawn from (seed, step), never from a state that
 that was killed goes on with the losses that it would have had.
 """
 
+import hashlib
 import math
 import os
 import time
@@ -103,8 +104,8 @@ def train(
         stage: Which training this is.
         run: How to run it.
         hyper: Differs from the recognizer's own where given.
-        folder: Where checkpoint and log are written, and where a killed training is found again;
-            nothing is written without.
+        folder: Where checkpoint and log are written, and where a killed or finished training is
+            found again; nothing is written without.
         on_step: Called after each step.
         on_epoch: Called after each epoch with its number, 1 the first; the recognizer is in eval
             mode then. To choose an epoch by other clips.
@@ -120,6 +121,7 @@ def train(
     hyper = hyper or recognizer.config.training
     infos = [data.inputs.infos[index] for index in data.indices]
     sources = Counter(info.au_source or "real" for info in infos)
+    weights = draw_weights(infos, run.balance)
     made = Stage(
         stage,
         data.name,
@@ -128,10 +130,19 @@ def train(
         lineage_of(infos),
         hyper.model_dump(mode="json"),
         run.seed,
+        content=_content(data, weights),
+        precision=run.precision,
     )
+    if folder and (folder / CHECKPOINT).is_file():
+        return _take_finished(recognizer, folder / CHECKPOINT, card, made)
     if isinstance(recognizer, FittedRecognizer):
         inputs = data.inputs.take(list(data.indices))
-        recognizer.fit(inputs, torch.tensor([info.label for info in infos]), run.seed)
+        recognizer.fit(
+            inputs,
+            torch.tensor([info.label for info in infos]),
+            run.seed,
+            None if weights is None else weights * len(infos),
+        )
         card = replace(card, stages=(*card.stages, replace(made, steps=1)))
     else:
         loop = _Loop(
@@ -142,6 +153,30 @@ def train(
         save_checkpoint(folder / CHECKPOINT, recognizer, card)
         (folder / UNFINISHED).unlink(missing_ok=True)
     return card
+
+
+def _content(data: Data, weights: NDArray[np.float64] | None) -> str:
+    """Hash of what is shown, and how often."""
+    places = np.asarray(data.indices, np.int64).tobytes()
+    drawn = b"" if weights is None else weights.tobytes()
+    return hashlib.sha256(data.inputs.content.encode() + places + drawn).hexdigest()
+
+
+def _take_finished(recognizer: AnyRecognizer, path: Path, card: Card, made: Stage) -> Card:
+    """Takes over what the same training has learnt before."""
+    found = load_checkpoint(path)
+    steps = found.card.stages[-1].steps if found.card.stages else 0
+    if found.card != replace(card, stages=(*card.stages, replace(made, steps=steps))):
+        raise ValueError(
+            f"{path.parent} holds a recognizer of another training; give another folder, or delete"
+            f" {path.name} to begin anew"
+        )
+    if isinstance(recognizer, FittedRecognizer):
+        recognizer.load_state({name: each.numpy() for name, each in found.tensors.items()})
+    else:
+        recognizer.load_state_dict(dict(found.tensors))
+        recognizer.eval()
+    return found.card
 
 
 class _Loop:
@@ -173,6 +208,7 @@ class _Loop:
         self.epoch_steps = len(self._epoch(0))
         self.steps = hyper.epochs * self.epoch_steps
         self.step = 0
+        self.torn = False
         self.folder = folder
         if folder and (folder / UNFINISHED).is_file():
             self._go_on(folder / UNFINISHED)
@@ -201,7 +237,9 @@ class _Loop:
                     self.recognizer.eval()
                     on_epoch(epoch + 1)
         except KeyboardInterrupt:
-            self._write()
+            # In the middle of a step some of it has changed and the rest has not.
+            if not self.torn:
+                self._write()
             raise
         finally:
             if self.log:
@@ -213,6 +251,7 @@ class _Loop:
     def _make_step(
         self, inputs: dict[str, Tensor], labels: Tensor, keys: list[str]
     ) -> dict[str, float]:
+        self.torn = True
         generator = Generator().manual_seed(_seed(self.run.seed, self.step, 0))
         torch.manual_seed(_seed(self.run.seed, self.step, 1 + self.processes.rank))
         for group in self.optimizer.param_groups:
@@ -230,6 +269,7 @@ class _Loop:
             nn.utils.clip_grad_norm_(self.recognizer.parameters(), self.hyper.gradient_clip)
         self.optimizer.step()
         self.step += 1
+        self.torn = False
         return values
 
     def _require_finite(self, values: dict[str, float], keys: list[str]) -> None:
@@ -245,7 +285,9 @@ class _Loop:
 
     def _epoch(self, epoch: int) -> list[NDArray[np.int64]]:
         count = len(self.data.indices)
-        return batches_of(count, self.hyper.batch_size, self.run.seed, epoch, self.weights)
+        return batches_of(
+            count, self.hyper.batch_size, self.run.seed, epoch, self.weights, self.processes.count
+        )
 
     def _batches(self, epoch: int) -> Iterator[tuple[dict[str, Tensor], Tensor, list[str]]]:
         places = np.asarray(self.data.indices, np.int64)

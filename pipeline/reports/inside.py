@@ -128,7 +128,7 @@ def look_inside(
     """
     space = LABEL_SPACES[checkpoint.card.label_space]
     recognizer = checkpoint.create()
-    material = gather(config, space, recognizer.representation, cache, on_stage)
+    material = gather(config, space, recognizer, cache, on_stage)
     infos = material.inputs.infos
     device = choose_device(config.device)
     scores = predict(recognizer, material.inputs, range(len(infos)), device=config.device)

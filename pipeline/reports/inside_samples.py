@@ -17,7 +17,7 @@ from miex.datasets.remote import is_remote, local_copy
 from miex.generators._device import choose_device
 from miex.pipeline.recognition.cache import CachedInputs, open_inputs
 from miex.pipeline.recognition.clip_samples import ClipSampleConfig, clip_blocks
-from miex.pipeline.recognition.representations.base import Representation
+from miex.pipeline.recognition.recognizers.base import AnyRecognizer
 from miex.pipeline.recognition.sample import Sample, SampleBlock, SampleInfo
 from miex.pipeline.recognition.shard_samples import shard_blocks
 
@@ -102,7 +102,7 @@ class Material:
 def gather(
     config: InsideConfig,
     space: LabelSpace,
-    representation: Representation,
+    recognizer: AnyRecognizer,
     cache: Path,
     on_stage: OnStage | None = None,
 ) -> Material:
@@ -111,7 +111,7 @@ def gather(
     Args:
         config: Which sources, and how many samples of each.
         space: Of the recognizer.
-        representation: Of the recognizer.
+        recognizer: Whose representation is computed, of the frames that it looks at.
         cache: Folder of cached representations and of copies of remote datasets.
         on_stage: Progress.
 
@@ -123,18 +123,19 @@ def gather(
     readers = [open_clips(text) for text in config.clips]
     sources: list[Sequence[SampleBlock]] = [shard_blocks(each, space) for each in datasets]
     left_out = 0
+    frames = config.clip_samples.chosen(recognizer.clip_frames)
     for reader in readers:
         report = _reporter(on_stage, f"reading {reader.name}")
-        blocks, rejections = clip_blocks([reader], space, config.clip_samples, on_clip=report)
+        blocks, rejections = clip_blocks([reader], space, frames, on_clip=report)
         sources.append(blocks)
         left_out += len(rejections)
     chosen = [part for blocks in sources for part in draw(blocks, config.samples, config.seed)]
     inputs = open_inputs(
         chosen,
-        representation,
+        recognizer.representation,
         cache / "representations",
         device=choose_device(config.device),
-        on_progress=_reporter(on_stage, representation.name),
+        on_progress=_reporter(on_stage, recognizer.representation.name),
     )
     if not len(inputs):
         reasons = [each.detail for each in inputs.rejections[:1]]

@@ -100,8 +100,8 @@ def notes_of(content: Mapping[str, Any]) -> list[str]:
     if content["pretrained_on"]["samples"]:
         refused = sum(each["refused_synthetic"] for each in content["training"].values())
         found.append(
-            f"{refused} synthetic samples in all folds descend from the people tested there and"
-            " were refused"
+            f"{refused} synthetic samples, in all folds and seeds together, descend from the people"
+            " tested there and were refused"
         )
     if len(content["config"]["seeds"]) < 3:
         found.append("fewer than three seeds: the deviation says little")
@@ -128,10 +128,12 @@ def notes_of(content: Mapping[str, Any]) -> list[str]:
 def _named(results: Sequence[Result]) -> dict[str, Result]:
     """Results by name; those of one name are told apart by their folders."""
     names = [name_of(result.content) for result in results]
-    return {
-        name if names.count(name) == 1 else f"{name} ({result.folder.name})": result
-        for name, result in zip(names, results, strict=True)
-    }
+    folders = [result.folder.name for result in results]
+    found = {}
+    for name, folder, result in zip(names, folders, results, strict=True):
+        place = folder if folders.count(folder) == 1 else result.folder
+        found[name if names.count(name) == 1 else f"{name} ({place})"] = result
+    return found
 
 
 def _row(result: Result) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,7 +14,7 @@ from miex.flows.cli import app
 from miex.flows.recognition import assemble
 from miex.pipeline.fictitious import write_fictitious
 from miex.pipeline.recognition.checkpoint import load_checkpoint
-from miex.pipeline.recognition.jobs import EvaluateJob, PretrainJob
+from miex.pipeline.recognition.jobs import EvaluateJob, PretrainJob, run_evaluation
 from miex.pipeline.recognition.results import Result as Evaluation
 from miex.pipeline.recognition.training import CHECKPOINT
 from miex.pipeline.synthesis.config import SynthesisConfig
@@ -161,6 +162,37 @@ def test_a_job_from_a_file_and_flags(tmp_path: Path) -> None:
         assemble(EvaluateJob, None, {"evaluation.no_field": 1})
     with pytest.raises(FileNotFoundError, match="no such file"):
         assemble(PretrainJob, tmp_path / "none.yaml", {})
+
+
+@pytest.mark.parametrize(
+    ("content", "values", "message"),
+    [
+        ("- a\n- b\n", {}, r"job\.yaml: expected `field: value` lines, found list"),
+        ("clips: casme2\n", {"clips.databases": ["a"]}, r"clips\.databases: clips is 'casme2', no"),
+    ],
+)
+def test_a_config_that_is_no_config(
+    tmp_path: Path, content: str, values: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        assemble(EvaluateJob, path, values)
+
+
+def test_an_empty_group_of_fields(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("evaluation:\nclips: {databases: [a]}\n")
+    assert assemble(EvaluateJob, path, {"evaluation.recognizer": "ststnet"}).clips.databases
+
+
+def test_evaluate_is_one_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    job = assemble(
+        EvaluateJob, None, {"evaluation.recognizer": "ststnet", "clips.databases": ["casme2:x"]}
+    )
+    with pytest.raises(ValueError, match="evaluate runs in one process"):
+        run_evaluation(job, tmp_path, tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,13 @@ class LinearSvmRecognizer(FittedRecognizer):
         super().__init__(config, classes)
         self._learnt: dict[str, NDArray[np.float32]] = {}
 
-    def fit(self, inputs: Inputs, labels: Tensor, seed: int) -> None:
+    def fit(
+        self,
+        inputs: Inputs,
+        labels: Tensor,
+        seed: int,
+        weights: NDArray[np.float64] | None = None,
+    ) -> None:
         """See `FittedRecognizer.fit`. Mean and deviation are those of these samples alone."""
         features = inputs[self.key].numpy().astype(np.float64)
         targets = labels.numpy()
@@ -51,7 +57,7 @@ class LinearSvmRecognizer(FittedRecognizer):
         # In place: the histograms of a synthesized dataset fill gigabytes.
         features -= mean
         features /= scale
-        weights = np.zeros((self.classes, features.shape[1]))
+        normals = np.zeros((self.classes, features.shape[1]))
         bias = np.full(self.classes, -np.inf)
         if len(present) == 1:
             bias[present] = 0
@@ -61,12 +67,12 @@ class LinearSvmRecognizer(FittedRecognizer):
                 class_weight="balanced" if self.config.balanced else None,
                 max_iter=_ITERATIONS,
                 random_state=seed,
-            ).fit(features, targets)
+            ).fit(features, targets, weights)
             # Of two classes scikit-learn keeps the second one's machine alone.
             signs = np.array([[-1], [1]]) if len(present) == 2 else 1
-            weights[present] = signs * machine.coef_ / scale
+            normals[present] = signs * machine.coef_ / scale
             bias[present] = np.ravel(signs * machine.intercept_[:, None])
-        learnt = {"mean": mean, "weights": weights, "bias": bias}
+        learnt = {"mean": mean, "weights": normals, "bias": bias}
         self._learnt = {name: array.astype(np.float32) for name, array in learnt.items()}
 
     def scores(self, inputs: Inputs) -> Tensor:

@@ -169,13 +169,20 @@ class FittedRecognizer(ABC):
         """What it looks at."""
 
     @abstractmethod
-    def fit(self, inputs: Inputs, labels: Tensor, seed: int) -> None:
+    def fit(
+        self,
+        inputs: Inputs,
+        labels: Tensor,
+        seed: int,
+        weights: NDArray[np.float64] | None = None,
+    ) -> None:
         """Fits the classifier to all of the training samples at once.
 
         Args:
             inputs: Of every training sample, on the CPU.
             labels: ``int64 (N,)``; classes may be absent.
             seed: Of whatever is random in fitting.
+            weights: ``(N,)`` how much each sample counts, 1 on the average; all alike without.
         """
 
     @abstractmethod

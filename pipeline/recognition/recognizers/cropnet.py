@@ -118,8 +118,13 @@ class CropNet(Recognizer):
         return ResidualSum(config)
 
     def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
-        """Colours, grey, mirroring and rotation (sec. 3.2.1), of the image."""
+        """Colours, grey, mirroring and rotation (sec. 3.2.1), of a residual sum.
+
+        Flow is left as it is: its colours are directions, which all of these would change.
+        """
         config = self.config
+        if isinstance(self.representation, FlowImage):
+            return inputs
         images = _augment.colour_jitter(
             _augment.as_float(inputs["image"])[:, None],
             generator,

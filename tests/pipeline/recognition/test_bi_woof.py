@@ -153,3 +153,15 @@ def test_c_weighs_errors_and_labels_are_checked():
     assert np.abs(weak.state()["weights"]).sum() < np.abs(strong.state()["weights"]).sum()
     with pytest.raises(ValueError, match="expected 0 to 1"):
         fitted(classes=2)
+
+
+def test_weights_count():
+    crowd = np.repeat([0, 1], 30)
+    features = torch.from_numpy(np.random.default_rng(0).normal(crowd[:, None] * 0.5, 1, (60, 2)))
+    share = {}
+    for first in (0.02, 1.0, 1.98):
+        model = create_recognizer("bi_woof", 2)
+        weights = np.where(crowd == 0, first, 2 - first)
+        model.fit({"bi_woof": features}, torch.from_numpy(crowd), seed=0, weights=weights)
+        share[first] = (model.scores({"bi_woof": features}).argmax(1) == 0).float().mean().item()
+    assert share[0.02] < 0.1 < share[1.0] < 0.9 < share[1.98]

@@ -106,3 +106,11 @@ def test_config() -> None:
         CropNetConfig(side=321)
     with pytest.raises(ValueError, match="no backbone 'rexnet'"):
         create_recognizer("cropnet", 3, {"backbone": "rexnet"})
+
+
+@pytest.mark.parametrize("method", ["tvl1", "farneback"])
+def test_directions_of_flow_are_not_augmented_away(method: str) -> None:
+    inputs = images()
+    found = small(input=method).augment(inputs, Generator().manual_seed(0))
+    assert torch.equal(found["image"], inputs["image"])
+    assert not torch.equal(small().augment(inputs, Generator())["image"], inputs["image"])

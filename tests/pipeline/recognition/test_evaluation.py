@@ -381,3 +381,71 @@ def test_answers_in_other_classes_are_refused(tmp_path: Path, clips: CachedInput
     config = CONFIG.model_copy(update={"finetune": False})
     with pytest.raises(ValueError, match=r"p\.safetensors answers in samm_5class .*three_class"):
         evaluate(config, material, tmp_path / "out")
+
+
+def test_other_pixels_under_the_same_names_are_another_evaluation(
+    tmp_path: Path, clips: CachedInputs, toy_samples: ToySamples, toy_inputs: ToyInputs
+) -> None:
+    config = CONFIG.model_copy(update={"seeds": (0,), "finetuning": {"epochs": 1}})
+    evaluate(config, Material(clips), tmp_path)
+    other = toy_inputs(create_recognizer("dere_grl", 3), as_clips(toy_samples(24, seed=9)))
+    assert [info.key for info in other.infos] == [info.key for info in clips.infos]
+    with pytest.raises(ValueError, match="holds another evaluation"):
+        evaluate(config, Material(other), tmp_path)
+
+
+def test_another_checkpoint_is_another_evaluation(tmp_path: Path, clips: CachedInputs) -> None:
+    config = CONFIG.model_copy(update={"seeds": (0,), "finetune": False})
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        recognizer = create_recognizer("dere_grl", 3)
+        card = Card("dere_grl", recognizer.config.model_dump(mode="json"), "three_class", "random")
+        save_checkpoint(tmp_path / f"{seed}.safetensors", recognizer, card)
+    first, second = (load_checkpoint(tmp_path / f"{seed}.safetensors") for seed in (0, 1))
+    evaluate(config, Material(clips, checkpoint=first), tmp_path / "out")
+    with pytest.raises(ValueError, match="holds another evaluation"):
+        evaluate(config, Material(clips, checkpoint=second), tmp_path / "out")
+
+
+def test_hyperparameters_are_checked_before_anything_is_written(
+    tmp_path: Path, clips: CachedInputs
+) -> None:
+    config = CONFIG.model_copy(update={"finetuning": {"epoch": 3}})
+    with pytest.raises(ValueError, match="epoch"):
+        evaluate(config, Material(clips), tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_nothing_is_set_aside_for_what_is_fitted(
+    tmp_path: Path, toy_samples: ToySamples, toy_inputs: ToyInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    descriptor = {"descriptor": {"side": 64, "method": "dis"}}
+    clips = toy_inputs(create_recognizer("bi_woof", 3, descriptor), as_clips(toy_samples(12)))
+    counts: list[int] = []
+    real = folds.train
+    monkeypatch.setattr(
+        folds,
+        "train",
+        lambda it, data, *rest, **options: (
+            counts.append(len(data.indices)),
+            real(it, data, *rest, **options),
+        )[1],
+    )
+    config = EvaluationConfig(
+        recognizer="bi_woof", config=descriptor, protocol="loso", seeds=(0,), selection="validation"
+    )
+    found = evaluate(config, Material(clips), tmp_path)
+    assert counts == [9, 9, 9, 9]
+    assert {about["epoch"] for about in found.content["training"].values()} == {None}
+
+
+def test_weights_that_leave_nothing(
+    tmp_path: Path, clips: CachedInputs, toy_samples: ToySamples, toy_inputs: ToyInputs
+) -> None:
+    samples = [
+        replace(each, info=replace(each.info, weight=0.0))
+        for each in as_synthetic(toy_samples(6, seed=7), {})
+    ]
+    none = toy_inputs(create_recognizer("dere_grl", 3), samples)
+    with pytest.raises(ValueError, match="every synthetic sample has weight 0"):
+        evaluate(CONFIG, Material(clips, none, "weightless"), tmp_path)

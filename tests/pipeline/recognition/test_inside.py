@@ -4,18 +4,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import typer
 from PIL import Image
 from typer.testing import CliRunner
 
+from miex.datasets.labels import LABEL_SPACES
 from miex.flows.inspect_command import inspect
+from miex.pipeline.fictitious import write_fictitious
 from miex.pipeline.recognition.checkpoint import Checkpoint, load_checkpoint
-from miex.pipeline.recognition.jobs import PretrainJob, SyntheticData, pretrain
+from miex.pipeline.recognition.jobs import (
+    ClipData,
+    PretrainJob,
+    SyntheticData,
+    open_real,
+    pretrain,
+)
+from miex.pipeline.recognition.recognizers.base import create_recognizer
 from miex.pipeline.recognition.sample import Sample, SampleInfo
 from miex.pipeline.recognition.training import CHECKPOINT, RunConfig
 from miex.pipeline.reports.inside import Inside, inside_pictures, look_inside
 from miex.pipeline.reports.inside_page import write_inside_page
-from miex.pipeline.reports.inside_samples import InsideConfig, choose, draw, in_turns
+from miex.pipeline.reports.inside_samples import InsideConfig, choose, draw, gather, in_turns
 
 ToySamples = Callable[..., list[Sample]]
 
@@ -169,3 +179,21 @@ def test_a_large_source_is_drawn_from_few_blocks_class_by_class() -> None:
     assert len({block.content for block in drawn}) == 2
     assert draw(blocks, 200, seed=0) == blocks
     assert in_turns("aabac", 4) == [0, 2, 4, 1]
+
+
+def test_clips_are_looked_at_as_they_were_trained_on(
+    cache: Path, sample_table: Path, tmp_path: Path
+) -> None:
+    clips = write_fictitious("casme2", tmp_path / "casme2", subjects=2, clips=3, faces=sample_table)
+    recognizer = create_recognizer("lbp_top", 3, {"descriptor": {"side": 64}})
+    space = LABEL_SPACES["three_class"]
+    data = ClipData(databases=(clips.spec,))
+    trained_on, _ = open_real(data, space, recognizer, cache, "cpu")
+    config = InsideConfig(clips=(clips.spec,), device="cpu")
+    shown = gather(config, space, recognizer, cache).inputs
+    places = {info.key: index for index, info in enumerate(trained_on.infos)}
+    assert len(shown)
+    order = [places[info.key] for info in shown.infos]
+    assert torch.equal(
+        shown.take(range(len(shown)))["histograms"], trained_on.take(order)["histograms"]
+    )

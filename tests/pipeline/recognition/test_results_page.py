@@ -89,7 +89,7 @@ def test_the_page_shows_scores_baselines_and_what_to_know(
         f"{two.content['pooled']['mean']['uf1']:.3f}",
         f"{one.content['baselines']['majority']['uf1']:.3f}",
         "ststnet, pretrained on miex@1, fine-tuned (one)",
-        "4 synthetic samples in all folds descend from the people tested there",
+        "4 synthetic samples, in all folds and seeds together, descend from",
         "apex of 4 clips: middle frame",
         "not comparable with the pooled ones above",
     ):
@@ -112,3 +112,14 @@ def test_other_clips_are_refused(tmp_path: Path, infos: list[SampleInfo]) -> Non
         write_results_page([one, other], tmp_path / "page")
     assert not (tmp_path / "page").exists()
     assert name_of(one.content) == "ststnet, pretrained on miex@1, fine-tuned"
+
+
+def test_results_of_one_name_in_folders_of_one_name_keep_their_notes(
+    tmp_path: Path, infos: list[SampleInfo]
+) -> None:
+    stamped = result(tmp_path / "a" / "evaluated", infos, oracle=True)
+    plain = result(tmp_path / "b" / "evaluated", infos)
+    text = write_results_page([stamped, plain], tmp_path / "page").read_text()
+    for folder in (stamped.folder, plain.folder):
+        assert f"({folder})" in text
+    assert "NOT A RESULT" in text

@@ -8,8 +8,9 @@ from miex.datasets.labels import LABEL_SPACES
 from miex.datasets.miex import MiexDataset
 from miex.pipeline.recognition.cache import open_inputs
 from miex.pipeline.recognition.landmarks import follow
+from miex.pipeline.recognition.protocols import admit
 from miex.pipeline.recognition.representations.frames import FramePair, FramesConfig
-from miex.pipeline.recognition.shard_samples import shard_blocks
+from miex.pipeline.recognition.shard_samples import _info, shard_blocks
 
 
 def test_every_row_is_a_sample_in_order(small_dataset: Path) -> None:
@@ -83,3 +84,12 @@ def test_a_damaged_shard_is_named_and_leaves_nothing_behind(
     shards[2].write_bytes(content[:5000])
     with pytest.raises(ValueError, match=rf"{shards[2].name} is damaged .*miex synthesize"):
         shard_blocks(MiexDataset.open(copy))
+
+
+def test_people_of_one_study_are_the_same_in_both_of_its_databases(small_dataset: Path) -> None:
+    """MMEW: early macro-expressions of whom the micro-expressions are tested on."""
+    row = next(MiexDataset.open(small_dataset).rows())
+    row |= {"source_dataset": "mmew_macro", "source_subject": "S01"}
+    info = _info("dataset", row, None)
+    assert ("mmew", "S01") in info.lineage
+    assert admit([info], {("mmew", "S01")}) == ([], [0])

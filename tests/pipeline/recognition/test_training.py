@@ -249,3 +249,92 @@ def test_schedules() -> None:
     assert cosine[0] == 1
     assert cosine[4] == pytest.approx(0.5)
     assert all(a > b for a, b in itertools.pairwise(cosine))
+
+
+def test_a_finished_training_is_not_made_again(tmp_path: Path, data: Data) -> None:
+    recognizer = fresh()
+    card = train(
+        recognizer, data, card_of(recognizer), "pretrain", RUN, hyper=SHORT, folder=tmp_path
+    )
+    again = fresh(seed=5)
+    steps: list[int] = []
+    options = {"hyper": SHORT, "folder": tmp_path, "on_step": lambda step, *_: steps.append(step)}
+    assert train(again, data, card_of(again), "pretrain", RUN, **options) == card
+    assert steps == []
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(again.state_dict().values(), recognizer.state_dict().values(), strict=True)
+    )
+    for changed, run in (
+        (replace(data, indices=range(23)), RUN),
+        (data, RUN.model_copy(update={"seed": 4})),
+        (data, RUN.model_copy(update={"precision": "bf16"})),
+    ):
+        with pytest.raises(ValueError, match="holds a recognizer of another training"):
+            train(again, changed, card_of(again), "pretrain", run, **options)
+
+
+def test_what_is_drawn_how_often_belongs_to_a_training(tmp_path: Path, data: Data) -> None:
+    uneven = replace(data, indices=range(23))
+
+    def kill(step: int, steps: int, terms: dict[str, float]) -> None:
+        if step == 2:
+            raise RuntimeError("killed")
+
+    recognizer = fresh()
+    options = {"hyper": SHORT, "folder": tmp_path}
+    with pytest.raises(RuntimeError, match="killed"):
+        train(recognizer, uneven, card_of(recognizer), "pretrain", RUN, on_step=kill, **options)
+    balanced = RUN.model_copy(update={"balance": "classes"})
+    other = fresh()
+    with pytest.raises(ValueError, match="an unfinished training with other data or parameters"):
+        train(other, uneven, card_of(other), "pretrain", balanced, **options)
+
+
+def test_an_interrupt_in_the_middle_of_a_step_leaves_the_last_whole_state(
+    tmp_path: Path, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recognizer, calls = fresh(), 0
+    real = type(recognizer).loss
+
+    def interrupted(self: Any, *args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        terms = real(self, *args)
+        if calls == 6:
+            raise KeyboardInterrupt
+        return terms
+
+    monkeypatch.setattr(type(recognizer), "loss", interrupted)
+    options = {"hyper": SHORT, "folder": tmp_path / "killed"}
+    with pytest.raises(KeyboardInterrupt):
+        train(recognizer, data, card_of(recognizer), "pretrain", RUN, **options)
+    monkeypatch.undo()
+    second, whole = fresh(), fresh()
+    train(second, data, card_of(second), "pretrain", RUN, **options)
+    train(whole, data, card_of(whole), "pretrain", RUN, hyper=SHORT)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(second.state_dict().values(), whole.state_dict().values(), strict=True)
+    )
+
+
+def test_no_process_gets_a_single_sample() -> None:
+    for count in range(8, 40):
+        batches = batches_of(count, 8, 0, 0, None, processes=4)
+        assert sum(map(len, batches)) == count
+        assert min(map(len, batches)) >= 8
+
+
+def test_a_checkpoint_of_other_parameters_is_refused(tmp_path: Path) -> None:
+    source = fresh()
+    save_checkpoint(tmp_path / "a.safetensors", source, card_of(source))
+    found = load_checkpoint(tmp_path / "a.safetensors")
+    other = create_recognizer("dere_grl", 3, {"shape_jitter": 0.5})
+    with pytest.raises(ValueError, match=r"trained with shape_jitter=.*, not 0\.5"):
+        transfer(other, found, LABEL_SPACES["three_class"])  # type: ignore[arg-type]
+    stranger = create_recognizer("ststnet", 3)
+    with pytest.raises(ValueError, match=r"holds 'dere_grl', not 'ststnet'"):
+        transfer(stranger, found, LABEL_SPACES["three_class"])  # type: ignore[arg-type]
+    longer = create_recognizer("dere_grl", 3, {"training": {"epochs": 5}})
+    assert transfer(longer, found, LABEL_SPACES["three_class"]) == ()  # type: ignore[arg-type]
