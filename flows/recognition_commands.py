@@ -165,7 +165,9 @@ def evaluate(
         bool | None, typer.Option(help="Fine-tune on the clips of each fold, too.")
     ] = None,
     epochs: _Epochs = None,
-    pretraining_epochs: _Epochs = None,
+    pretraining_epochs: Annotated[
+        int | None, typer.Option(min=1, help="Of the pretraining; the paper's by default.")
+    ] = None,
     selection: Annotated[
         str | None, typer.Option(help="Which epoch is tested: last, or validation.")
     ] = None,
