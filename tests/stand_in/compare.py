@@ -1,0 +1,170 @@
+"""The experiments on the stand-in at a size that two cores can compute, recognizer by recognizer.
+
+    python tests/stand_in/compare.py --clips out/stand_in --faces faces.parquet \
+        --pool real_mie=real.parquet --pool early_mae=early.parquet -o out/compare
+    python tests/stand_in/compare.py ... --experiment stand_in_identities -r dere_grl -r ststnet
+
+Each recognizer gets a table of its own in OUT/RECOGNIZER; OUT/table.md has all of them side by
+side, also those of earlier calls. Two calls with different recognizers may run at once, after a
+first one has made the datasets. What differs from the papers is below, and in every table.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from miex.pipeline.recognition.experiment import run_experiment
+from miex.pipeline.recognition.experiment_config import Experiment, load_experiment
+from miex.pipeline.recognition.experiment_plan import Inputs, Scale
+
+IDENTITIES, SAMPLES = 300, 900
+"""Of the largest dataset of an experiment."""
+
+Fields = dict[str, Any]
+
+_SMALL_IMAGES: Fields = {"evaluation.config.resized": 54, "evaluation.config.crop": 48}
+
+
+def _flow(pretraining: int, finetuning: int, rate: float) -> Fields:
+    return {"evaluation.config.method": "dis", **_trained(pretraining, finetuning, rate)}
+
+
+def _trained(pretraining: int, finetuning: int, rate: float, batch: int = 64) -> Fields:
+    """Epochs, and a rate that is halved for fine-tuning."""
+    return {
+        "evaluation.pretraining": {
+            "epochs": pretraining,
+            "learning_rate": rate,
+            "batch_size": batch,
+        },
+        "evaluation.finetuning": {
+            "epochs": finetuning,
+            "learning_rate": rate / 2,
+            "batch_size": batch,
+        },
+    }
+
+
+SMALL: Mapping[str, Fields] = {
+    "ststnet": _flow(60, 120, 2e-3),
+    "off_apexnet": _flow(40, 60, 1e-3),
+    "dual_inception": _flow(15, 30, 1e-3),
+    "dual_atme": _flow(20, 30, 1e-3),
+    "dere_grl": _trained(40, 80, 2e-3, 32),
+    "dtscnn": {
+        "evaluation.config.flow": {"frames": 5, "side": 32, "method": "dis"},
+        "evaluation.config.time_scales": [32, 64],
+        **_trained(12, 20, 1e-3, 32),
+    },
+    "apex_me": {**_SMALL_IMAGES, **_trained(6, 10, 4e-4, 32)},
+    "branches": {**_SMALL_IMAGES, **_trained(6, 10, 4e-4, 32)},
+    "cropnet": {
+        "evaluation.config.side": 64,
+        "evaluation.config.views": "whole",
+        **_trained(6, 10, 2e-3, 32),
+    },
+    "uamrn": {
+        "evaluation.config.side": 64,
+        "evaluation.config.stored_side": 64,
+        "evaluation.config.length": 4,
+        "evaluation.config.passes": 2,
+        "evaluation.config.stages": 2,
+        "evaluation.config.model_size": 128,
+        "evaluation.config.hidden_size": 128,
+        "evaluation.config.blocks": 1,
+        "evaluation.config.magnification": "linear",
+        **_trained(6, 10, 4e-4, 32),
+    },
+    "lbp_top": {},
+    "bi_woof": {"evaluation.config.descriptor": {"method": "dis"}},
+}
+"""Settings of each recognizer. Networks of images see a quarter of the pixels and start from random
+weights; all others see what their papers say, with flow by DIS; trainings are shorter than the
+papers' and their rates higher."""
+
+
+def resized(experiment: Experiment) -> Experiment:
+    """The experiment with the columns of `SMALL`."""
+    columns = [
+        column.model_copy(
+            update={"settings": column.settings | SMALL[column.settings["evaluation.recognizer"]]}
+        )
+        for column in experiment.columns
+    ]
+    settings = {
+        name: value
+        for name, value in experiment.settings.items()
+        if not name.startswith("evaluation.pretraining.")
+    }
+    return experiment.model_copy(update={"columns": tuple(columns), "settings": settings})
+
+
+def side_by_side(out: Path) -> str:
+    """A Markdown table of UF1, all recognizers in OUT."""
+    tables = [json.loads(path.read_text("utf-8")) for path in sorted(out.glob("*/table.json"))]
+    scores: dict[str, dict[str, str]] = {}
+    for table in tables:
+        for cell in table["cells"]:
+            found = (cell["scores"] or {}).get("uf1")
+            if found:
+                text = f"{found['mean']:.3f}"
+                if found["deviation"] is not None:
+                    text += f" ± {found['deviation']:.3f}"
+                scores.setdefault(cell["row"], {})[cell["column"]] = text
+    names = [column["name"] for table in tables for column in table["columns"]]
+    lines = [f"| UF1 | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for row, cells in scores.items():
+        lines.append(f"| {row} | {' | '.join(cells.get(name, '-') for name in names)} |")
+    return "\n".join(lines) + "\n"
+
+
+def compare(
+    name: str, experiment: Experiment, inputs: Inputs, out: Path, rows: Sequence[str]
+) -> None:
+    """Evaluates one recognizer; datasets and cached inputs are those of all recognizers."""
+    folder = out / name
+    folder.mkdir(exist_ok=True)
+    if not (folder / "datasets").exists():
+        (folder / "datasets").symlink_to(Path("..") / "datasets", target_is_directory=True)
+    run_experiment(
+        experiment,
+        inputs,
+        folder,
+        out / "cache",
+        Scale(
+            identities=IDENTITIES,
+            samples=SAMPLES,
+            recognizers=(name,),
+            rows=tuple(rows),
+            stand_in="rendered clips",
+        ),
+        on_stage=lambda what, done, total: print(f"{name}: {what} {done}/{total}", flush=True),
+    )
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--experiment", default="stand_in")
+    parser.add_argument("--clips", type=Path, required=True, help="made by make.py")
+    parser.add_argument("--faces", required=True, help="a face table without their people")
+    parser.add_argument("--pool", action="append", default=[], help="NAME=FILE")
+    parser.add_argument("-r", "--recognizer", action="append", choices=list(SMALL))
+    parser.add_argument("--row", action="append", default=[], help="only such rows, as 'nothing*'")
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    options = parser.parse_args()
+    experiment = resized(load_experiment(options.experiment))
+    inputs = Inputs(
+        clips=(f"clip_table:{options.clips}?name=stand_in",),
+        files={"faces": options.faces} | dict(pool.split("=", 1) for pool in options.pool),
+    )
+    (options.out / "datasets").mkdir(parents=True, exist_ok=True)
+    for name in options.recognizer or SMALL:
+        compare(name, experiment, inputs, options.out, options.row)
+        (options.out / "table.md").write_text(side_by_side(options.out), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
