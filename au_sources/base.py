@@ -52,6 +52,11 @@ class AUSource(Protocol):
         """Under which terms it may be used."""
         ...
 
+    @property
+    def measured_on(self) -> tuple[str, ...]:
+        """Databases all of whose people shaped every draw: a table counted on their clips."""
+        ...
+
     def draw(self, emotion_class: str, rng: np.random.Generator) -> AUPair:
         """Draws a pair whose emotion belongs to a class, and whose apex differs from its onset.
 

@@ -58,6 +58,7 @@ class ExpertSource:
         description: The table with its version and the beginning of its hash.
         citation: Publication of the table.
         licence: Terms of the table.
+        measured_on: Databases that the table was counted on.
 
     Raises:
         ValueError: The intensities are not ``0 <= low <= high <= 5`` with ``high > 0``, a weight
@@ -84,6 +85,7 @@ class ExpertSource:
         self.description = f"table {table.name} {table.version} (sha256 {self.sha256[:12]})"
         self.citation = table.citation
         self.licence = table.licence
+        self.measured_on = table.measured_on
         given = emotion_weights or {}
         weights = {emotion: given.get(emotion, 1.0) for emotion in table.emotions}
         self._emotions = EmotionChoice(weights, label_space, f"table {table.name!r}")

@@ -61,6 +61,8 @@ class ExpertTable(BaseModel):
         source: Where in it, or how they were measured.
         licence: Under which terms the figures may be used.
         description: What a user should know before choosing the table.
+        measured_on: Databases of clips that the figures were counted on; whoever tests on their
+            people must not train on draws from the table.
         prototypical_probability: The number that the word `prototypical` stands for.
         emotions: Emotion -> AU number -> entry, AUs of the 17 only.
         left_out: Emotion -> AU number -> probability, AUs of the source outside the 17.
@@ -74,6 +76,7 @@ class ExpertTable(BaseModel):
     source: _Text
     licence: _Text
     description: str = ""
+    measured_on: tuple[_Text, ...] = ()
     prototypical_probability: _Probability | None = None
     emotions: dict[Emotion, dict[int, AUEntry]] = Field(min_length=1)
     left_out: dict[Emotion, dict[int, _Probability]] = Field(default_factory=dict)

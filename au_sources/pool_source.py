@@ -28,6 +28,7 @@ class PoolSource:
         description: The pool with its size, databases and the beginning of its hash.
         citation: What the pool asks to cite.
         licence: Terms of the pool.
+        measured_on: Nothing: each pair names the person whose AUs it has.
         null_pairs: How many pairs of the pool are never drawn because no AU that was measured
             at both ends differs between onset and apex.
 
@@ -66,6 +67,7 @@ class PoolSource:
         self.sha256 = pool.sha256
         self.citation = pool.citation
         self.licence = pool.licence
+        self.measured_on: tuple[str, ...] = ()
         databases = ", ".join(sorted({key[0] for key in pool.subjects if key})) or "nobody"
         self.description = (
             f"pool {origin}, {len(pool)} pairs ({self.null_pairs} without motion) from "

@@ -6,7 +6,7 @@ Any place that fsspec knows is read: ``hf://datasets/USER/NAME``,
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def local_copy(address: str, folder: Path, on_copied: OnCopied | None = None) ->
         target = _inside(out, path, address)
         if not (target.is_file() and sha256_file(target) == sha256):
             with whole_file(target) as temporary:
-                _copy(files, f"{root}/{path}", temporary)
+                _copy(files, f"{root}/{path}", temporary, address)
                 if sha256_file(temporary) != sha256:
                     raise ValueError(
                         f"{address}/{path} is not what its manifest says (another sha256): it was"
@@ -79,8 +79,8 @@ def _open(address: str) -> tuple[Any, str]:
             f"{address} needs a package that is not installed ({error}); s3:// comes with"
             " pip install 'miex[s3]', https:// with pip install aiohttp"
         ) from None
-    except ValueError as error:
-        raise ValueError(f"{address} cannot be read ({error})") from None
+    except Exception as error:
+        raise _unreadable(address, error) from None
     return files, str(root).rstrip("/")
 
 
@@ -91,6 +91,8 @@ def _read(files: Any, path: str, address: str) -> bytes:
         raise FileNotFoundError(
             f"{address} holds no finished miex dataset: {MANIFEST} is missing"
         ) from None
+    except Exception as error:
+        raise _unreadable(address, error) from None
 
 
 def _shards(content: bytes) -> list[dict[str, Any]]:
@@ -105,7 +107,25 @@ def _inside(out: Path, path: str, address: str) -> Path:
     return target
 
 
-def _copy(files: Any, source: str, target: Path) -> None:
-    with files.open(source, "rb") as remote, target.open("wb") as local:
-        while block := remote.read(_AT_A_TIME):
+def _copy(files: Any, source: str, target: Path, address: str) -> None:
+    with target.open("wb") as local:
+        for block in _blocks(files, source, address):
             local.write(block)
+
+
+def _blocks(files: Any, source: str, address: str) -> Iterator[bytes]:
+    try:
+        with files.open(source, "rb") as remote:
+            while block := remote.read(_AT_A_TIME):
+                yield block
+    except Exception as error:
+        raise _unreadable(address, error) from None
+
+
+def _unreadable(address: str, error: Exception) -> ValueError:
+    """Every file system of fsspec has exceptions of its own for a network that fails."""
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return ValueError(
+        f"{address} cannot be read ({said}); check the address, the network, and that you may read"
+        " it, then start the same command again: shards that are here already are kept"
+    )

@@ -1,5 +1,7 @@
 """What the commands on recognizers do: assemble a job, run it with progress, say what came out."""
 
+import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from miex.flows.terminal import Meter, Stages, Terminal
 from miex.pipeline.recognition.checkpoint import Card, load_checkpoint
 from miex.pipeline.recognition.jobs import (
+    LEFT_OUT,
     EvaluateJob,
     FinetuneJob,
     OnStage,
@@ -154,6 +157,12 @@ def _say_trained(terminal: Terminal, card: Card, out: Path) -> None:
     rows = [(str(count), name) for name, count in stage.sources.items()]
     terminal.table(f"{card.recognizer}, trained on {stage.data}", ("samples", "source"), rows)
     terminal.say(f"started from: {card.weights}")
+    if (out / LEFT_OUT).is_file():
+        reasons = Counter(
+            each["reason"] for each in json.loads((out / LEFT_OUT).read_text("utf-8"))
+        )
+        counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        terminal.say(f"left out: {counts}; see {out / LEFT_OUT}")
     terminal.say(f"recognizer: {out / CHECKPOINT}")
     if (out / METRICS).is_file():
         terminal.say(f"losses: {out / METRICS}")

@@ -1,5 +1,7 @@
 """Where a network computes."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 
 
@@ -20,3 +22,12 @@ def choose_device(name: str) -> torch.device:
             f"device {name!r} cannot be used here ({reason}); expected auto, cpu, cuda, cuda:1, ..."
         ) from None
     return device
+
+
+def exact_kernels(device: torch.device) -> AbstractContextManager[None]:
+    """On CUDA: kernels chosen by shape alone, no atomics, and float32 that is float32."""
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )

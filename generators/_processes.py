@@ -51,6 +51,19 @@ class Processes:
                 torch.distributed.all_reduce(parameter.grad)
                 parameter.grad /= self.count
 
+    def share_buffers(self, buffers: Iterable[Tensor]) -> None:
+        """Replaces each buffer of floating point (statistics, centres) by its mean over all.
+
+        Each process has moved its own by its own share of the batch; those that are saved, and
+        that every process goes on with, must be everybody's.
+        """
+        if self.count == 1:
+            return
+        for buffer in buffers:
+            if buffer.is_floating_point():
+                torch.distributed.all_reduce(buffer)
+                buffer /= self.count
+
     def agree(self, decision: bool) -> bool:
         """What the first process has decided."""
         if self.count == 1:

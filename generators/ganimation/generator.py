@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from threading import Barrier
 
@@ -14,7 +13,7 @@ from torch import Tensor
 from miex.au_sources.action_units import AU_COUNT, MAX_INTENSITY, AUArray, to_condition
 from miex.datasets.base import Face
 from miex.generators._auto import embedded_weights
-from miex.generators._device import choose_device
+from miex.generators._device import choose_device, exact_kernels
 from miex.generators.base import GeneratorConfig, register_generator
 from miex.generators.ganimation.checkpoint import WHERE_FROM, Checkpoint, load_checkpoint
 from miex.generators.ganimation.network import (
@@ -139,7 +138,7 @@ class GANimationGenerator:
     def _render_batch(self, states: list[PreparedFace], conditions: Tensor) -> NDArray[np.uint8]:
         image = torch.cat([state.image for state in states])
         features = torch.cat([state.features for state in states])
-        with self._same_kernels():
+        with exact_kernels(self.device):
             rendered = self._frames(image, features, conditions.to(self.device))
         return to_pixels(rendered).permute(0, 2, 3, 1).cpu().numpy()
 
@@ -151,16 +150,8 @@ class GANimationGenerator:
     @torch.inference_mode()
     def _prepare(self, pixels: Tensor) -> PreparedFace:
         image = to_network_range(pixels).permute(2, 0, 1)[None]
-        with self._same_kernels():
+        with exact_kernels(self.device):
             return PreparedFace(image, self._network.features(image))
-
-    def _same_kernels(self) -> AbstractContextManager[None]:
-        """On CUDA: kernels chosen by shape alone, no atomics, and float32 that is float32."""
-        if self.device.type != "cuda":
-            return nullcontext()
-        return torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        )
 
     def _compile(self, side: int) -> None:
         """Compiles, and renders a frame: what torch.compile lacks shows here, not in a run."""

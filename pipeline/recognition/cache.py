@@ -4,7 +4,7 @@
 
 The name of a file is a hash of what decides its content, so that it is never out of date: the
 representation's name, version and parameters, and the content of the block. Whatever computes it
-first writes it, whole or not at all; a damaged file is made again.
+first writes it, whole or not at all; a file that was cut off is made again.
 """
 
 import hashlib

@@ -44,8 +44,8 @@ class Stage:
         hyperparameters: As trained.
         seed: Of the training.
         steps: Steps that were made.
-        content: Hash of what was shown: inputs, which of them, how often.
-        precision: As asked for, `RunConfig.precision`.
+        content: Hash of what was shown: inputs, which of them, as what, how often.
+        computed: Kind of device and precision, `run_config.computed_by`.
     """
 
     name: Literal["pretrain", "finetune"]
@@ -57,7 +57,7 @@ class Stage:
     seed: int
     steps: int = 0
     content: str = ""
-    precision: str = "auto"
+    computed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +147,10 @@ def _load(recognizer: Recognizer, tensors: Mapping[str, Tensor], path: Path) -> 
         ) from None
 
 
+_MAY_DIFFER = frozenset({"training", "fine_tuning", "weights", "class_weights"})
+"""Parameters that say how to train, or where a training started."""
+
+
 def require_alike(recognizer: AnyRecognizer, checkpoint: Checkpoint) -> None:
     """Refuses what was trained as another recognizer, or on other inputs.
 
@@ -154,6 +158,11 @@ def require_alike(recognizer: AnyRecognizer, checkpoint: Checkpoint) -> None:
         ValueError: The name or a parameter differs, other than how to train and where weights lie.
     """
     card = checkpoint.card
+    if checkpoint.progress is not None:
+        raise ValueError(
+            f"{checkpoint.path} is of a training that was interrupted after"
+            f" {checkpoint.progress.step} steps; start that training again, and it goes on"
+        )
     if card.recognizer != recognizer.name:
         raise ValueError(
             f"{checkpoint.path} holds {card.recognizer!r}, not {recognizer.name!r};"
@@ -162,7 +171,9 @@ def require_alike(recognizer: AnyRecognizer, checkpoint: Checkpoint) -> None:
     own = recognizer.config.model_dump(mode="json")
     for name, value in own.items():
         found = card.config.get(name, value)
-        if name in ("training", "fine_tuning") or name.endswith("weights") or found == value:
+        if name in _MAY_DIFFER or found == value:
+            continue
+        if name == "magnification_weights" and found and value:
             continue
         raise ValueError(
             f"{checkpoint.path} was trained with {name}={found}, not {value}; give the same"

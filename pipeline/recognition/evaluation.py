@@ -7,13 +7,14 @@ OUT/pretrained/seed-0-3f9c...         pretrainings, shared by folds that refuse 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from miex.datasets.base import Rejection
 from miex.datasets.files import sha256_file, whole_file
 from miex.pipeline.recognition.au_baseline import predict_from_aus
 from miex.pipeline.recognition.cache import CachedInputs
@@ -23,6 +24,7 @@ from miex.pipeline.recognition.fold import run_fold
 from miex.pipeline.recognition.protocols import Fold, Protocol, clip_list_hash, find_protocol
 from miex.pipeline.recognition.recognizers.base import create_recognizer, recognizer_class
 from miex.pipeline.recognition.results import Prediction, Result, write_result
+from miex.pipeline.recognition.run_config import computed_by
 
 OnFold = Callable[[int, int, str], None]
 """(folds done, folds in all, what is being done)."""
@@ -59,7 +61,7 @@ def evaluate(
     folds = protocol.split_folds(infos, config.fold_seed)
     tested = [infos[index] for fold in folds for index in fold.test]
     identity = _identity(config, material, protocol)
-    _claim(out, identity)
+    claimed = _claim(out, identity)
     predictions: list[Prediction] = []
     trained: dict[str, Any] = {}
     total = len(folds) * len(config.seeds)
@@ -67,11 +69,12 @@ def evaluate(
         for fold in folds:
             done = len(trained)
             path = out / "folds" / f"seed-{seed}" / f"{_file_name(fold.name)}.json"
-            content = _finished(path, fold, material)
+            content = _finished(path, fold, material, claimed)
             if content is None:
                 if on_fold:
                     on_fold(done, total, f"seed {seed}, {fold.name}")
                 content = run_fold(config, protocol, material, fold, seed, out)
+                content["evaluation"] = claimed
                 with whole_file(path) as temporary:
                     temporary.write_text(json.dumps(content), encoding="utf-8")
             predictions += [_prediction(seed, fold.name, each) for each in content["predictions"]]
@@ -126,6 +129,7 @@ def _identity(config: EvaluationConfig, material: Material, protocol: Protocol) 
         ),
         "config": config.model_dump(mode="json"),
         "content": material.clips.content,
+        "computed": computed_by(config.run),
         "started_from": _started_from(config, material, protocol),
         "pretrained_on": {
             "name": material.synthetic_name,
@@ -155,6 +159,7 @@ def _circumstances(
 ) -> dict[str, Any]:
     """What a reader must know to believe the scores."""
     clip_list = clip_list_hash(tested)
+    unusable = () if material.synthetic is None else material.synthetic.rejections
     return {
         "clips": len(tested),
         "subjects": len(lineage_of(tested)),
@@ -162,26 +167,71 @@ def _circumstances(
         "published_list": None if protocol.clip_list is None else clip_list == protocol.clip_list,
         "oracle": config.selection == "oracle",
         "apex_rules": dict(Counter(info.apex_rule for info in tested)),
-        "rejections": [asdict(each) for each in (*material.rejections, *material.clips.rejections)],
+        "rejections": [asdict(each) for each in _left_out(material, protocol)],
+        "synthetic_rejections": [asdict(each) for each in unusable],
     }
 
 
-def _claim(out: Path, identity: Mapping[str, Any]) -> None:
+def _left_out(material: Material, protocol: Protocol) -> Iterator[Rejection]:
+    """Every clip that is not tested on."""
+    yield from material.rejections
+    yield from material.clips.rejections
+    for info in material.clips.infos:
+        if protocol.databases and info.database not in protocol.databases:
+            detail = f"{protocol.name} is of {', '.join(protocol.databases)}"
+            yield Rejection(info.key, "not_in_protocol", detail)
+
+
+def _claim(out: Path, identity: Mapping[str, Any]) -> str:
+    """Writes down which evaluation a folder holds, or refuses a folder that holds another.
+
+    Returns:
+        Hash of the evaluation; every fold carries it.
+
+    Raises:
+        ValueError: The folder holds another evaluation, or its file is damaged.
+    """
     path = out / "evaluation.json"
     text = json.dumps(identity, indent=2, sort_keys=True)
+    wanted = _deciding(json.loads(text))
     if path.is_file():
-        if json.loads(path.read_text(encoding="utf-8")) != json.loads(text):
+        try:
+            found = _deciding(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise ValueError(
-                f"{out} holds another evaluation (see {path.name}); give another folder, or delete"
-                " it to begin anew"
+                f"{path} is damaged; give another folder, or delete {out} to begin anew"
+            ) from None
+        if found != wanted:
+            both = sorted(found.keys() | wanted.keys())
+            names = ", ".join(name for name in both if found.get(name) != wanted.get(name))
+            raise ValueError(
+                f"{out} holds another evaluation (see {path.name}; they differ in {names}); give"
+                f" another folder, or delete {out} to begin anew"
             )
-        return
-    with whole_file(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    else:
+        with whole_file(path) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+    return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
 
 
-def _finished(path: Path, fold: Fold, material: Material) -> dict[str, Any] | None:
-    """What a fold has answered before; None if it has not, or its file is damaged."""
+def _deciding(identity: dict[str, Any]) -> dict[str, Any]:
+    """What of an evaluation decides its answers: not where things lie, nor how often it saves."""
+    about = {
+        name: {key: each for key, each in value.items() if key not in ("databases", "datasets")}
+        if isinstance(value, dict)
+        else value
+        for name, value in identity["about"].items()
+    }
+    run = {
+        name: value
+        for name, value in identity["config"]["run"].items()
+        if name not in ("checkpoint_seconds", "tensorboard")
+    }
+    return identity | {"about": about, "config": identity["config"] | {"run": run}}
+
+
+def _finished(path: Path, fold: Fold, material: Material, evaluation: str) -> dict[str, Any] | None:
+    """What a fold has answered before; None if it has not, or its file is another's or damaged."""
     if not path.is_file():
         return None
     try:
@@ -189,7 +239,8 @@ def _finished(path: Path, fold: Fold, material: Material) -> dict[str, Any] | No
         keys = [each["key"] for each in content["predictions"]]
     except (ValueError, KeyError, TypeError):
         return None
-    return content if keys == [material.clips.infos[index].key for index in fold.test] else None
+    own = keys == [material.clips.infos[index].key for index in fold.test]
+    return content if own and content.get("evaluation") == evaluation else None
 
 
 def _prediction(seed: int, fold: str, each: Mapping[str, Any]) -> Prediction:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -11,7 +11,7 @@ from miex.datasets.labels import LabelSpace, find_label_space
 from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import Checkpoint
 from miex.pipeline.recognition.protocols import find_protocol
-from miex.pipeline.recognition.training import RunConfig
+from miex.pipeline.recognition.run_config import RunConfig
 
 
 class EvaluationConfig(BaseModel):
@@ -22,7 +22,7 @@ class EvaluationConfig(BaseModel):
     recognizer: str
     config: dict[str, Any] = Field({}, description="parameters that differ from the paper's")
     protocol: str = "megc2019"
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field((0, 1, 2), min_length=1)
     fold_seed: int = Field(0, ge=0, description="who shares a fold, in protocols of k folds")
     finetune: bool = Field(True, description="False tests what pretraining alone has learnt")
     pretraining: dict[str, Any] = Field({}, description="hyperparameters that differ, pretraining")

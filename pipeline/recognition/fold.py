@@ -33,7 +33,7 @@ from miex.pipeline.recognition.recognizers.base import (
     FittedRecognizer,
     create_recognizer,
 )
-from miex.pipeline.recognition.sample import person_of
+from miex.pipeline.recognition.sample import person_of, with_anyone
 from miex.pipeline.recognition.training import CHECKPOINT, Data, predict, train
 
 
@@ -67,25 +67,24 @@ def pretrain_for(
     keys = (synthetic.infos[index].key for index in refused)
     parts = "\n".join((synthetic.content, recognizer.weights, *keys))
     folder = out / "pretrained" / f"seed-{seed}-{hashlib.sha256(parts.encode()).hexdigest()[:12]}"
-    path = folder / CHECKPOINT
-    if not path.is_file():
-        require_disjoint((synthetic.infos[index] for index in kept), held_out)
-        card = Card(
-            config.recognizer,
-            recognizer.config.model_dump(mode="json"),
-            config.space_of_pretraining.name,
-            recognizer.weights,
-        )
-        train(
-            recognizer,
-            Data(synthetic, kept, name),
-            card,
-            "pretrain",
-            config.run.model_copy(update={"seed": seed}),
-            hyper=recognizer.config.hyperparameters(config.pretraining),
-            folder=folder,
-        )
-    return load_checkpoint(path), len(refused)
+    require_disjoint((synthetic.infos[index] for index in kept), held_out)
+    card = Card(
+        config.recognizer,
+        recognizer.config.model_dump(mode="json"),
+        config.space_of_pretraining.name,
+        recognizer.weights,
+    )
+    # A finished one is taken over, if it is of the same training.
+    train(
+        recognizer,
+        Data(synthetic, kept, name),
+        card,
+        "pretrain",
+        config.run.model_copy(update={"seed": seed}),
+        hyper=recognizer.config.hyperparameters(config.pretraining),
+        folder=folder,
+    )
+    return load_checkpoint(folder / CHECKPOINT), len(refused)
 
 
 def admitted(
@@ -213,7 +212,8 @@ def _start_from(
 
 
 def _require_unseen(checkpoint: Checkpoint, fold: Fold) -> None:
-    seen = sorted({person_of(*each) for each in checkpoint.card.subjects} & fold.held_out)
+    subjects = {person_of(*each) for each in checkpoint.card.subjects}
+    seen = sorted(subjects & with_anyone(fold.held_out))
     if seen:
         database, subject = seen[0]
         raise ValueError(

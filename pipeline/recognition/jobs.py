@@ -4,8 +4,10 @@ Every job is a frozen config; running the same one again goes on with what was i
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import open_clips
+from miex.datasets.files import whole_file
 from miex.datasets.labels import LabelSpace, find_label_space
 from miex.datasets.miex import MiexDataset
 from miex.datasets.remote import is_remote, local_copy
@@ -31,8 +34,12 @@ from miex.pipeline.recognition.recognizers.base import (
 )
 from miex.pipeline.recognition.representations.base import Representation
 from miex.pipeline.recognition.results import Result
+from miex.pipeline.recognition.run_config import RunConfig
 from miex.pipeline.recognition.shard_samples import shard_blocks
-from miex.pipeline.recognition.training import Data, OnStep, RunConfig, train
+from miex.pipeline.recognition.training import Data, OnStep, train
+
+LEFT_OUT = "left_out.json"
+"""What could not be trained on, with reasons, in the folder of a training; absent if nothing."""
 
 OnStage = Callable[[str, int, int], None]
 """(what is being done, done, in all)."""
@@ -131,7 +138,7 @@ def pretrain(
     inputs, name = open_synthetic(
         job.synthetic, space, recognizer.representation, cache, job.run.device, on_stage
     )
-    return train(
+    card = train(
         recognizer,
         Data(inputs, _drawn(inputs), name),
         _card(recognizer, space),
@@ -141,6 +148,8 @@ def pretrain(
         folder=out,
         on_step=on_step,
     )
+    _write_left_out(out, inputs.rejections)
+    return card
 
 
 def finetune(
@@ -171,7 +180,7 @@ def finetune(
         card = Card(
             card.recognizer, card.config, card.label_space, recognizer.weights, found.card.stages
         )
-    inputs, _ = open_real(job.clips, space, recognizer, cache, job.run.device, on_stage)
+    inputs, rejections = open_real(job.clips, space, recognizer, cache, job.run.device, on_stage)
     excluded = set(job.exclude)
     people = {f"{info.database}:{info.subject}" for info in inputs.infos}
     if excluded - people:
@@ -184,7 +193,7 @@ def finetune(
         for index, info in enumerate(inputs.infos)
         if f"{info.database}:{info.subject}" not in excluded
     ]
-    return train(
+    card = train(
         recognizer,
         Data(inputs, kept, ", ".join(job.clips.databases)),
         card,
@@ -196,6 +205,8 @@ def finetune(
         folder=out,
         on_step=on_step,
     )
+    _write_left_out(out, [*rejections, *inputs.rejections])
+    return card
 
 
 def run_evaluation(
@@ -350,6 +361,17 @@ def _reporter(on_stage: OnStage | None, what: str) -> Callable[[int, int], None]
             on_stage(what, done, total)
 
     return report
+
+
+def _write_left_out(out: Path, rejections: Sequence[Rejection]) -> None:
+    if int(os.environ.get("RANK", "0")):
+        return
+    if not rejections:
+        (out / LEFT_OUT).unlink(missing_ok=True)
+        return
+    with whole_file(out / LEFT_OUT) as temporary:
+        listed = json.dumps([asdict(each) for each in rejections], indent=2)
+        temporary.write_text(listed + "\n", encoding="utf-8")
 
 
 def _drawn(inputs: CachedInputs) -> Sequence[int]:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from miex.datasets.labels import LABEL_SPACES, LabelSpace
-from miex.pipeline.recognition.sample import SampleInfo, Subject
+from miex.pipeline.recognition.sample import SampleInfo, Subject, with_anyone
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ def admit(infos: Sequence[SampleInfo], held_out: Iterable[Subject]) -> tuple[lis
     Returns:
         Indices of the samples in whose lineage no held-out person is, and of the others.
     """
-    people = frozenset(held_out)
+    people = with_anyone(held_out)
     kept: list[int] = []
     refused: list[int] = []
     for index, info in enumerate(infos):
@@ -179,7 +179,7 @@ def require_disjoint(training: Iterable[SampleInfo], held_out: Iterable[Subject]
     Raises:
         ValueError: Something is; it is named.
     """
-    people = frozenset(held_out)
+    people = with_anyone(held_out)
     for info in training:
         shared = info.lineage & people
         if shared:

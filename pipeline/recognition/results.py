@@ -200,11 +200,11 @@ def _other_scores(
     """Numbers that are not comparable with pooled ones, under names that say so."""
     fold_f1, fold_accuracy, subject_accuracy = [], [], []
     for run in runs:
-        folds = {each.fold for each in run}
+        folds = sorted({each.fold for each in run})
         matrices = [count([p for p in run if p.fold == fold]) for fold in folds]
         fold_f1 += [np.mean([scores(matrix).uf1 for matrix in matrices])]
         fold_accuracy += [np.mean([scores(matrix).accuracy for matrix in matrices])]
-        people = {by_key[each.key].person for each in run}
+        people = sorted({by_key[each.key].person for each in run})
         subject_accuracy += [
             np.mean(
                 [

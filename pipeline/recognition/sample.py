@@ -1,6 +1,6 @@
 """What a recognizer is shown: one expression, from a real clip or from a synthesized dataset."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -18,6 +18,16 @@ micro-expressions of its subjects (Ben et al. 2021)."""
 def person_of(database: str, subject: str) -> Subject:
     """Key of a person, the same in all databases that show the same people."""
     return (_SAME_PEOPLE.get(database, database), subject)
+
+
+ANYONE = "*"
+"""Stands for every subject of a database: figures that were counted on its clips."""
+
+
+def with_anyone(people: Iterable[Subject]) -> frozenset[Subject]:
+    """People, and for each of their databases whatever was counted on its clips."""
+    people = frozenset(people)
+    return people | {(database, ANYONE) for database, _ in people}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +55,8 @@ class SampleInfo:
         subject: Who is shown, as `database` names them; the template's identity for synthesized
             samples. With `database` the key of a person.
         lineage: Every person who is in the sample in some way: who is shown, and whose Action
-            Units the face performs. A fold that tests on one of them refuses the sample.
+            Units the face performs; `ANYONE` of a database on whose clips the odds of the Action
+            Units were counted. A fold that tests on one of them refuses the sample.
         apex_rule: Where the apex comes from (`ApexRule`), ``synthesized`` for our samples.
         au_source: real_mie, early_mae or expert; None for real clips.
         weight: How often it is drawn in training relative to others.

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from miex.datasets.files import sha256_file
 from miex.datasets.labels import LabelSpace
 from miex.datasets.miex import MiexDataset, decode_frames
 from miex.pipeline.recognition.landmarks import FOLLOW_VERSION, follow
-from miex.pipeline.recognition.sample import Sample, SampleInfo, Subject, person_of
+from miex.pipeline.recognition.sample import ANYONE, Sample, SampleInfo, Subject, person_of
 
 _ROWS_AT_A_TIME = 32
 """Rows that a thread decodes before it hands them on; one at a time, handing on is what it waits
@@ -33,6 +33,7 @@ _ABOUT = (
     "au_source",
     "source_dataset",
     "source_subject",
+    "au_estimator",
     "template",
 )
 
@@ -140,6 +141,10 @@ def shard_blocks(
             f"weights {dict(weights)}: expected numbers from 0 on for real_mie, early_mae, expert"
         )
     name = f"{dataset.manifest['name']}@{dataset.manifest['fingerprint'][:8]}"
+    counted = {
+        source["description"]: [person_of(each, ANYONE) for each in source.get("measured_on", ())]
+        for source in dataset.manifest["inputs"]["sources"]
+    }
     blocks = []
     for shard in dataset.manifest["shards"]:
         path = dataset.folder / shard["path"]
@@ -150,7 +155,10 @@ def shard_blocks(
         except (pa.ArrowException, OSError) as error:
             raise ValueError(_damaged(path, str(error))) from None
         infos = tuple(
-            replace(_info(name, row, template_database), weight=weights.get(row["au_source"], 1.0))
+            replace(
+                _info(name, row, template_database, counted.get(row["au_estimator"], ())),
+                weight=weights.get(row["au_source"], 1.0),
+            )
             for row in rows
         )
         content = hashlib.sha256(f"{shard['sha256']}/{FOLLOW_VERSION}".encode()).hexdigest()
@@ -158,9 +166,14 @@ def shard_blocks(
     return blocks
 
 
-def _info(dataset: str, row: Mapping[str, Any], template_database: str | None) -> SampleInfo:
+def _info(
+    dataset: str,
+    row: Mapping[str, Any],
+    template_database: str | None,
+    counted_on: Iterable[Subject],
+) -> SampleInfo:
     source = template_database or str(row["template"]).partition(":")[0]
-    lineage: set[Subject] = {person_of(source, row["identity"])}
+    lineage: set[Subject] = {person_of(source, row["identity"]), *counted_on}
     if row["source_subject"] is not None:
         lineage.add(person_of(row["source_dataset"], row["source_subject"]))
     return SampleInfo(

@@ -12,16 +12,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
-from timm.optim.adamp import AdamP
 from torch import Generator, Tensor, nn
 
-from miex.generators._device import choose_device
+from miex.datasets.files import remove_partial
+from miex.generators._device import choose_device, exact_kernels
 from miex.generators._processes import Processes
 from miex.pipeline.recognition.cache import Batches, CachedInputs
 from miex.pipeline.recognition.checkpoint import (
@@ -34,13 +33,16 @@ from miex.pipeline.recognition.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from miex.pipeline.recognition.order import Balance, batches_of, draw_weights
+from miex.pipeline.recognition.optimization import create_optimizer, learning_rate
+from miex.pipeline.recognition.order import batches_of, draw_weights
 from miex.pipeline.recognition.recognizers.base import (
     AnyRecognizer,
     FittedRecognizer,
     Hyperparameters,
     Recognizer,
 )
+from miex.pipeline.recognition.representations.base import Inputs
+from miex.pipeline.recognition.run_config import RunConfig, computed_by, computes_bf16
 from miex.pipeline.recognition.training_log import TrainingLog
 
 OnStep = Callable[[int, int, dict[str, float]], None]
@@ -51,21 +53,6 @@ CHECKPOINT = "recognizer.safetensors"
 
 UNFINISHED = "unfinished.safetensors"
 """What a killed training goes on with; deleted when it ends."""
-
-
-class RunConfig(BaseModel):
-    """How a training is run; the paper's part is in the recognizer's own config."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(0, ge=0)
-    balance: Balance = "none"
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 on an accelerator that computes it, else fp32"
-    )
-    checkpoint_seconds: float = Field(60.0, gt=0, description="how often the state is written")
-    tensorboard: bool = Field(False, description="also write for TensorBoard (miex[tensorboard])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +118,7 @@ def train(
         hyper.model_dump(mode="json"),
         run.seed,
         content=_content(data, weights),
-        precision=run.precision,
+        computed=computed_by(run),
     )
     if folder and (folder / CHECKPOINT).is_file():
         return _take_finished(recognizer, folder / CHECKPOINT, card, made)
@@ -156,10 +143,12 @@ def train(
 
 
 def _content(data: Data, weights: NDArray[np.float64] | None) -> str:
-    """Hash of what is shown, and how often."""
-    places = np.asarray(data.indices, np.int64).tobytes()
+    """Hash of what is shown, as what, and how often."""
+    places = np.asarray(data.indices, np.int64)
+    labels = data.inputs.labels.numpy()[places]
     drawn = b"" if weights is None else weights.tobytes()
-    return hashlib.sha256(data.inputs.content.encode() + places + drawn).hexdigest()
+    parts = (data.inputs.content.encode(), places.tobytes(), labels.tobytes(), drawn)
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def _take_finished(recognizer: AnyRecognizer, path: Path, card: Card, made: Stage) -> Card:
@@ -193,7 +182,12 @@ class _Loop:
     ) -> None:
         self.processes = Processes.start(run.device)
         self.device = self.processes.device
-        self.bf16 = _computes_bf16(run.precision, self.device)
+        self.bf16 = computes_bf16(run.precision, self.device)
+        if hyper.batch_size < 2 * self.processes.count:
+            raise ValueError(
+                f"batches of {hyper.batch_size} cannot be shared out to {self.processes.count}"
+                " processes, two samples to each; raise the batch size or start fewer"
+            )
         self.recognizer, self.data, self.card, self.run, self.hyper = (
             recognizer,
             data,
@@ -209,7 +203,10 @@ class _Loop:
         self.steps = hyper.epochs * self.epoch_steps
         self.step = 0
         self.torn = False
+        self.written = time.monotonic()
         self.folder = folder
+        if folder and self.processes.rank == 0:
+            remove_partial(folder)
         if folder and (folder / UNFINISHED).is_file():
             self._go_on(folder / UNFINISHED)
         self.log = (
@@ -220,22 +217,13 @@ class _Loop:
 
     def run_all(self, on_step: OnStep | None, on_epoch: Callable[[int], None] | None) -> Card:
         """Makes every step that is left."""
-        written = time.monotonic()
         try:
-            for epoch in range(self.step // self.epoch_steps, self.hyper.epochs):
-                self.recognizer.train()
-                for inputs, labels, keys in self._batches(epoch):
-                    terms = self._make_step(inputs, labels, keys)
-                    if self.log:
-                        self.log.step(self.step, epoch + 1, self._rate(self.step - 1), terms)
-                    if on_step:
-                        on_step(self.step, self.steps, terms)
-                    if time.monotonic() - written > self.run.checkpoint_seconds:
-                        self._write()
-                        written = time.monotonic()
-                if on_epoch:
-                    self.recognizer.eval()
-                    on_epoch(epoch + 1)
+            with exact_kernels(self.device):
+                for epoch in range(self.step // self.epoch_steps, self.hyper.epochs):
+                    self._run_epoch(epoch, on_step)
+                    if on_epoch:
+                        self.recognizer.eval()
+                        on_epoch(epoch + 1)
         except KeyboardInterrupt:
             # In the middle of a step some of it has changed and the rest has not.
             if not self.torn:
@@ -248,18 +236,32 @@ class _Loop:
         stage = replace(self.card.stages[-1], steps=self.step)
         return replace(self.card, stages=(*self.card.stages[:-1], stage))
 
+    def _run_epoch(self, epoch: int, on_step: OnStep | None) -> None:
+        """Makes what is left of an epoch's steps."""
+        self.recognizer.train()
+        for inputs, labels, keys in self._batches(epoch):
+            terms = self._make_step(inputs, labels, keys)
+            if self.log:
+                self.log.step(self.step, epoch + 1, self._rate(self.step - 1), terms)
+            if on_step:
+                on_step(self.step, self.steps, terms)
+            if time.monotonic() - self.written > self.run.checkpoint_seconds:
+                self._write()
+                self.written = time.monotonic()
+
     def _make_step(
         self, inputs: dict[str, Tensor], labels: Tensor, keys: list[str]
     ) -> dict[str, float]:
         self.torn = True
-        generator = Generator().manual_seed(_seed(self.run.seed, self.step, 0))
-        torch.manual_seed(_seed(self.run.seed, self.step, 1 + self.processes.rank))
+        rank = self.processes.rank
+        generator = Generator().manual_seed(_seed(self.run.seed, self.step, 2 * rank))
+        torch.manual_seed(_seed(self.run.seed, self.step, 2 * rank + 1))
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(self.step)
         with torch.no_grad():
             augmented = dict(self.recognizer.augment(inputs, generator))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            terms = self.recognizer.loss(augmented, labels)
+            terms = self._loss(augmented, labels)
         values = {name: float(term.detach()) for name, term in terms.items()}
         self._require_finite(values, keys)
         self.optimizer.zero_grad(set_to_none=True)
@@ -268,9 +270,21 @@ class _Loop:
         if self.hyper.gradient_clip:
             nn.utils.clip_grad_norm_(self.recognizer.parameters(), self.hyper.gradient_clip)
         self.optimizer.step()
+        self.processes.share_buffers(self.recognizer.buffers())
         self.step += 1
         self.torn = False
         return values
+
+    def _loss(self, inputs: Inputs, labels: Tensor) -> dict[str, Tensor]:
+        try:
+            return self.recognizer.loss(inputs, labels)
+        except ValueError as error:
+            if len(labels) > 1:
+                raise
+            raise ValueError(
+                f"{self.recognizer.name} cannot be trained on a batch of one sample"
+                f" ({str(error).splitlines()[0]}); raise the batch size, or give more samples"
+            ) from None
 
     def _require_finite(self, values: dict[str, float], keys: list[str]) -> None:
         if not math.isfinite(values["loss"]):
@@ -345,49 +359,9 @@ def predict(
         np.asarray(indices[i : i + batch_size], np.int64)
         for i in range(0, len(indices), batch_size)
     ]
-    with torch.inference_mode():
+    with torch.inference_mode(), exact_kernels(where):
         parts = [recognizer(batch).float().cpu() for batch, _ in Batches(inputs, order, where)]
     return torch.cat(parts).numpy()
-
-
-def create_optimizer(recognizer: Recognizer, hyper: Hyperparameters) -> torch.optim.Optimizer:
-    """The optimizer that the hyperparameters name."""
-    parameters = [each for each in recognizer.parameters() if each.requires_grad]
-    rate, decay = hyper.learning_rate, hyper.weight_decay
-    if hyper.optimizer == "sgd":
-        return torch.optim.SGD(parameters, rate, momentum=hyper.momentum, weight_decay=decay)
-    kinds: dict[str, Any] = {
-        "adam": torch.optim.Adam,
-        "adamw": torch.optim.AdamW,
-        "adamp": AdamP,
-    }
-    optimizer: torch.optim.Optimizer = kinds[hyper.optimizer](
-        parameters, lr=rate, betas=hyper.betas, weight_decay=decay
-    )
-    return optimizer
-
-
-def learning_rate(hyper: Hyperparameters, step: int, epoch_steps: int) -> float:
-    """The learning rate of a step.
-
-    Args:
-        hyper: `schedule` says how it falls: ``cosine`` to 0 over the training; ``step`` by
-            `step_factor` every `step_epochs`; ``linear_second_half`` constant for the first half,
-            then straight to 0 (MiE-X).
-        step: 0 the first.
-        epoch_steps: Steps in an epoch.
-    """
-    done = step / (hyper.epochs * epoch_steps)
-    match hyper.schedule:
-        case "cosine":
-            factor = 0.5 * (1 + math.cos(math.pi * done))
-        case "step":
-            factor = hyper.step_factor ** (step // epoch_steps // hyper.step_epochs)
-        case "linear_second_half":
-            factor = min(1.0, 2 * (1 - done))
-        case "constant":
-            factor = 1.0
-    return hyper.learning_rate * factor
 
 
 def _seed(seed: int, step: int, stream: int) -> int:
@@ -395,14 +369,9 @@ def _seed(seed: int, step: int, stream: int) -> int:
 
 
 def _share(batch: NDArray[np.int64], processes: int, mine: int) -> NDArray[np.int64]:
-    """The samples of a batch that one of several processes works on, alike many for each."""
-    if processes == 1:
-        return batch
-    even = max(len(batch) // processes, 1) * processes
+    """The samples of a batch that one of several processes works on, alike many for each.
+
+    Where they do not divide the batch, a few samples are shown twice rather than left out.
+    """
+    even = -(-len(batch) // processes) * processes
     return np.resize(batch, even)[mine::processes]
-
-
-def _computes_bf16(precision: str, device: torch.device) -> bool:
-    if precision != "auto":
-        return precision == "bf16"
-    return device.type == "cuda" and torch.cuda.is_bf16_supported()

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from miex.datasets.files import whole_file
+
 METRICS = "metrics.jsonl"
 
 
@@ -17,14 +19,12 @@ class TrainingLog:
 
     Raises:
         ImportError: TensorBoard is asked for and not installed.
+        DiskFullError: The disk is full; the log that was there before is still there.
     """
 
     def __init__(self, folder: Path, step: int, tensorboard: bool) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / METRICS
-        kept = [line for line in _lines(path) if json.loads(line)["step"] <= step] if step else []
-        path.write_text("".join(kept), encoding="utf-8")
-        self._file = path.open("a", encoding="utf-8")
+        kept = [line for line in _lines(path) if _step_of(line) <= step] if step else []
         self._board: Any = None
         if tensorboard:
             try:
@@ -34,6 +34,9 @@ class TrainingLog:
                     "TensorBoard is not installed: pip install 'miex[tensorboard]'"
                 ) from None
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+        with whole_file(path) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
+        self._file = path.open("a", encoding="utf-8")
 
     def step(self, step: int, epoch: int, learning_rate: float, terms: dict[str, float]) -> None:
         """Writes one step."""
@@ -60,3 +63,11 @@ def _lines(path: Path) -> list[str]:
         for line in path.read_text(encoding="utf-8").splitlines(keepends=True)
         if line.endswith("\n")
     ]
+
+
+def _step_of(line: str) -> float:
+    """The step that a line is of; infinite, so that it is dropped, if it is damaged."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")

@@ -1,5 +1,6 @@
 """The page about evaluations: scores side by side, confusion matrices, and what to know of them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,9 @@ def notes_of(content: Mapping[str, Any]) -> list[str]:
             " they must be spotted; clips.samples.apex=spotted measures that"
         )
     if content["rejections"]:
-        found.append(f"{len(content['rejections'])} clips were left out, see result.json")
+        reasons = Counter(each["reason"] for each in content["rejections"])
+        counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        found.append(f"clips that were left out: {counts}; see result.json")
     return found
 
 

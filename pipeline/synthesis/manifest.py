@@ -70,6 +70,7 @@ def describe_inputs(
                 "sha256": source.sha256,
                 "citation": source.citation,
                 "licence": source.licence,
+                "measured_on": list(source.measured_on),
                 "classes": [name for name in source.label_space.classes if name in source.classes],
             }
             for spec, source in zip(config.sources, sources, strict=True)

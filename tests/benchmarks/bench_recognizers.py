@@ -28,8 +28,9 @@ from miex.pipeline.recognition.recognizers.base import (
     create_recognizer,
     recognizer_names,
 )
+from miex.pipeline.recognition.run_config import RunConfig
 from miex.pipeline.recognition.shard_samples import shard_blocks
-from miex.pipeline.recognition.training import Data, RunConfig, train
+from miex.pipeline.recognition.training import Data, train
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.run import synthesize
 

@@ -56,3 +56,21 @@ def test_places_that_hold_nothing(tmp_path: Path, address: str) -> None:
         local_copy(address, tmp_path / "copies")
     assert is_remote("s3://bucket/x")
     assert not is_remote("/data/x")
+
+
+def test_a_network_that_fails_is_one_line(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refused(Exception):
+        """What a library of a file system raises; no OSError."""
+
+    def refuse(*_: object, **__: object) -> bytes:
+        raise Refused("connection refused")
+
+    files = fsspec.filesystem("memory")
+    monkeypatch.setattr(type(files), "open", refuse)
+    with pytest.raises(ValueError, match=r"ours cannot be read \(Refused: connection refused\)"):
+        local_copy(address, tmp_path / "copies")
+    monkeypatch.setattr(type(files), "cat_file", refuse)
+    with pytest.raises(ValueError, match=r"ours cannot be read .* start the same command again"):
+        local_copy(address, tmp_path / "copies")

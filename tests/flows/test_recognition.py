@@ -1,6 +1,7 @@
 """The commands and flows on recognizers: the whole chain on a fictitious database."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from miex.flows.cli import app
 from miex.flows.recognition import assemble
 from miex.pipeline.fictitious import write_fictitious
 from miex.pipeline.recognition.checkpoint import load_checkpoint
-from miex.pipeline.recognition.jobs import EvaluateJob, PretrainJob, run_evaluation
+from miex.pipeline.recognition.jobs import LEFT_OUT, EvaluateJob, PretrainJob, run_evaluation
 from miex.pipeline.recognition.results import Result as Evaluation
 from miex.pipeline.recognition.training import CHECKPOINT
 from miex.pipeline.synthesis.config import SynthesisConfig
@@ -74,6 +75,10 @@ def test_finetune_starts_from_it_and_leaves_people_out(
     assert ("casme2", "sub02") in card.subjects
     assert ("casme2", "sub01") not in card.subjects
     assert "then pretrained on d@" in card.weights
+    left_out = json.loads((out / LEFT_OUT).read_text())
+    reason, count = Counter(each["reason"] for each in left_out).most_common(1)[0]
+    assert all(each["origin"].startswith("casme2:") for each in left_out)
+    assert f"left out: {count} {reason}" in result.output
     wrong = call(folder, *words, "--exclude", "casme2:sub99", "-o", folder / "x", *QUICK)
     assert wrong.exit_code == 2
     assert "casme2:sub99 is nobody of the clips; write DATABASE:SUBJECT" in wrong.stderr

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from miex.au_sources import face_motion
 from miex.pipeline.recognition.cache import CachedInputs, open_inputs
-from miex.pipeline.recognition.recognizers.base import AnyRecognizer
+from miex.pipeline.recognition.recognizers.base import AnyRecognizer, create_recognizer
 from miex.pipeline.recognition.sample import Sample, SampleInfo
 
 ToySamples = Callable[..., list[Sample]]
@@ -151,3 +151,60 @@ def toy_inputs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Cached
         return open_inputs([block], recognizer.representation, folder)
 
     return make
+
+
+def _as_clips(samples: list[Sample], subjects: int = 4) -> list[Sample]:
+    """Samples as clips of a few subjects of a database."""
+    result = []
+    for number, sample in enumerate(samples):
+        subject = f"s{number % subjects}"
+        info = replace(
+            sample.info,
+            key=f"toy:{subject}/clip{number}",
+            subject=subject,
+            lineage=frozenset({("toy", subject)}),
+        )
+        result.append(replace(sample, info=info))
+    return result
+
+
+def _as_synthetic(samples: list[Sample], lineage: dict[int, str]) -> list[Sample]:
+    """Samples as synthesized ones; some with the Action Units of a subject."""
+    result = []
+    for number, sample in enumerate(samples):
+        people = {("folder", f"face{number}")}
+        if number in lineage:
+            people.add(("toy", lineage[number]))
+        info = replace(
+            sample.info,
+            key=f"miex/{number}",
+            database="miex",
+            subject=f"face{number}",
+            lineage=frozenset(people),
+            au_source="real_mie" if number in lineage else "expert",
+        )
+        result.append(replace(sample, info=info))
+    return result
+
+
+@pytest.fixture(scope="session")
+def as_clips() -> Callable[..., list[Sample]]:
+    """``as_clips(samples, subjects=4)``: as clips of a few subjects of a database."""
+    return _as_clips
+
+
+@pytest.fixture(scope="session")
+def as_synthetic() -> Callable[..., list[Sample]]:
+    """``as_synthetic(samples, {0: "s0"})``: as synthesized ones, some with a subject's AUs."""
+    return _as_synthetic
+
+
+@pytest.fixture(scope="session")
+def clips(toy_samples: ToySamples, toy_inputs: Callable[..., CachedInputs]) -> CachedInputs:
+    return toy_inputs(create_recognizer("dere_grl", 3), _as_clips(toy_samples(24)))
+
+
+@pytest.fixture(scope="session")
+def synthetic(toy_samples: ToySamples, toy_inputs: Callable[..., CachedInputs]) -> CachedInputs:
+    samples = _as_synthetic(toy_samples(18, seed=7), {0: "s0", 5: "s0", 7: "s1"})
+    return toy_inputs(create_recognizer("dere_grl", 3), samples)

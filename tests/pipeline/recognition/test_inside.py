@@ -21,8 +21,9 @@ from miex.pipeline.recognition.jobs import (
     pretrain,
 )
 from miex.pipeline.recognition.recognizers.base import create_recognizer
+from miex.pipeline.recognition.run_config import RunConfig
 from miex.pipeline.recognition.sample import Sample, SampleInfo
-from miex.pipeline.recognition.training import CHECKPOINT, RunConfig
+from miex.pipeline.recognition.training import CHECKPOINT
 from miex.pipeline.reports.inside import Inside, inside_pictures, look_inside
 from miex.pipeline.reports.inside_page import write_inside_page
 from miex.pipeline.reports.inside_samples import InsideConfig, choose, draw, gather, in_turns

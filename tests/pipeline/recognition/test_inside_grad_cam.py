@@ -16,8 +16,9 @@ from miex.pipeline.recognition.recognizers.base import (
 )
 from miex.pipeline.recognition.representations.base import Inputs, Representation
 from miex.pipeline.recognition.representations.flow_strain import FlowStrain
+from miex.pipeline.recognition.run_config import RunConfig
 from miex.pipeline.recognition.sample import Sample
-from miex.pipeline.recognition.training import Data, RunConfig, train
+from miex.pipeline.recognition.training import Data, train
 from miex.pipeline.reports.inside_canvas import PANEL
 from miex.pipeline.reports.inside_grad_cam import grad_cam, upsample
 from miex.pipeline.reports.inside_grad_cam_sheet import heat_maps, to_share

@@ -20,8 +20,9 @@ from miex.pipeline.recognition.recognizers.base import (
 )
 from miex.pipeline.recognition.recognizers.dere_grl import DereGrl
 from miex.pipeline.recognition.recognizers.uamrn import UAMRN
+from miex.pipeline.recognition.run_config import RunConfig
 from miex.pipeline.recognition.sample import Sample
-from miex.pipeline.recognition.training import Data, RunConfig, train
+from miex.pipeline.recognition.training import Data, train
 from miex.pipeline.reports.inside_actions import actions_picture, weights_by_class
 from miex.pipeline.reports.inside_attention import attention_colours, attention_picture
 from miex.pipeline.reports.inside_counts import AUCounts, count_clips, count_dataset, counts_picture

@@ -19,8 +19,9 @@ from miex.pipeline.recognition.recognizers.base import (
     recognizer_class,
     recognizer_names,
 )
+from miex.pipeline.recognition.run_config import RunConfig
 from miex.pipeline.recognition.sample import Sample
-from miex.pipeline.recognition.training import Data, RunConfig, predict, train
+from miex.pipeline.recognition.training import Data, predict, train
 
 ToySamples = Callable[..., list[Sample]]
 ToyInputs = Callable[[AnyRecognizer, list[Sample]], CachedInputs]

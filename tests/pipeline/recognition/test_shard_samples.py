@@ -8,7 +8,7 @@ from miex.datasets.labels import LABEL_SPACES
 from miex.datasets.miex import MiexDataset
 from miex.pipeline.recognition.cache import open_inputs
 from miex.pipeline.recognition.landmarks import follow
-from miex.pipeline.recognition.protocols import admit
+from miex.pipeline.recognition.protocols import admit, require_disjoint
 from miex.pipeline.recognition.representations.frames import FramePair, FramesConfig
 from miex.pipeline.recognition.shard_samples import _info, shard_blocks
 
@@ -90,6 +90,22 @@ def test_people_of_one_study_are_the_same_in_both_of_its_databases(small_dataset
     """MMEW: early macro-expressions of whom the micro-expressions are tested on."""
     row = next(MiexDataset.open(small_dataset).rows())
     row |= {"source_dataset": "mmew_macro", "source_subject": "S01"}
-    info = _info("dataset", row, None)
+    info = _info("dataset", row, None, ())
     assert ("mmew", "S01") in info.lineage
     assert admit([info], {("mmew", "S01")}) == ([], [0])
+
+
+def test_a_table_that_was_counted_on_clips_is_kept_from_whoever_tests_on_them(
+    small_dataset: Path,
+) -> None:
+    """Pitfall 5: its odds were learnt of the people that are tested on."""
+    dataset = MiexDataset.open(small_dataset)
+    infos = [info for block in shard_blocks(dataset) for info in block.infos]
+    tables = [row["au_estimator"].split()[1] for row in dataset.rows(["au_estimator"])]
+    assert set(tables) == {"miex", "du2014", "casme3"}
+    kept, refused = admit(infos, {("casme3", "spNO.1")})
+    assert {tables[index] for index in kept} == {"miex", "du2014"}
+    assert {tables[index] for index in refused} == {"casme3"}
+    assert admit(infos, {("casme2", "sub01")}) == (list(range(len(infos))), [])
+    with pytest.raises(ValueError, match=r"leak: .* casme3:\* of its lineage"):
+        require_disjoint(infos, {("casme3", "spNO.1")})

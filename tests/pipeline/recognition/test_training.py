@@ -1,3 +1,4 @@
+import copy
 import itertools
 import json
 from collections.abc import Callable
@@ -10,32 +11,31 @@ import pytest
 import torch
 
 from miex.datasets.files import DiskFullError
-from miex.datasets.labels import LABEL_SPACES
 from miex.pipeline.recognition import checkpoint as checkpoints
 from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import (
     Card,
     load_checkpoint,
     save_checkpoint,
-    transfer,
 )
+from miex.pipeline.recognition.optimization import learning_rate
 from miex.pipeline.recognition.order import batches_of, draw_weights
 from miex.pipeline.recognition.recognizers.base import (
     AnyRecognizer,
     Hyperparameters,
     create_recognizer,
 )
+from miex.pipeline.recognition.run_config import RunConfig
 from miex.pipeline.recognition.sample import Sample
 from miex.pipeline.recognition.training import (
     CHECKPOINT,
     UNFINISHED,
     Data,
-    RunConfig,
-    learning_rate,
+    _share,
     predict,
     train,
 )
-from miex.pipeline.recognition.training_log import METRICS
+from miex.pipeline.recognition.training_log import METRICS, TrainingLog
 
 ToySamples = Callable[..., list[Sample]]
 ToyInputs = Callable[[AnyRecognizer, list[Sample]], CachedInputs]
@@ -87,6 +87,65 @@ def test_a_killed_training_goes_on_with_identical_losses(tmp_path: Path, data: D
     assert one.card == two.card
     for name, tensor in one.tensors.items():
         assert torch.equal(tensor, two.tensors[name]), name
+
+
+def test_dropout_is_drawn_alike_when_a_training_goes_on(
+    tmp_path: Path, toy_samples: ToySamples, toy_inputs: ToyInputs
+) -> None:
+    def start(seed: int) -> Any:
+        torch.manual_seed(seed)
+        return create_recognizer("ststnet", 3, {"method": "dis"})
+
+    data = Data(toy_inputs(start(0), toy_samples(20)), range(20), "toy")
+    whole, killed = start(0), start(0)
+
+    def kill(step: int, steps: int, terms: dict[str, float]) -> None:
+        if step == 5:
+            raise RuntimeError("killed")
+
+    assert whole.config.dropout > 0
+    options = {"hyper": SHORT, "folder": tmp_path}
+    train(whole, data, card_of(whole), "pretrain", RUN, hyper=SHORT)
+    with pytest.raises(RuntimeError, match="killed"):
+        train(killed, data, card_of(killed), "pretrain", RUN, on_step=kill, **options)
+    torch.manual_seed(77)
+    second = start(99)
+    train(second, data, card_of(second), "pretrain", RUN, **options)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, second.state_dict()[name]), name
+
+
+def test_other_labels_are_another_training(tmp_path: Path, data: Data) -> None:
+    options = {"hyper": SHORT, "folder": tmp_path}
+    recognizer = fresh()
+    train(recognizer, data, card_of(recognizer), "finetune", RUN, **options)
+    relabelled = copy.copy(data.inputs)
+    relabelled.infos = [replace(info, label=(info.label + 1) % 3) for info in data.inputs.infos]
+    other = replace(data, inputs=relabelled)
+    with pytest.raises(ValueError, match="holds a recognizer of another training"):
+        train(recognizer, other, card_of(recognizer), "finetune", RUN, **options)
+
+
+def test_a_batch_of_one_sample(toy_samples: ToySamples, toy_inputs: ToyInputs) -> None:
+    recognizer = create_recognizer("dual_atme", 3, {"method": "dis"})
+    alone = Data(toy_inputs(recognizer, toy_samples(3)), [0], "toy")
+    with pytest.raises(ValueError, match=r"dual_atme cannot be trained on a batch of one sample"):
+        train(recognizer, alone, card_of(recognizer), "finetune", RUN, hyper=SHORT)
+
+
+def test_a_damaged_log_loses_the_damaged_lines_only(tmp_path: Path) -> None:
+    lines = ['{"step": 1, "loss": 0.5}\n', "nonsense\n", '{"step": 2, "loss": 0.4}\n', '{"st']
+    (tmp_path / METRICS).write_text("".join(lines))
+    TrainingLog(tmp_path, 2, tensorboard=False).close()
+    assert (tmp_path / METRICS).read_text() == lines[0] + lines[2]
+
+
+def test_remains_of_a_killed_writer_are_removed(tmp_path: Path, data: Data) -> None:
+    remains = tmp_path / f".{UNFINISHED}.1-1.partial"
+    remains.write_bytes(b"half")
+    recognizer = fresh()
+    train(recognizer, data, card_of(recognizer), "pretrain", RUN, hyper=SHORT, folder=tmp_path)
+    assert not remains.exists()
 
 
 def test_another_training_does_not_go_on_in_the_folder(tmp_path: Path, data: Data) -> None:
@@ -168,44 +227,6 @@ def test_a_full_disk_keeps_the_last_state(
     found = load_checkpoint(tmp_path / UNFINISHED)
     assert found.progress is not None
     assert found.progress.step == 2
-
-
-def test_transfer_keeps_what_does_not_depend_on_the_classes(tmp_path: Path) -> None:
-    source = fresh()
-    save_checkpoint(tmp_path / "a.safetensors", source, card_of(source))
-    found = load_checkpoint(tmp_path / "a.safetensors")
-    same = fresh(seed=1)
-    assert transfer(same, found, LABEL_SPACES["three_class"]) == ()
-    assert all(
-        torch.equal(a, b)
-        for a, b in zip(same.state_dict().values(), source.state_dict().values(), strict=True)
-    )
-    other = fresh(seed=1, classes=5)
-    kept = transfer(other, found, LABEL_SPACES["casme2_5class"])
-    assert kept
-    assert all(name.startswith(other.class_layers) for name in kept)
-    rest = set(source.state_dict()) - set(kept)
-    assert rest
-    assert all(torch.equal(other.state_dict()[n], source.state_dict()[n]) for n in rest)
-    assert "then pretrained on" in other.weights
-
-
-def test_as_many_classes_need_not_be_the_same(tmp_path: Path) -> None:
-    source = fresh(classes=5)
-    card = replace(card_of(source), label_space="casme2_5class")
-    save_checkpoint(tmp_path / "a.safetensors", source, card)
-    found = load_checkpoint(tmp_path / "a.safetensors")
-    other = fresh(seed=1, classes=5)
-    assert transfer(other, found, LABEL_SPACES["samm_5class"])
-    assert transfer(other, found, LABEL_SPACES["casme2_5class"]) == ()
-
-
-def test_a_file_that_is_no_checkpoint(tmp_path: Path) -> None:
-    (tmp_path / "x.safetensors").write_bytes(b"\x00" * 40)
-    with pytest.raises(ValueError, match=r"x\.safetensors: no checkpoint of a recognizer"):
-        load_checkpoint(tmp_path / "x.safetensors")
-    with pytest.raises(FileNotFoundError, match="`miex pretrain` writes them"):
-        load_checkpoint(tmp_path / "y.safetensors")
 
 
 def test_every_sample_is_shown_once_an_epoch_and_no_batch_is_single() -> None:
@@ -319,22 +340,17 @@ def test_an_interrupt_in_the_middle_of_a_step_leaves_the_last_whole_state(
     )
 
 
+def test_processes_share_all_of_a_batch() -> None:
+    for count, processes in ((32, 6), (33, 4), (9, 1), (16, 8)):
+        batch = np.arange(count)
+        shares = [_share(batch, processes, mine) for mine in range(processes)]
+        assert len({len(share) for share in shares}) == 1
+        assert set(np.concatenate(shares).tolist()) == set(range(count))
+        assert len(np.concatenate(shares)) < count + processes
+
+
 def test_no_process_gets_a_single_sample() -> None:
     for count in range(8, 40):
         batches = batches_of(count, 8, 0, 0, None, processes=4)
         assert sum(map(len, batches)) == count
         assert min(map(len, batches)) >= 8
-
-
-def test_a_checkpoint_of_other_parameters_is_refused(tmp_path: Path) -> None:
-    source = fresh()
-    save_checkpoint(tmp_path / "a.safetensors", source, card_of(source))
-    found = load_checkpoint(tmp_path / "a.safetensors")
-    other = create_recognizer("dere_grl", 3, {"shape_jitter": 0.5})
-    with pytest.raises(ValueError, match=r"trained with shape_jitter=.*, not 0\.5"):
-        transfer(other, found, LABEL_SPACES["three_class"])  # type: ignore[arg-type]
-    stranger = create_recognizer("ststnet", 3)
-    with pytest.raises(ValueError, match=r"holds 'dere_grl', not 'ststnet'"):
-        transfer(stranger, found, LABEL_SPACES["three_class"])  # type: ignore[arg-type]
-    longer = create_recognizer("dere_grl", 3, {"training": {"epochs": 5}})
-    assert transfer(longer, found, LABEL_SPACES["three_class"]) == ()  # type: ignore[arg-type]

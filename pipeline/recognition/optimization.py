@@ -1,0 +1,49 @@
+"""Optimizers and learning rates, as the papers state them."""
+
+import math
+from typing import Any
+
+import torch
+from timm.optim.adamp import AdamP
+
+from miex.pipeline.recognition.recognizers.base import Hyperparameters, Recognizer
+
+
+def create_optimizer(recognizer: Recognizer, hyper: Hyperparameters) -> torch.optim.Optimizer:
+    """The optimizer that the hyperparameters name."""
+    parameters = [each for each in recognizer.parameters() if each.requires_grad]
+    rate, decay = hyper.learning_rate, hyper.weight_decay
+    if hyper.optimizer == "sgd":
+        return torch.optim.SGD(parameters, rate, momentum=hyper.momentum, weight_decay=decay)
+    kinds: dict[str, Any] = {
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+        "adamp": AdamP,
+    }
+    optimizer: torch.optim.Optimizer = kinds[hyper.optimizer](
+        parameters, lr=rate, betas=hyper.betas, weight_decay=decay
+    )
+    return optimizer
+
+
+def learning_rate(hyper: Hyperparameters, step: int, epoch_steps: int) -> float:
+    """The learning rate of a step.
+
+    Args:
+        hyper: `schedule` says how it falls: ``cosine`` to 0 over the training; ``step`` by
+            `step_factor` every `step_epochs`; ``linear_second_half`` constant for the first half,
+            then straight to 0 (MiE-X).
+        step: 0 the first.
+        epoch_steps: Steps in an epoch.
+    """
+    done = step / (hyper.epochs * epoch_steps)
+    match hyper.schedule:
+        case "cosine":
+            factor = 0.5 * (1 + math.cos(math.pi * done))
+        case "step":
+            factor = hyper.step_factor ** (step // epoch_steps // hyper.step_epochs)
+        case "linear_second_half":
+            factor = min(1.0, 2 * (1 - done))
+        case "constant":
+            factor = 1.0
+    return hyper.learning_rate * factor

@@ -1,0 +1,41 @@
+"""How a training is run: what no paper states."""
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from miex.generators._device import choose_device
+from miex.pipeline.recognition.order import Balance
+
+
+class RunConfig(BaseModel):
+    """How a training is run; the paper's part is in the recognizer's own config."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(0, ge=0, lt=2**63)
+    balance: Balance = "none"
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 on an accelerator that computes it, else fp32"
+    )
+    checkpoint_seconds: float = Field(60.0, gt=0, description="how often the state is written")
+    tensorboard: bool = Field(False, description="also write for TensorBoard (miex[tensorboard])")
+
+
+def computed_by(run: RunConfig) -> str:
+    """On what kind of device and in which precision a training computes, as ``cuda, bf16``.
+
+    Raises:
+        ValueError: No such device here.
+    """
+    device = choose_device(run.device)
+    return f"{device.type}, {'bf16' if computes_bf16(run.precision, device) else 'fp32'}"
+
+
+def computes_bf16(precision: str, device: torch.device) -> bool:
+    """Whether a training in such a precision (`RunConfig.precision`) computes in bf16."""
+    if precision != "auto":
+        return precision == "bf16"
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
