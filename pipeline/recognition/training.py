@@ -347,6 +347,9 @@ def predict(
 
     Returns:
         ``float32 (len(indices), classes)``, the largest of a row the answer.
+
+    Raises:
+        ValueError: An answer is not finite.
     """
     if not len(indices):
         return np.zeros((0, recognizer.classes), np.float32)
@@ -361,7 +364,13 @@ def predict(
     ]
     with torch.inference_mode(), exact_kernels(where):
         parts = [recognizer(batch).float().cpu() for batch, _ in Batches(inputs, order, where)]
-    return torch.cat(parts).numpy()
+    found: NDArray[np.float32] = torch.cat(parts).numpy()
+    if not np.isfinite(found).all():
+        raise ValueError(
+            f"{recognizer.name} answers NaN or infinity: its last steps of training diverged; lower"
+            " the learning rate, clip the gradient, or use precision=fp32"
+        )
+    return found
 
 
 def _seed(seed: int, step: int, stream: int) -> int:

@@ -126,4 +126,6 @@ class MagnifiedSequence(nn.Module):
 
     def forward(self, onset: Tensor, apex: Tensor) -> Tensor:
         """Pairs ``uint8 (B, 3, H, W)`` to sequences ``uint8 (B, L, 3, H, W)``."""
-        return magnify_sequence(onset, apex, self.factors, self.method, self.network)
+        # Training computes in bf16 where testing does not; the frames must be the same.
+        with torch.autocast(onset.device.type, enabled=False):
+            return magnify_sequence(onset, apex, self.factors, self.method, self.network)

@@ -64,5 +64,8 @@ def test_learned_needs_its_checkpoint_and_says_which(tmp_path: Path) -> None:
     assert str(path) in made.said
     assert "sha256" in made.said
     frames = torch.randint(0, 256, (2, 1, 3, 32, 32), dtype=torch.uint8)
-    assert made(*frames).shape == (1, 2, 3, 32, 32)
+    tested = made(*frames)
+    assert tested.shape == (1, 2, 3, 32, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(made(*frames), tested)
     assert MagnifiedSequence(amplification_factors(2), "phase").said == "magnification phase"

@@ -207,6 +207,14 @@ def test_a_loss_that_is_not_finite_stops_at_once(data: Data) -> None:
         train(recognizer, data, card_of(recognizer), "finetune", RUN, hyper=SHORT)
 
 
+def test_answers_that_are_not_finite_are_no_answers(data: Data) -> None:
+    recognizer = fresh()
+    with torch.no_grad():
+        next(recognizer.parameters()).fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"dere_grl answers NaN or infinity: its last steps"):
+        predict(recognizer, data.inputs, range(3), device="cpu")
+
+
 def test_a_full_disk_keeps_the_last_state(
     tmp_path: Path, data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
