@@ -5,8 +5,9 @@ import glob
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PARTIAL = ".partial"
@@ -58,15 +59,18 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def remove_partial(folder: Path, name: str | None = None) -> None:
+def remove_partial(folder: Path, name: str | None = None, idle: float = 0) -> None:
     """Deletes what killed runs left half-written in a folder.
 
     Args:
         folder: May be absent.
         name: Of the one file whose remains are to go; all of them by default.
+        idle: Seconds for which nothing has been written to it, where others may be writing.
     """
     for path in folder.glob(f".{'*' if name is None else glob.escape(name) + '.*'}{PARTIAL}"):
-        path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if not idle or time.time() - path.stat().st_mtime > idle:
+                path.unlink()
 
 
 def sha256_file(path: Path) -> str:

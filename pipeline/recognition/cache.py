@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from miex.datasets.base import Rejection
+from miex.datasets.files import remove_partial
 from miex.pipeline.recognition.block_file import is_whole, read_block, write_block
 from miex.pipeline.recognition.representations.base import (
     Inputs,
@@ -33,6 +34,9 @@ OnProgress = Callable[[int, int], None]
 """(samples done, samples in all)."""
 
 _AT_A_TIME = 32
+
+_ABANDONED = 3600.0
+"""Seconds after which a block that nobody goes on writing is one that a killed run left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,7 @@ def open_inputs(
     """
     device = device or torch.device("cpu")
     room = folder / f"{representation.name}-{fingerprint(representation)[:16]}"
+    remove_partial(room, idle=_ABANDONED)
     paths = [room / f"block-{block.content[:32]}.safetensors" for block in blocks]
     total = sum(len(block.infos) for block in blocks)
     done = 0

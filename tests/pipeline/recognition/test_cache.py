@@ -1,3 +1,5 @@
+import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -186,3 +188,19 @@ def test_wrong_samples_are_named(
     sample = replace(toy_samples(1)[0], **change)
     with pytest.raises(ValueError, match=f"toy:toy000/clip: .*{message}"):
         require_usable(sample, landmarks=True)
+
+
+def test_blocks_that_a_killed_run_left_half_written_go_and_others_stay(
+    tmp_path: Path, toy_samples: ToySamples
+) -> None:
+    mean = Mean()
+    room = tmp_path / f"mean-{fingerprint(mean)[:16]}"
+    room.mkdir()
+    left, growing = room / ".block-a.1-1.partial", room / ".block-b.2-2.partial"
+    for path in (left, growing):
+        path.write_bytes(b"half")
+    two_hours_ago = time.time() - 7200
+    os.utime(left, (two_hours_ago, two_hours_ago))
+    open_inputs([Block(toy_samples(2), "x" * 64)], mean, tmp_path)
+    assert not left.exists()
+    assert growing.exists()
