@@ -119,6 +119,7 @@ def test_clips_that_take_no_part_are_named(
     unreadable = Rejection("smic:s9/x", "missing_frames", "no frame 3")
     found = evaluate(config, Material(inputs, rejections=(unreadable,)), tmp_path)
     assert found.content["clips"] == 8
+    assert found.content["apex_rules"] == {"annotated": 8}
     assert [each["origin"] for each in found.content["rejections"]] == [
         "smic:s9/x",
         *(sample.info.key for sample in samples[8:]),
