@@ -41,9 +41,8 @@ def inspect(
     ] = None,
 ) -> None:
     """Shows where a recognizer looks: Grad-CAM, attention, actions, t-SNE, Action Units."""
-    from miex.flows.recognition import DEFAULT_CACHE, assemble, on_stage
+    from miex.flows.recognition import DEFAULT_CACHE, assemble, checkpoint_in, on_stage
     from miex.pipeline.recognition.checkpoint import load_checkpoint
-    from miex.pipeline.recognition.training import CHECKPOINT
     from miex.pipeline.reports.inside import look_inside
     from miex.pipeline.reports.inside_page import write_inside_page
     from miex.pipeline.reports.inside_samples import InsideConfig
@@ -58,7 +57,7 @@ def inspect(
         "device": device,
     }
     config = assemble(InsideConfig, None, values)
-    path = checkpoint / CHECKPOINT if checkpoint.is_dir() else checkpoint
+    path = checkpoint_in(checkpoint)
     found = load_checkpoint(path)
     terminal = Terminal()
     with terminal.stages() as stages:

@@ -118,7 +118,8 @@ def run_results(
     with terminal.stages() as stages:
         for path in checkpoints if looking else ():
             assert looking is not None
-            inside = look_inside(load_checkpoint(path), looking, cache, on_stage(stages))
+            found = load_checkpoint(checkpoint_in(path))
+            inside = look_inside(found, looking, cache, on_stage(stages))
             pictures |= {
                 f"{path}: {heading}": shown for heading, shown in inside_pictures(inside).items()
             }
@@ -128,13 +129,18 @@ def run_results(
     terminal.say(f"side by side: {page}")
 
 
+def checkpoint_in(place: Path) -> Path:
+    """The checkpoint that a user means by a file, or by the folder of a training."""
+    return place / CHECKPOINT if place.is_dir() else place
+
+
 def on_stage(stages: Stages) -> OnStage:
     """Progress of what a job does before and besides training."""
 
     def report(what: str, done: int, total: int) -> None:
         # Folds are one stage, whichever of them is on.
         stage, _, note = what.partition(": ")
-        meter = stages.of(stage, stage if stage == "folds" else "samples")
+        meter = stages.of(stage, stage if stage in ("folds", "pictures") else "samples")
         meter.note = note
         meter.to(done, total)
 

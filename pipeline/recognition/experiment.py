@@ -3,18 +3,24 @@
 OUT/datasets/miex-3f9c...   each dataset once, found by the hash of its config
 OUT/cells/branches-...      each evaluation, found by the hash of its job
 OUT/pretrained/...          pretrainings that several cells share
+OUT/inputs.json             hashes of what it was begun with
 OUT/index.html              the table; also table.json, table.csv, table.md
 
 The table is written anew after every cell. Run again, the experiment goes on where it stopped.
 """
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache as remember
 from pathlib import Path
 from typing import Any
 
 from miex.datasets.base import Rejection
+from miex.datasets.clips.base import open_clips
+from miex.datasets.files import sha256_file, whole_file
 from miex.datasets.labels import LABEL_SPACES, LabelSpace
 from miex.datasets.miex import MiexDataset
 from miex.pipeline.recognition.clip_samples import ClipBlock
@@ -41,6 +47,9 @@ from miex.pipeline.reports.results_page import write_results_page
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.job import Job
 from miex.pipeline.synthesis.run import synthesize
+
+INPUTS = "inputs.json"
+"""Hashes of the files and annotations that the cells in a folder were computed of."""
 
 
 def run_experiment(
@@ -71,10 +80,12 @@ def run_experiment(
         The table, see `experiment_table.make_table`.
 
     Raises:
-        ValueError, FileNotFoundError: See `plan_experiment`.
+        ValueError, FileNotFoundError: See `plan_experiment`; or the folder holds cells that were
+            computed of other files or other clips under the same names.
         DiskFullError: The disk is full; what is finished is kept.
     """
     plan = plan_experiment(experiment, inputs, out, scale)
+    _claim(out, inputs)
     runner = _Runner(plan, out, cache, workers, on_stage)
     outcomes: list[Outcome] = [Outcome(cell, None, cell.cannot) for cell in plan.cells]
     table = make_table(plan, outcomes, out)
@@ -87,6 +98,33 @@ def run_experiment(
     if on_stage:
         on_stage("cells", len(plan.cells), len(plan.cells))
     return table
+
+
+def _claim(out: Path, inputs: Inputs) -> None:
+    """Pins what an experiment is computed of; finished cells would be taken for those of others.
+
+    Raises:
+        ValueError: A file or the annotation of a database is another one than before.
+    """
+    found = {f"{name}={path}": sha256_file(Path(path)) for name, path in _paths(inputs).items()}
+    for spec in inputs.clips:
+        with suppress(ValueError, FileNotFoundError):  # The cells say what is wrong with it.
+            clips = "\n".join(map(repr, open_clips(spec).clips()))
+            found[spec] = hashlib.sha256(clips.encode()).hexdigest()
+    path = out / INPUTS
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    for name, sha256 in found.items():
+        if before.get(name, sha256) != sha256:
+            raise ValueError(
+                f"{name} is not what it was when {out} was begun; give another --out, or delete"
+                " the folder to begin anew"
+            )
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(before | found, indent=2) + "\n", encoding="utf-8")
+
+
+def _paths(inputs: Inputs) -> dict[str, str]:
+    return {name: str(Path(path).expanduser()) for name, path in inputs.files.items()}
 
 
 class _Runner:

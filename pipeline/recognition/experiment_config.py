@@ -106,8 +106,11 @@ class Experiment(_Frozen):
             for scores in row.paper.values():
                 _require_known("metric", scores, self.metrics, row.name)
         for name, fields in self.datasets.items():
-            if not {"identities", "samples"} <= set(fields):
-                raise ValueError(f"dataset {name!r} must state identities and samples")
+            sizes = [fields.get(key) for key in ("identities", "samples")]
+            if not all(isinstance(size, int) and size > 0 for size in sizes):
+                raise ValueError(
+                    f"dataset {name!r} must state identities and samples, as whole numbers above 0"
+                )
         used = set(placeholders([self.datasets, self.settings, *map(_settings, self.rows)]))
         if used != set(self.inputs):
             raise ValueError(
@@ -182,11 +185,10 @@ def filled(value: Any, files: Mapping[str, str]) -> Any:
     """A value with every ``${NAME}`` replaced by its file.
 
     Returns:
-        The value; None where it is nothing but the placeholder of a file that is not given.
+        The value; None where it names a file that is not given.
     """
     if isinstance(value, str):
-        alone = _PLACEHOLDER.fullmatch(value)
-        if alone and alone[1] not in files:
+        if any(name not in files for name in _PLACEHOLDER.findall(value)):
             return None
         return _PLACEHOLDER.sub(lambda found: files[found[1]], value)
     if isinstance(value, Mapping):

@@ -25,6 +25,9 @@ from miex.pipeline.synthesis.config import SynthesisConfig, explain
 PLACES = frozenset({"clips.databases", "synthetic.datasets"})
 """Fields that the command fills; a setting must not."""
 
+HARMLESS = ("evaluation.run.device", "evaluation.run.checkpoint_seconds", "generator.device")
+"""Settings that change no number beyond its last digits."""
+
 
 class Inputs(BaseModel):
     """What whoever runs an experiment gives it."""
@@ -41,9 +44,14 @@ class Scale(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seeds: int | None = Field(None, ge=1, description="number of runs")
-    epochs: float = Field(1.0, gt=0, description="factor of every training's length")
+    epochs: float = Field(
+        1.0, gt=0, allow_inf_nan=False, description="factor of every training's length"
+    )
     pretraining_epochs: float | None = Field(
-        None, gt=0, description="factor of the pretraining's length; as `epochs` by default"
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="factor of the pretraining's length; as `epochs` by default",
     )
     identities: int | None = Field(
         None, ge=1, description="of the dataset with most of them; the others in proportion"
@@ -92,6 +100,7 @@ class Plan:
         rows: Names of those that are left.
         cells: All of them, by row, then by column.
         departures: What is not as in the paper.
+        changed: Those of them that make its cells others than the paper's.
         stand_in: What the clips are, if they are not the paper's.
     """
 
@@ -100,6 +109,7 @@ class Plan:
     rows: tuple[str, ...]
     cells: tuple[Cell, ...]
     departures: tuple[str, ...]
+    changed: tuple[str, ...]
     stand_in: str | None
 
 
@@ -134,12 +144,14 @@ def plan_experiment(
             f" {', '.join(row.name for row in experiment.rows)}"
         )
     there = {cell.column.name for cell in cells}
+    changed = (*_changes(scale), *builder.notes())
     return Plan(
         experiment,
         tuple(column for column in columns if column.name in there),
         tuple(row.name for row, line in zip(rows, left, strict=True) if line),
         tuple(cells),
-        (*merged, *_departures(experiment, scale, len(rows)), *builder.notes()),
+        (*merged, *_selection(experiment, scale, len(rows)), *changed),
+        tuple(each for each in changed if not each.startswith(HARMLESS)),
         scale.stand_in or (f"evaluated by {scale.protocol}" if scale.protocol else None),
     )
 
@@ -163,6 +175,17 @@ def _check_settings(experiment: Experiment, scale: Scale) -> None:
     for fields in (experiment.settings, scale.settings):
         for name in PLACES & set(fields):
             raise ValueError(f"{name} is no setting of an experiment: the command fills it")
+    if "evaluation.protocol" in scale.settings:
+        raise ValueError(
+            "evaluation.protocol is no setting of a run: give --protocol, and every heading says so"
+        )
+    known = {each.settings.get("evaluation.recognizer") for each in experiment.columns}
+    known.add(experiment.settings.get("evaluation.recognizer"))
+    known |= {row.settings.get("evaluation.recognizer") for row in experiment.rows}
+    for name in scale.recognizers:
+        if name not in known:
+            there = ", ".join(sorted(each for each in known if each))
+            raise ValueError(f"{experiment.name} has no recognizer {name!r}; it has: {there}")
 
 
 def _wanted(name: str, patterns: Iterable[str]) -> bool:
@@ -196,7 +219,18 @@ def _columns(experiment: Experiment, scale: Scale) -> tuple[list[Column], list[s
     return result, notes
 
 
-def _departures(experiment: Experiment, scale: Scale, rows: int) -> list[str]:
+def _selection(experiment: Experiment, scale: Scale, rows: int) -> list[str]:
+    """What of the table is computed."""
+    notes = []
+    if rows < len(experiment.rows):
+        notes.append(f"{len(experiment.rows) - rows} of {len(experiment.rows)} rows left out")
+    if scale.recognizers:
+        notes.append(f"recognizers: {', '.join(scale.recognizers)} only")
+    return notes
+
+
+def _changes(scale: Scale) -> list[str]:
+    """How what is computed is computed."""
     notes = []
     if scale.seeds is not None:
         notes.append(f"{scale.seeds} run{'s' if scale.seeds > 1 else ''} of each cell")
@@ -205,10 +239,6 @@ def _departures(experiment: Experiment, scale: Scale, rows: int) -> list[str]:
         notes.append(f"{scale.epochs:g} of the epochs of each training")
     if pretraining != scale.epochs:
         notes.append(f"{pretraining:g} of the epochs of each pretraining")
-    if rows < len(experiment.rows):
-        notes.append(f"{len(experiment.rows) - rows} of {len(experiment.rows)} rows left out")
-    if scale.recognizers:
-        notes.append(f"recognizers: {', '.join(scale.recognizers)} only")
     for name, value in (scale.settings | scale.synthesis).items():
         notes.append(f"{name} = {value}")
     return notes

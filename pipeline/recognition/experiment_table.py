@@ -48,7 +48,9 @@ def make_table(plan: Plan, outcomes: Sequence[Outcome], out: Path) -> dict[str, 
     for column in plan.columns:
         mine = [each for each in outcomes if each.cell.column.name == column.name]
         contents = [each.result.content for each in mine if each.result is not None]
-        columns.append({"name": column.name, **standing(contents, column, plan.stand_in)})
+        columns.append(
+            {"name": column.name, **standing(contents, column, plan.stand_in, plan.changed)}
+        )
     return {
         "format": FORMAT,
         "experiment": experiment.name,
@@ -66,7 +68,10 @@ def make_table(plan: Plan, outcomes: Sequence[Outcome], out: Path) -> dict[str, 
 
 
 def standing(
-    contents: Sequence[Mapping[str, Any]], column: Column, stand_in: str | None
+    contents: Sequence[Mapping[str, Any]],
+    column: Column,
+    stand_in: str | None,
+    changed: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What the clips of a column are, and whether its scores may be put beside the paper's.
 
@@ -74,6 +79,7 @@ def standing(
         contents: Of the results in it.
         column: What the paper evaluates on.
         stand_in: What the clips are by declaration, if not the paper's.
+        changed: What else is computed otherwise than in the paper.
 
     Returns:
         ``comparable``, and ``clips`` in words.
@@ -94,10 +100,13 @@ def standing(
         problem = f"{shown} clips in {max(classes)} classes, in the paper {column.classes}"
     elif column.clips and counts != {column.clips}:
         problem = f"{shown} clips, in the paper {column.clips}: another list or a stand-in"
-    elif all(content["published_list"] for content in contents):
-        return {"comparable": True, "clips": f"the published list, {shown} clips"}
-    elif column.clips:
-        return {"comparable": True, "clips": f"{shown} clips, as many as in the paper"}
+    elif all(content["published_list"] for content in contents) or column.clips:
+        listed = all(content["published_list"] for content in contents)
+        said = f"the published list, {shown} clips"
+        said = said if listed else f"{shown} clips, as many as in the paper"
+        if not changed:
+            return {"comparable": True, "clips": said}
+        problem = f"{said}, but at another size or with other settings"
     else:
         problem = f"{shown} clips, and no published list to check them against"
     return {"comparable": False, "clips": f"{problem}: {NOT_COMPARABLE}"}

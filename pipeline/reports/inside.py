@@ -237,7 +237,8 @@ def _attention(look: _Look) -> Section | None:
     if not isinstance(look.recognizer, UAMRN):
         return None
     infos, choice = look.material.inputs.infos, look.choice
-    indices = [*choice.right[:: look.config.shown], *choice.wrong[:1]] or [0]
+    first = {infos[index].label: index for index in reversed(choice.right)}
+    indices = [*(first[label] for label in sorted(first)), *choice.wrong[:1]] or [0]
     titles = [
         f"{infos[index].emotion}: {source_of(infos[index])}, answer"
         f" {look.space.classes[int(look.scores[index].argmax())]}"
@@ -245,10 +246,16 @@ def _attention(look: _Look) -> Section | None:
     ]
     order = np.random.default_rng(look.config.seed).permutation(len(infos))[:_IN_A_MEAN].tolist()
     picture = attention_picture(look.recognizer, look.take(indices), titles, look.take(order))
+    kind = look.recognizer.config.attention
+    about = "Which magnification looks at which (figure 4 of the paper)."
+    if kind == "sparse":
+        about += (
+            " Frames that magnification tore apart should hash into buckets of their own, and get"
+            " no attention."
+        )
     return Section(
-        "Sparse attention",
-        "Which magnification looks at which (figure 4 of the paper): frames that magnification tore"
-        " apart should hash into buckets of their own, and get no attention.",
+        f"{kind.capitalize()} attention",
+        about,
         (picture,),
     )
 

@@ -66,7 +66,8 @@ def attention_picture(
     subtitle = (
         f"Rows are queries, columns keys: the {len(factors)} magnifications of one sample, alpha"
         f" {low:g} in the upper left corner to {high:g} in the lower right. Darker is more, each"
-        " matrix by its own largest value; white is 0: query and key share no bucket."
+        " matrix by its own largest value; white is 0"
+        + (": query and key share no bucket." if config.attention == "sparse" else ".")
     )
     caption = (
         f"UAMRN's {config.attention} attention between magnifications (alpha {low:g} to {high:g}):"

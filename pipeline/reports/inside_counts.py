@@ -182,8 +182,10 @@ def _bars(counts: AUCounts, left: float, top: float, classes: Sequence[str]) -> 
 
 def _caption(counts: Sequence[AUCounts]) -> str:
     text = (
-        "Occurrence of each Action Unit by class; in brackets the share of the coded clips. In"
-        f" synthesized samples an AU occurs where it rises by {ACTIVE_FROM:g} or more."
+        "Occurrence of each Action Unit by class; in brackets its share of the coded clips, or of"
+        " the synthesized samples. The longest bar of each is its most frequent AU: compare shares,"
+        f" not lengths. In synthesized samples an AU occurs where it rises by {ACTIVE_FROM:g} or"
+        " more."
     )
     for each in counts:
         if each.outside:

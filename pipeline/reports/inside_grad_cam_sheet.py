@@ -273,6 +273,9 @@ def mean_picture(
         f"Mean Grad-CAM and HiResCAM of {recognizer.name} for the annotated class, on the mean"
         f" face: {sum(map(len, samples.values()))} samples that it answers rightly."
     )
+    silent = [name for label, name in enumerate(classes) if label not in samples]
+    if silent:
+        caption += f" Of {', '.join(silent)} it answers none of those that were given."
     title = f"Mean of each class: {recognizer.name}"
     subtitle = "Each sample's map by its own largest value, then the mean by its own."
     return png_picture("grad_cam_mean.png", caption, sheet(title, subtitle, heads, rows))

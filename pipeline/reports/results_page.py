@@ -59,7 +59,7 @@ def write_results_page(
     text = environment.get_template("results_page.html").render(
         title=title or f"{first['protocol']}: {first['clips']} clips",
         first=first,
-        rows=[_row(result) for result in results],
+        rows=[_row(name, result) for name, result in _named(results).items()],
         databases=list(first["databases"]),
         baselines=first["baselines"],
         notes={name: notes_of(result.content) for name, result in _named(results).items()},
@@ -139,7 +139,7 @@ def _named(results: Sequence[Result]) -> dict[str, Result]:
     return found
 
 
-def _row(result: Result) -> dict[str, Any]:
+def _row(name: str, result: Result) -> dict[str, Any]:
     content = result.content
     size = len(content["classes"])
     summed = [
@@ -148,7 +148,7 @@ def _row(result: Result) -> dict[str, Any]:
     ]
     seeds = len(content["config"]["seeds"])
     return {
-        "name": name_of(content),
+        "name": name,
         "folder": result.folder.name,
         "content": content,
         "oracle": content["oracle"],

@@ -56,7 +56,7 @@ SMALL: Mapping[str, Fields] = {
     "dtscnn": {
         "evaluation.config.flow": {"frames": 5, "side": 32, "method": "dis"},
         "evaluation.config.time_scales": [32, 64],
-        **_trained(12, 20, 1e-3, 32),
+        **_trained(5, 10, 1e-3, 32),
     },
     "apex_me": {**_SMALL_IMAGES, **_trained(4, 6, 4e-4, 32)},
     "branches": {**_SMALL_IMAGES, **_trained(4, 6, 4e-4, 32)},

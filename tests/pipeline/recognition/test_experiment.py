@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,10 @@ def make(tmp_path: Path) -> MakeExperiment:
         ({"metrics": ["f1"]}, "metrics.0: Input should be 'uf1', 'uar' or 'accuracy'"),
         ({"colums": []}, "colums: there is no such field"),
         ({"datasets": {"exp": {"faces": "${faces}"}}}, "must state identities and samples"),
+        (
+            {"datasets": {"exp": {"faces": "${faces}", "identities": None, "samples": 9}}},
+            "must state identities and samples, as whole numbers above 0",
+        ),
     ],
 )
 def test_a_bad_file_is_refused_by_field(
@@ -112,7 +117,8 @@ def test_a_bad_file_is_refused_by_field(
         ({"settings": {"clips.databases": ["a:b"]}}, "clips.databases is no setting"),
         ({"synthesis": {"colour": 3}}, "colour: there is no such field"),
         ({"rows": ("all*",)}, "nothing is left of the table; its rows are nothing, exp"),
-        ({"recognizers": ("ststnet",)}, "nothing is left of the table"),
+        ({"recognizers": ("ststnet",)}, "no recognizer 'ststnet'; it has: dere_grl"),
+        ({"settings": {"evaluation.protocol": "mmew"}}, "give --protocol, and every heading says"),
     ],
 )
 def test_a_bad_setting_is_refused_before_anything_runs(
@@ -210,11 +216,60 @@ def test_only_the_papers_clips_are_comparable(
     assert (NOT_COMPARABLE in said["clips"]) is not comparable
 
 
+@pytest.mark.parametrize(
+    "scale",
+    [
+        {"seeds": 1},
+        {"epochs": 0.1},
+        {"identities": 3},
+        {"settings": {"evaluation.run.balance": "classes"}},
+        {"synthesis": {"drift": True}},
+    ],
+)
+def test_another_size_is_not_comparable(
+    make: MakeExperiment, tmp_path: Path, scale: dict[str, Any]
+) -> None:
+    what = make()
+    inputs = Inputs(files=all_files(what, tmp_path))
+    whole = plan_experiment(what, inputs, tmp_path)
+    same = Scale(settings={"evaluation.run.device": "cpu"}, rows=("exp",))
+    assert whole.changed == plan_experiment(what, inputs, tmp_path, same).changed == ()
+    plan = plan_experiment(what, inputs, tmp_path, Scale(**scale))
+    listed = content(published_list=True)
+    assert standing([listed], what.columns[0], None, whole.changed)["comparable"]
+    said = standing([listed], what.columns[0], None, plan.changed)
+    assert not said["comparable"]
+    assert said["clips"] == (
+        "the published list, 246 clips, but at another size or with other settings: not comparable"
+    )
+
+
+def test_cells_of_other_inputs_are_not_taken_over(
+    make: MakeExperiment, clips: str, sample_table: Path, tmp_path: Path
+) -> None:
+    what = make(columns=[{"name": "one"}], rows=[{"name": "nothing"}])
+    faces = tmp_path / "faces.parquet"
+    shutil.copy(sample_table, faces)
+    inputs = Inputs(clips=(clips,), files={"faces": str(faces)})
+    out = tmp_path / "out"
+    table = run_experiment(what, inputs, out, tmp_path / "cache", workers=1)
+    assert run_experiment(what, inputs, out, tmp_path / "cache", workers=1) == table
+    faces.write_bytes(faces.read_bytes() + b"x")
+    with pytest.raises(ValueError, match=r"faces=.* is not what it was when .* was begun; give"):
+        run_experiment(what, inputs, out, tmp_path / "cache", workers=1)
+    shutil.copy(sample_table, faces)
+    record = json.loads((out / "inputs.json").read_text(encoding="utf-8"))
+    (out / "inputs.json").write_text(json.dumps(record | {clips: "another annotation"}))
+    with pytest.raises(ValueError, match=r"smic:.* is not what it was"):
+        run_experiment(what, inputs, out, tmp_path / "cache", workers=1)
+
+
 def test_values_are_filled_and_nested() -> None:
     files = {"a": "/x", "b": "/y"}
-    assert filled({"s": ["pool:${a}", "${b}"], "c": "${gone}"}, files) == {
+    assert filled({"s": ["pool:${a}", "${b}"], "c": "${gone}", "d": "p:${gone}"}, files) == {
         "s": ["pool:/x", "/y"],
         "c": None,
+        "d": None,
     }
     assert nested({"a.b": 1, "a.c.d": 2, "e": {"f.g": 3}}) == {
         "a": {"b": 1, "c": {"d": 2}},
