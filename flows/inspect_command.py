@@ -41,7 +41,7 @@ def inspect(
     ] = None,
 ) -> None:
     """Shows where a recognizer looks: Grad-CAM, attention, actions, t-SNE, Action Units."""
-    from miex.flows.recognition import DEFAULT_CACHE, assemble, checkpoint_in, on_stage
+    from miex.flows.recognition import DEFAULT_CACHE, assemble, on_stage
     from miex.pipeline.recognition.checkpoint import load_checkpoint
     from miex.pipeline.reports.inside import look_inside
     from miex.pipeline.reports.inside_page import write_inside_page
@@ -57,15 +57,14 @@ def inspect(
         "device": device,
     }
     config = assemble(InsideConfig, None, values)
-    path = checkpoint_in(checkpoint)
-    found = load_checkpoint(path)
+    found = load_checkpoint(checkpoint)
     terminal = Terminal()
     with terminal.stages() as stages:
         inside = look_inside(found, config, cache or DEFAULT_CACHE, on_stage(stages))
-    page = write_inside_page(inside, str(path), out)
+    page = write_inside_page(inside, str(found.path), out)
     rows = [(str(count), source) for source, count in inside.samples.items()]
     terminal.table(f"{found.card.recognizer}, looked at with", ("samples", "source"), rows)
-    terminal.say(f"answered rightly: {inside.answered} of {sum(inside.samples.values())}")
+    terminal.tell(f"answered rightly: {inside.answered} of {sum(inside.samples.values())}")
     for text in inside.missing:
-        terminal.say(text)
-    terminal.say(f"page: {page}")
+        terminal.tell(text)
+    terminal.tell(f"page: {page}")

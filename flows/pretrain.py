@@ -15,7 +15,7 @@ from miex.flows.artifacts import StageArtifacts
 from miex.flows.entry import is_transient, run_or_serve
 from miex.flows.recognition import DEFAULT_CACHE, assemble
 from miex.pipeline.recognition import jobs
-from miex.pipeline.recognition.training import CHECKPOINT
+from miex.pipeline.recognition.checkpoint import CHECKPOINT
 
 
 @flow(name="pretrain", log_prints=True)

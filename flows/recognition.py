@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from miex.flows.terminal import Meter, Stages, Terminal
-from miex.pipeline.recognition.checkpoint import Card, load_checkpoint
+from miex.pipeline.recognition.checkpoint import CHECKPOINT, Card, load_checkpoint
 from miex.pipeline.recognition.jobs import (
     LEFT_OUT,
     EvaluateJob,
@@ -22,7 +22,6 @@ from miex.pipeline.recognition.jobs import (
     run_evaluation,
 )
 from miex.pipeline.recognition.results import RESULT, Result, require_comparable
-from miex.pipeline.recognition.training import CHECKPOINT
 from miex.pipeline.recognition.training_log import METRICS
 from miex.pipeline.reports.inside import inside_pictures, look_inside
 from miex.pipeline.reports.inside_samples import InsideConfig
@@ -53,7 +52,7 @@ def assemble(kind: type[Job], file: Path | None, values: Mapping[str, Any]) -> J
             raise FileNotFoundError(f"{file}: no such file")
         try:
             fields = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ValueError(f"{file} is no YAML ({' '.join(str(error).split())})") from None
         if not isinstance(fields, dict):
             raise ValueError(
@@ -118,7 +117,7 @@ def run_results(
     with terminal.stages() as stages:
         for path in checkpoints if looking else ():
             assert looking is not None
-            found = load_checkpoint(checkpoint_in(path))
+            found = load_checkpoint(path)
             inside = look_inside(found, looking, cache, on_stage(stages))
             pictures |= {
                 f"{path}: {heading}": shown for heading, shown in inside_pictures(inside).items()
@@ -126,12 +125,7 @@ def run_results(
     page = write_results_page(results, out, pictures=pictures)
     for result in results:
         show_result(terminal, result)
-    terminal.say(f"side by side: {page}")
-
-
-def checkpoint_in(place: Path) -> Path:
-    """The checkpoint that a user means by a file, or by the folder of a training."""
-    return place / CHECKPOINT if place.is_dir() else place
+    terminal.tell(f"side by side: {page}")
 
 
 def on_stage(stages: Stages) -> OnStage:
@@ -162,16 +156,16 @@ def _say_trained(terminal: Terminal, card: Card, out: Path) -> None:
     stage = card.stages[-1]
     rows = [(str(count), name) for name, count in stage.sources.items()]
     terminal.table(f"{card.recognizer}, trained on {stage.data}", ("samples", "source"), rows)
-    terminal.say(f"started from: {card.weights}")
+    terminal.tell(f"started from: {card.weights}")
     if (out / LEFT_OUT).is_file():
         reasons = Counter(
             each["reason"] for each in json.loads((out / LEFT_OUT).read_text("utf-8"))
         )
         counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        terminal.say(f"left out: {counts}; see {out / LEFT_OUT}")
-    terminal.say(f"recognizer: {out / CHECKPOINT}")
+        terminal.tell(f"left out: {counts}; see {out / LEFT_OUT}")
+    terminal.tell(f"recognizer: {out / CHECKPOINT}")
     if (out / METRICS).is_file():
-        terminal.say(f"losses: {out / METRICS}")
+        terminal.tell(f"losses: {out / METRICS}")
 
 
 def show_result(terminal: Terminal, result: Result) -> None:
@@ -193,13 +187,13 @@ def show_result(terminal: Terminal, result: Result) -> None:
         rows.append((name, *(f"{scores[score]:.3f}" for score in ("uf1", "uar", "accuracy"))))
     terminal.table(title, ("clips of", "UF1", "UAR", "accuracy"), rows)
     interval = content["interval"]["uf1"]
-    terminal.say(
+    terminal.tell(
         f"95 % of UF1 over subjects: {interval['low']:.3f} to {interval['high']:.3f} (bootstrap)"
     )
     for note in notes_of(content):
-        terminal.say(note)
-    terminal.say(f"result: {result.folder / RESULT}")
-    terminal.say(f"page: {result.folder / PAGE}")
+        terminal.tell(note)
+    terminal.tell(f"result: {result.folder / RESULT}")
+    terminal.tell(f"page: {result.folder / PAGE}")
 
 
 def _spread(part: Mapping[str, Any], score: str) -> str:

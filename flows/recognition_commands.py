@@ -66,9 +66,9 @@ def fictitious(
 
     terminal = Terminal()
     drawn = write_fictitious(database, out, subjects, clips, seed)
-    terminal.say(f"{drawn.listed} clips that mean nothing, drawn by us; open them as {drawn.spec}")
+    terminal.tell(f"{drawn.listed} clips that mean nothing, drawn by us; open them as {drawn.spec}")
     for quirk in drawn.quirks:
-        terminal.say(f"  planted: {quirk}")
+        terminal.tell(f"  planted: {quirk}")
 
 
 def pretrain(

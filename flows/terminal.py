@@ -44,6 +44,10 @@ class Terminal:
         """Prints a line of the result; rich markup works in it."""
         self.out.print(text)
 
+    def tell(self, text: str) -> None:
+        """Prints a line of the result as it is: brackets in a path are no markup."""
+        self.out.print(text, markup=False)
+
     def fail(self, text: str) -> None:
         """Prints one red line on standard error."""
         self.err.print(f"[bold red]error:[/] [red]{escape(text)}[/]")

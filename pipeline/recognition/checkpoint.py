@@ -25,6 +25,9 @@ from miex.pipeline.recognition.recognizers.base import (
 )
 from miex.pipeline.recognition.sample import SampleInfo, Subject
 
+CHECKPOINT = "recognizer.safetensors"
+"""The trained recognizer, in the folder of a training."""
+
 _FORMAT = "miex-recognizer"
 _VERSION = 1
 _MODEL = "model."
@@ -245,11 +248,16 @@ def save_checkpoint(
 def load_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint.
 
+    Args:
+        path: The file, or the folder of a training that is finished.
+
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: No such checkpoint, or a damaged one.
     """
     path = path.expanduser()
+    if path.is_dir():
+        path = path / CHECKPOINT
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint; `miex pretrain` writes them")
     try:

@@ -25,9 +25,10 @@ from miex.pipeline.recognition.protocols import Fold, Protocol, clip_list_hash, 
 from miex.pipeline.recognition.recognizers.base import create_recognizer, recognizer_class
 from miex.pipeline.recognition.results import Prediction, Result, write_result
 from miex.pipeline.recognition.run_config import computed_by
+from miex.pipeline.recognition.training import OnStep
 
 OnFold = Callable[[int, int, str], None]
-"""(folds done, folds in all, what is being done)."""
+"""(folds done, folds in all, what is being done); called before, within and after each fold."""
 
 
 def evaluate(
@@ -39,7 +40,7 @@ def evaluate(
         config: What to do.
         material: What to do it on.
         out: Folder of the evaluation.
-        on_fold: Called before and after each fold.
+        on_fold: Progress.
 
     Raises:
         ValueError: A leak; clips that do not suit the protocol; a checkpoint of another
@@ -71,9 +72,11 @@ def evaluate(
             path = out / "folds" / f"seed-{seed}" / f"{_file_name(fold.name)}.json"
             content = _finished(path, fold, material, claimed)
             if content is None:
+                what = f"seed {seed}, {fold.name}"
                 if on_fold:
-                    on_fold(done, total, f"seed {seed}, {fold.name}")
-                content = run_fold(config, protocol, material, fold, seed, out)
+                    on_fold(done, total, what)
+                report = _steps(on_fold, done, total, what)
+                content = run_fold(config, protocol, material, fold, seed, out, report)
                 content["evaluation"] = claimed
                 with whole_file(path) as temporary:
                     temporary.write_text(json.dumps(content), encoding="utf-8")
@@ -84,6 +87,18 @@ def evaluate(
     about = identity | {"training": trained, **_circumstances(config, material, tested, protocol)}
     from_aus = predict_from_aus(infos, folds)
     return write_result(out, about, tested, predictions, protocol.space.classes, from_aus)
+
+
+def _steps(on_fold: OnFold | None, done: int, total: int, what: str) -> OnStep | None:
+    """Tells of the trainings within a fold, a hundred times each."""
+    if on_fold is None:
+        return None
+
+    def report(step: int, steps: int, terms: dict[str, float]) -> None:
+        if step % max(1, steps // 100) == 0:
+            on_fold(done, total, f"{what}, step {step} of {steps}, loss {terms['loss']:.3f}")
+
+    return report
 
 
 def require_distinct(inputs: CachedInputs) -> None:

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import cache as remember
 from pathlib import Path
 from typing import Any
@@ -104,15 +103,20 @@ def _claim(out: Path, inputs: Inputs) -> None:
     """Pins what an experiment is computed of; finished cells would be taken for those of others.
 
     Raises:
-        ValueError: A file or the annotation of a database is another one than before.
+        ValueError: No clips; or a file or the annotation of a database is another than before.
+        FileNotFoundError: A database is not there.
     """
     found = {f"{name}={path}": sha256_file(Path(path)) for name, path in _paths(inputs).items()}
+    if not inputs.clips:
+        raise ValueError("no clips to test on; give --clips NAME:PATH, as casme2:/data/CASME2")
     for spec in inputs.clips:
-        with suppress(ValueError, FileNotFoundError):  # The cells say what is wrong with it.
-            clips = "\n".join(map(repr, open_clips(spec).clips()))
-            found[spec] = hashlib.sha256(clips.encode()).hexdigest()
+        clips = "\n".join(map(repr, open_clips(spec).clips()))
+        found[spec] = hashlib.sha256(clips.encode()).hexdigest()
     path = out / INPUTS
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError:
+        raise ValueError(f"{path} is damaged; give another --out, or delete {out}") from None
     for name, sha256 in found.items():
         if before.get(name, sha256) != sha256:
             raise ValueError(

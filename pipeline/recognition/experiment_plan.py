@@ -144,7 +144,7 @@ def plan_experiment(
             f" {', '.join(row.name for row in experiment.rows)}"
         )
     there = {cell.column.name for cell in cells}
-    changed = (*_changes(scale), *builder.notes())
+    changed = (*_changes(experiment, scale), *builder.notes())
     return Plan(
         experiment,
         tuple(column for column in columns if column.name in there),
@@ -229,10 +229,11 @@ def _selection(experiment: Experiment, scale: Scale, rows: int) -> list[str]:
     return notes
 
 
-def _changes(scale: Scale) -> list[str]:
+def _changes(experiment: Experiment, scale: Scale) -> list[str]:
     """How what is computed is computed."""
     notes = []
-    if scale.seeds is not None:
+    own = experiment.settings.get("evaluation.seeds")
+    if scale.seeds is not None and own != list(range(scale.seeds)):
         notes.append(f"{scale.seeds} run{'s' if scale.seeds > 1 else ''} of each cell")
     pretraining = scale.pretraining_epochs or scale.epochs
     if scale.epochs != 1:

@@ -14,6 +14,8 @@ FORMAT = "miex-experiment/1"
 
 NOT_COMPARABLE = "not comparable"
 
+NO_RESULT = "no result yet"
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -85,7 +87,7 @@ def standing(
         ``comparable``, and ``clips`` in words.
     """
     if not contents:
-        said = f"stand-in ({stand_in}): {NOT_COMPARABLE}" if stand_in else "no result yet"
+        said = f"stand-in ({stand_in}): {NOT_COMPARABLE}" if stand_in else NO_RESULT
         return {"comparable": False, "clips": said}
     counts = {_clips(content, column) for content in contents}
     shown = " or ".join(map(str, sorted(counts)))
@@ -121,8 +123,9 @@ def _clips(content: Mapping[str, Any], column: Column) -> int:
 
 def _overall(columns: Sequence[Mapping[str, Any]]) -> str:
     """One standing for the whole table, the worst one."""
-    worst = [each["clips"] for each in columns if not each["comparable"]]
-    return "; ".join(dict.fromkeys(worst or [each["clips"] for each in columns]))
+    there = [each for each in columns if each["clips"] != NO_RESULT] or columns
+    worst = [each["clips"] for each in there if not each["comparable"]]
+    return "; ".join(dict.fromkeys(worst or [each["clips"] for each in there]))
 
 
 def _cell(outcome: Outcome, plan: Plan, out: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 from miex.datasets.labels import LABEL_SPACES, LabelSpace
 from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import (
+    CHECKPOINT,
     Card,
     Checkpoint,
     load_checkpoint,
@@ -34,7 +35,7 @@ from miex.pipeline.recognition.recognizers.base import (
     create_recognizer,
 )
 from miex.pipeline.recognition.sample import person_of, with_anyone
-from miex.pipeline.recognition.training import CHECKPOINT, Data, predict, train
+from miex.pipeline.recognition.training import Data, OnStep, predict, train
 
 
 def pretrain_for(
@@ -45,6 +46,7 @@ def pretrain_for(
     held_out: Iterable[tuple[str, str]],
     seed: int,
     out: Path,
+    on_step: OnStep | None = None,
 ) -> tuple[Checkpoint, int]:
     """Pretrains on the synthetic samples that a fold may see; folds that may see the same share it.
 
@@ -56,6 +58,7 @@ def pretrain_for(
         held_out: The people that are tested on.
         seed: Of the training.
         out: Folder of the evaluation.
+        on_step: Progress of the training.
 
     Returns:
         The pretrained recognizer, and how many samples were refused.
@@ -83,6 +86,7 @@ def pretrain_for(
         config.run.model_copy(update={"seed": seed}),
         hyper=recognizer.config.hyperparameters(config.pretraining),
         folder=folder,
+        on_step=on_step,
     )
     return load_checkpoint(folder / CHECKPOINT), len(refused)
 
@@ -114,6 +118,7 @@ def run_fold(
     fold: Fold,
     seed: int,
     out: Path,
+    on_step: OnStep | None = None,
 ) -> dict[str, Any]:
     """Trains for one fold, and predicts its test clips.
 
@@ -124,6 +129,7 @@ def run_fold(
         fold: Who is held out.
         seed: Of the run.
         out: Folder of the evaluation, which keeps pretrainings.
+        on_step: Progress of each training.
 
     Returns:
         ``training``, what was trained on, and ``predictions``, one for each test clip.
@@ -153,6 +159,7 @@ def run_fold(
             fold.held_out,
             seed,
             out,
+            on_step,
         )
         recognizer = _fresh(config, protocol.space, seed)
     if checkpoint is not None:
@@ -163,7 +170,7 @@ def run_fold(
     if material.synthetic is not None and together:
         about["refused_synthetic"] = fit_together(recognizer, config, material, card, fold, seed)
     elif config.finetune:
-        about["epoch"] = finetune(recognizer, config, material, card, fold, seed)
+        about["epoch"] = finetune(recognizer, config, material, card, fold, seed, on_step)
     logits = predict(recognizer, clips, best, device=config.run.device)
     majority = Counter(info.label for info in training).most_common(1)[0][0]
     about["weights"] = recognizer.weights
@@ -262,6 +269,7 @@ def finetune(
     card: Card,
     fold: Fold,
     seed: int,
+    on_step: OnStep | None = None,
 ) -> int | None:
     """Trains on the fold's clips.
 
@@ -297,6 +305,7 @@ def finetune(
         "finetune",
         run,
         hyper=hyper,
+        on_step=on_step,
         on_epoch=judge if len(judges) else None,
     )
     if kept["state"] is not None and not isinstance(recognizer, FittedRecognizer):

@@ -135,6 +135,7 @@ def pretrain(
     """
     space = find_label_space(job.label_space)
     recognizer = _fresh(job.recognizer, job.config, space, job.run)
+    hyper = recognizer.config.hyperparameters(job.training)
     inputs, name = open_synthetic(
         job.synthetic, space, recognizer.representation, cache, job.run.device, on_stage
     )
@@ -144,7 +145,7 @@ def pretrain(
         _card(recognizer, space),
         "pretrain",
         job.run,
-        hyper=recognizer.config.hyperparameters(job.training),
+        hyper=hyper,
         folder=out,
         on_step=on_step,
     )
@@ -171,6 +172,7 @@ def finetune(
     """
     space = find_label_space(job.label_space)
     recognizer = _fresh(job.recognizer, job.config, space, job.run)
+    hyper = recognizer.config.hyperparameters(job.training, pretrained=job.checkpoint is not None)
     card = _card(recognizer, space)
     if job.checkpoint:
         if isinstance(recognizer, FittedRecognizer):
@@ -199,9 +201,7 @@ def finetune(
         card,
         "finetune",
         job.run,
-        hyper=recognizer.config.hyperparameters(
-            job.training, pretrained=job.checkpoint is not None
-        ),
+        hyper=hyper,
         folder=out,
         on_step=on_step,
     )
@@ -232,6 +232,9 @@ def run_evaluation(
     config = job.evaluation
     space = find_protocol(config.protocol).space
     recognizer = _fresh(config.recognizer, config.config, space, config.run)
+    for changes in (config.pretraining, config.finetuning):
+        recognizer.config.hyperparameters(changes)
+    checkpoint = load_checkpoint(job.checkpoint) if job.checkpoint else None
     representation, device = recognizer.representation, config.run.device
     clips, rejections = open_real(job.clips, space, recognizer, cache, device, on_stage, read)
     synthetic, name = None, ""
@@ -243,7 +246,7 @@ def run_evaluation(
         clips,
         synthetic,
         name,
-        load_checkpoint(job.checkpoint) if job.checkpoint else None,
+        checkpoint,
         rejections,
         {
             "clips": job.clips.model_dump(mode="json"),

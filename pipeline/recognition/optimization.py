@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import torch
-from timm.optim.adamp import AdamP
 
 from miex.pipeline.recognition.recognizers.base import Hyperparameters, Recognizer
 
@@ -15,11 +14,12 @@ def create_optimizer(recognizer: Recognizer, hyper: Hyperparameters) -> torch.op
     rate, decay = hyper.learning_rate, hyper.weight_decay
     if hyper.optimizer == "sgd":
         return torch.optim.SGD(parameters, rate, momentum=hyper.momentum, weight_decay=decay)
-    kinds: dict[str, Any] = {
-        "adam": torch.optim.Adam,
-        "adamw": torch.optim.AdamW,
-        "adamp": AdamP,
-    }
+    kinds: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    if hyper.optimizer == "adamp":
+        # Imported here, since it brings half of torchvision along and one recognizer needs it.
+        from timm.optim.adamp import AdamP
+
+        kinds["adamp"] = AdamP
     optimizer: torch.optim.Optimizer = kinds[hyper.optimizer](
         parameters, lr=rate, betas=hyper.betas, weight_decay=decay
     )

@@ -24,6 +24,7 @@ from miex.generators._device import choose_device, exact_kernels
 from miex.generators._processes import Processes
 from miex.pipeline.recognition.cache import Batches, CachedInputs
 from miex.pipeline.recognition.checkpoint import (
+    CHECKPOINT,
     Card,
     Progress,
     Stage,
@@ -47,9 +48,6 @@ from miex.pipeline.recognition.training_log import TrainingLog
 
 OnStep = Callable[[int, int, dict[str, float]], None]
 """(steps made, steps in all, terms of the loss)."""
-
-CHECKPOINT = "recognizer.safetensors"
-"""The trained recognizer, in the folder of a training."""
 
 UNFINISHED = "unfinished.safetensors"
 """What a killed training goes on with; deleted when it ends."""
@@ -334,7 +332,7 @@ def predict(
     indices: Sequence[int],
     *,
     device: str = "auto",
-    batch_size: int = 64,
+    batch_size: int | None = None,
 ) -> NDArray[np.float32]:
     """Scores samples, without randomness and without augmentation.
 
@@ -343,7 +341,8 @@ def predict(
         inputs: Cached representations.
         indices: Which of them.
         device: Where to compute.
-        batch_size: Samples at a time; changes nothing.
+        batch_size: Samples at a time; changes nothing but the memory that is needed. As in
+            training by default, at most 64.
 
     Returns:
         ``float32 (len(indices), classes)``, the largest of a row the answer.
@@ -357,11 +356,9 @@ def predict(
         fitted: NDArray[np.float32] = recognizer.scores(inputs.take(list(indices))).numpy()
         return fitted
     where = choose_device(device)
+    size = batch_size or min(64, recognizer.config.training.batch_size)
     recognizer.to(where).eval()
-    order = [
-        np.asarray(indices[i : i + batch_size], np.int64)
-        for i in range(0, len(indices), batch_size)
-    ]
+    order = [np.asarray(indices[i : i + size], np.int64) for i in range(0, len(indices), size)]
     with torch.inference_mode(), exact_kernels(where):
         parts = [recognizer(batch).float().cpu() for batch, _ in Batches(inputs, order, where)]
     found: NDArray[np.float32] = torch.cat(parts).numpy()

@@ -56,7 +56,7 @@ def attention_picture(
         for head in range(config.heads)
     ]
     blank: list[NDArray[np.uint8] | None] = [None] * len(places)
-    first = f"{len(others['onset'])} samples; {_empty(mean)}"
+    first = f"{len(others['onset'])} samples; {_empty(mean)} in all of them"
     rows = [Row("mean", [first], blank + _matrices(mean))]
     for weights, sequence, title in zip(each, frames, titles, strict=True):
         faces = [np.ascontiguousarray(sequence[place].permute(1, 2, 0).numpy()) for place in places]

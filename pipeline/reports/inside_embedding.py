@@ -57,7 +57,10 @@ def classifier_of(recognizer: Recognizer) -> tuple[str, nn.Module]:
 
 
 def features(
-    recognizer: Recognizer, inputs: CachedInputs, device: torch.device, batch_size: int = 32
+    recognizer: Recognizer,
+    inputs: CachedInputs,
+    device: torch.device,
+    batch_size: int | None = None,
 ) -> NDArray[np.float32]:
     """What goes into the classifier, in eval mode.
 
@@ -65,7 +68,8 @@ def features(
         recognizer: Whose features.
         inputs: Of N samples.
         device: Where to compute; the recognizer is moved there.
-        batch_size: Samples at a time; changes nothing.
+        batch_size: Samples at a time; changes nothing but the memory that is needed. As in
+            training by default, at most 32.
 
     Returns:
         ``float32 (N, D)``.
@@ -76,9 +80,9 @@ def features(
     def keep(_layer: nn.Module, given: tuple[Any, ...]) -> None:
         found.append(given[0].detach().flatten(1).float().cpu())
 
+    size = batch_size or min(32, recognizer.config.training.batch_size)
     order = [
-        np.arange(start, min(start + batch_size, len(inputs)))
-        for start in range(0, len(inputs), batch_size)
+        np.arange(start, min(start + size, len(inputs))) for start in range(0, len(inputs), size)
     ]
     recognizer.to(device).eval()
     hook = layer.register_forward_pre_hook(keep)

@@ -14,10 +14,9 @@ from typer.testing import CliRunner, Result
 from miex.flows.cli import app
 from miex.flows.recognition import assemble
 from miex.pipeline.fictitious import write_fictitious
-from miex.pipeline.recognition.checkpoint import load_checkpoint
+from miex.pipeline.recognition.checkpoint import CHECKPOINT, load_checkpoint
 from miex.pipeline.recognition.jobs import LEFT_OUT, EvaluateJob, PretrainJob, run_evaluation
 from miex.pipeline.recognition.results import Result as Evaluation
-from miex.pipeline.recognition.training import CHECKPOINT
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.run import synthesize
 

@@ -16,13 +16,14 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from miex.datasets.registry import Registry, modules_in
 from miex.pipeline.recognition.representations.base import Inputs, Representation
 from miex.pipeline.recognition.sample import ClipFrames
+from miex.pipeline.synthesis.config import explain
 
 
 class Hyperparameters(BaseModel):
@@ -31,7 +32,7 @@ class Hyperparameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     optimizer: Literal["adam", "adamw", "adamp", "sgd"] = "adam"
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
     betas: tuple[float, float] = (0.9, 0.999)
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd only")
     weight_decay: float = Field(0.0, ge=0)
@@ -66,7 +67,10 @@ class RecognizerConfig(BaseModel):
             ValueError: A field that does not exist, or a value that does not fit.
         """
         own = self.fine_tuning if pretrained and self.fine_tuning else self.training
-        return Hyperparameters.model_validate(own.model_dump() | dict(changes))
+        try:
+            return Hyperparameters.model_validate(own.model_dump() | dict(changes))
+        except ValidationError as error:
+            raise ValueError(f"hyperparameters: {explain(error)}") from None
 
 
 class Recognizer(nn.Module, ABC):
@@ -251,5 +255,8 @@ def create_recognizer(
     """
     maker = recognizer_class(name)
     if not isinstance(config, RecognizerConfig):
-        config = maker.Config.model_validate(dict(config or {}))
+        try:
+            config = maker.Config.model_validate(dict(config or {}))
+        except ValidationError as error:
+            raise ValueError(f"config of {name}: {explain(error)}") from None
     return maker(config, classes)

@@ -8,6 +8,7 @@ import torch
 from miex.datasets.labels import LABEL_SPACES
 from miex.pipeline.recognition import checkpoint as checkpoints
 from miex.pipeline.recognition.checkpoint import (
+    CHECKPOINT,
     Card,
     load_checkpoint,
     save_checkpoint,
@@ -100,3 +101,11 @@ def test_frames_that_are_magnified_otherwise_are_other_inputs(tmp_path: Path) ->
     found = load_checkpoint(tmp_path / "a.safetensors")
     with pytest.raises(ValueError, match=r"trained with magnification_weights=net\.pth, not None"):
         transfer(create_recognizer("uamrn", 3, tiny), found, LABEL_SPACES["three_class"])
+
+
+def test_the_folder_of_a_training_stands_for_its_recognizer(tmp_path: Path) -> None:
+    source = fresh()
+    save_checkpoint(tmp_path / CHECKPOINT, source, card_of(source))
+    assert load_checkpoint(tmp_path).path == tmp_path / CHECKPOINT
+    with pytest.raises(FileNotFoundError, match="no such checkpoint"):
+        load_checkpoint(tmp_path / "empty")

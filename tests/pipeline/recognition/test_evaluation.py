@@ -11,14 +11,19 @@ import torch
 from miex.datasets.base import Rejection
 from miex.pipeline.recognition import fold as folds
 from miex.pipeline.recognition.cache import CachedInputs
-from miex.pipeline.recognition.checkpoint import Card, Stage, load_checkpoint, save_checkpoint
+from miex.pipeline.recognition.checkpoint import (
+    CHECKPOINT,
+    Card,
+    Stage,
+    load_checkpoint,
+    save_checkpoint,
+)
 from miex.pipeline.recognition.evaluation import evaluate
 from miex.pipeline.recognition.evaluation_config import EvaluationConfig, Material
 from miex.pipeline.recognition.protocols import find_protocol
 from miex.pipeline.recognition.recognizers.base import AnyRecognizer, create_recognizer
 from miex.pipeline.recognition.results import PREDICTIONS, Result, require_comparable
 from miex.pipeline.recognition.sample import Sample
-from miex.pipeline.recognition.training import CHECKPOINT
 
 ToySamples = Callable[..., list[Sample]]
 ToyInputs = Callable[[AnyRecognizer, list[Sample]], CachedInputs]
@@ -377,3 +382,12 @@ def test_weights_that_leave_nothing(
     none = toy_inputs(create_recognizer("dere_grl", 3), samples)
     with pytest.raises(ValueError, match="every synthetic sample has weight 0"):
         evaluate(CONFIG, Material(clips, none, "weightless"), tmp_path)
+
+
+def test_progress_is_told_within_a_fold(tmp_path: Path, clips: CachedInputs) -> None:
+    told: list[tuple[int, int, str]] = []
+    config = CONFIG.model_copy(update={"seeds": (0,), "finetuning": {"epochs": 3}})
+    evaluate(config, Material(clips), tmp_path, lambda *each: told.append(each))
+    within = [what for done, total, what in told if done == 0 and "step" in what]
+    assert within[0].startswith("seed 0, toy:s0, step 1 of 3, loss ")
+    assert [done for done, _, what in told if "step" not in what] == [0, 1, 1, 2, 2, 3, 3, 4]

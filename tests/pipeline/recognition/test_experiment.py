@@ -12,11 +12,8 @@ from miex.pipeline.fictitious import write_fictitious
 from miex.pipeline.recognition import experiment as experiments
 from miex.pipeline.recognition.experiment import run_experiment, show_plan
 from miex.pipeline.recognition.experiment_config import (
-    Column,
     Experiment,
-    filled,
     load_experiment,
-    nested,
 )
 from miex.pipeline.recognition.experiment_plan import (
     Inputs,
@@ -25,7 +22,10 @@ from miex.pipeline.recognition.experiment_plan import (
     plan_experiment,
     pretraining_key,
 )
-from miex.pipeline.recognition.experiment_table import NOT_COMPARABLE, standing
+from miex.pipeline.recognition.experiment_table import (
+    NOT_COMPARABLE,
+    standing,
+)
 from miex.pipeline.reports.experiment_page import as_csv, as_markdown, as_page
 
 MakeExperiment = Callable[..., Experiment]
@@ -190,32 +190,6 @@ def test_columns_that_differ_in_the_protocol_are_one_on_another(tmp_path: Path) 
     assert [column.name for column in plan.columns] == ["MEGC2019-CD"]
 
 
-def content(**changes: Any) -> dict[str, Any]:
-    known = {"oracle": False, "published_list": None, "clips": 246, "classes": list("abcde")}
-    return known | changes
-
-
-@pytest.mark.parametrize(
-    ("found", "column", "stand_in", "comparable"),
-    [
-        (content(published_list=True), {}, None, True),
-        (content(published_list=True), {}, "rendered", False),
-        (content(published_list=False), {}, None, False),
-        (content(published_list=True, oracle=True), {}, None, False),
-        (content(), {}, None, False),
-        (content(), {"clips": 246}, None, True),
-        (content(), {"clips": 247}, None, False),
-        (content(), {"clips": 246, "classes": 3}, None, False),
-    ],
-)
-def test_only_the_papers_clips_are_comparable(
-    found: dict[str, Any], column: dict[str, Any], stand_in: str | None, comparable: bool
-) -> None:
-    said = standing([found], Column(name="x", **column), stand_in)
-    assert said["comparable"] is comparable
-    assert (NOT_COMPARABLE in said["clips"]) is not comparable
-
-
 @pytest.mark.parametrize(
     "scale",
     [
@@ -235,7 +209,7 @@ def test_another_size_is_not_comparable(
     same = Scale(settings={"evaluation.run.device": "cpu"}, rows=("exp",))
     assert whole.changed == plan_experiment(what, inputs, tmp_path, same).changed == ()
     plan = plan_experiment(what, inputs, tmp_path, Scale(**scale))
-    listed = content(published_list=True)
+    listed = {"oracle": False, "published_list": True, "clips": 246, "classes": list("abcde")}
     assert standing([listed], what.columns[0], None, whole.changed)["comparable"]
     said = standing([listed], what.columns[0], None, plan.changed)
     assert not said["comparable"]
@@ -262,21 +236,6 @@ def test_cells_of_other_inputs_are_not_taken_over(
     (out / "inputs.json").write_text(json.dumps(record | {clips: "another annotation"}))
     with pytest.raises(ValueError, match=r"smic:.* is not what it was"):
         run_experiment(what, inputs, out, tmp_path / "cache", workers=1)
-
-
-def test_values_are_filled_and_nested() -> None:
-    files = {"a": "/x", "b": "/y"}
-    assert filled({"s": ["pool:${a}", "${b}"], "c": "${gone}", "d": "p:${gone}"}, files) == {
-        "s": ["pool:/x", "/y"],
-        "c": None,
-        "d": None,
-    }
-    assert nested({"a.b": 1, "a.c.d": 2, "e": {"f.g": 3}}) == {
-        "a": {"b": 1, "c": {"d": 2}},
-        "e": {"f": {"g": 3}},
-    }
-    with pytest.raises(ValueError, match=r"a\.b: 'a' was given a value"):
-        nested({"a": 1, "a.b": 2})
 
 
 @pytest.fixture(scope="module")
@@ -367,11 +326,6 @@ def test_what_cannot_be_computed_is_said(
             "dataset exp: .*gone.pth",
         ),
         (inputs, {"synthesis": {"identities": 9999}}, "9999 are asked for, the face table has"),
-        (
-            Inputs(clips=(f"smic:{tmp_path / 'gone'}",), files=inputs.files),
-            {},
-            "gone",
-        ),
     ]
     for number, (given, scale, message) in enumerate(cases):
         out = tmp_path / f"out{number}"
@@ -380,6 +334,26 @@ def test_what_cannot_be_computed_is_said(
         assert re.search(message, cell["reason"])
         assert re.search(message, as_page(table))
         assert table["standing"] == "no result yet"
+
+
+def test_clips_that_are_not_there_are_found_before_anything_is_made(
+    make: MakeExperiment, sample_table: Path, tmp_path: Path
+) -> None:
+    what = make(columns=[{"name": "one"}], rows=[{"name": "exp", "datasets": ["exp"]}])
+    files = {"faces": str(sample_table)}
+    for clips, message in (((f"smic:{tmp_path / 'gone'}",), "gone"), ((), "no clips to test on")):
+        with pytest.raises((FileNotFoundError, ValueError), match=message):
+            run_experiment(what, Inputs(clips=clips, files=files), tmp_path / "out", tmp_path / "c")
+    assert not (tmp_path / "out" / "datasets").exists()
+
+
+def test_the_papers_own_number_of_seeds_is_no_change(make: MakeExperiment, tmp_path: Path) -> None:
+    what = make()
+    inputs = Inputs(files=all_files(what, tmp_path))
+    assert plan_experiment(what, inputs, tmp_path, Scale(seeds=2)).changed == ()
+    assert plan_experiment(what, inputs, tmp_path, Scale(seeds=3)).changed == (
+        "3 runs of each cell",
+    )
 
 
 def test_a_plan_is_a_value(make: MakeExperiment, tmp_path: Path) -> None:

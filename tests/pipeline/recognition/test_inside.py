@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from miex.datasets.labels import LABEL_SPACES
 from miex.flows.inspect_command import inspect
 from miex.pipeline.fictitious import write_fictitious
-from miex.pipeline.recognition.checkpoint import Checkpoint, load_checkpoint
+from miex.pipeline.recognition.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint
 from miex.pipeline.recognition.jobs import (
     ClipData,
     PretrainJob,
@@ -23,7 +23,6 @@ from miex.pipeline.recognition.jobs import (
 from miex.pipeline.recognition.recognizers.base import create_recognizer
 from miex.pipeline.recognition.run_config import RunConfig
 from miex.pipeline.recognition.sample import Sample, SampleInfo
-from miex.pipeline.recognition.training import CHECKPOINT
 from miex.pipeline.reports.inside import Inside, inside_pictures, look_inside
 from miex.pipeline.reports.inside_page import write_inside_page
 from miex.pipeline.reports.inside_samples import InsideConfig, choose, draw, gather, in_turns

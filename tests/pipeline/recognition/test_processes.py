@@ -11,8 +11,8 @@ import psutil
 import pytest
 import torch
 
-from miex.pipeline.recognition.checkpoint import load_checkpoint
-from miex.pipeline.recognition.training import CHECKPOINT, UNFINISHED
+from miex.pipeline.recognition.checkpoint import CHECKPOINT, load_checkpoint
+from miex.pipeline.recognition.training import UNFINISHED
 from miex.pipeline.recognition.training_log import METRICS
 
 pytestmark = pytest.mark.slow

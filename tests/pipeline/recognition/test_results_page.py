@@ -1,3 +1,5 @@
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,3 +126,23 @@ def test_results_of_one_name_in_folders_of_one_name_keep_their_notes(
         # In the scores, the matrices, the other numbers, the training, and the notes.
         assert text.count(f"({folder})") >= 5
     assert "NOT A RESULT" in text
+
+
+def test_rows_of_the_matrix_are_annotated_and_columns_answered(
+    tmp_path: Path, infos: list[SampleInfo]
+) -> None:
+    found = result(tmp_path / "one", infos, wrong=3)
+    (matrix,) = {json.dumps(each) for each in found.content["confusion"].values()}
+    rows = json.loads(matrix)
+    assert rows != [list(each) for each in zip(*rows, strict=True)]
+    assert [sum(row) for row in rows] == [
+        sum(info.label == label for info in infos) for label in range(len(CLASSES))
+    ]
+    text = write_results_page([found], tmp_path / "page").read_text()
+    table = text[text.index('class="confusion"') :]
+    table = table[: table.index("</table>")]
+    shown = [
+        [float(each) for each in re.findall(r"--share:[^>]*>([0-9.]+)", line)]
+        for line in table.split("<tbody>")[1].split("<tr>")[1:]
+    ]
+    assert shown == rows

@@ -14,6 +14,7 @@ from miex.datasets.files import DiskFullError
 from miex.pipeline.recognition import checkpoint as checkpoints
 from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import (
+    CHECKPOINT,
     Card,
     load_checkpoint,
     save_checkpoint,
@@ -27,14 +28,7 @@ from miex.pipeline.recognition.recognizers.base import (
 )
 from miex.pipeline.recognition.run_config import RunConfig
 from miex.pipeline.recognition.sample import Sample
-from miex.pipeline.recognition.training import (
-    CHECKPOINT,
-    UNFINISHED,
-    Data,
-    _share,
-    predict,
-    train,
-)
+from miex.pipeline.recognition.training import UNFINISHED, Data, _share, predict, train
 from miex.pipeline.recognition.training_log import METRICS, TrainingLog
 
 ToySamples = Callable[..., list[Sample]]
