@@ -110,9 +110,13 @@ def _view(
         ),
         dim=-1,
     ).to(images)
-    # One grid for a sample: its frames are channels of one image.
-    view = functional.grid_sample(images.flatten(1, 2), grid, mode="bilinear", align_corners=False)
-    return view.reshape(batch, frames, -1, side, side)
+    # One grid for a sample: its frames are channels of one image. The outermost pixels reach to the
+    # border of the image; what a rotation brings in from beyond it is black.
+    view = functional.grid_sample(
+        images.flatten(1, 2), grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
+    inside = (grid.abs() <= 1).all(-1)[:, None]
+    return (view * inside).reshape(batch, frames, -1, side, side)
 
 
 def colour_jitter(

@@ -128,7 +128,7 @@ def _fill(network: nn.Module, name: str, weights: str, published: _Published | N
     if weights == RANDOM:
         return RANDOM
     if weights not in ("auto", "imagenet"):
-        return f"{weights}: {_load(network, name, Path(weights))}"
+        return f"{weights}: {_load(network, name, Path(weights).expanduser())}"
     if published is not None and published.file is not None:
         return f"{published.title}: {_load(network, name, published.file)}"
     if weights == "auto":
@@ -175,6 +175,10 @@ def _some(keys: list[str], most: int = 4) -> str:
     return ", ".join(keys[:most]) + more
 
 
+_DAMAGED = (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError)
+"""What PyTorch raises on files that are cut off or hold something else."""
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     """Parameters by name, from either format, without the prefix of `DataParallel`."""
     if not path.is_file():
@@ -187,7 +191,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             content: Any = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (safetensors.SafetensorError, pickle.UnpicklingError, *_DAMAGED) as error:
         raise ValueError(
             f"{path}: cannot be read without running code from it"
             f" ({str(error).splitlines()[0] if str(error) else type(error).__name__}); expected"

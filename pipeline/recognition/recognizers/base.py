@@ -258,5 +258,5 @@ def create_recognizer(
         try:
             config = maker.Config.model_validate(dict(config or {}))
         except ValidationError as error:
-            raise ValueError(f"config of {name}: {explain(error)}") from None
+            raise ValueError(f"{name}: {explain(error)}") from None
     return maker(config, classes)

@@ -325,7 +325,7 @@ class DereGrl(Recognizer):
         terms = {"cross_entropy": functional.cross_entropy(self._classify(found), labels)}
         loss = terms["cross_entropy"]
         if self.config.decomposition:
-            terms["mean_centre"] = mean_centre_loss(found.features)
+            terms["mean_centre"] = mean_centre_loss(found.features.float())
             loss = loss + self.config.mean_centre * terms["mean_centre"]
         if found.weights is not None:
             centres = self.weight_centres

@@ -101,7 +101,7 @@ class DTSCNN(Recognizer):
 
     @property
     def representation(self) -> FlowSequence:
-        """The flow from frame to frame."""
+        """The flow from the onset to each frame."""
         return FlowSequence(self.config.flow)
 
     def forward(self, inputs: Inputs) -> Tensor:

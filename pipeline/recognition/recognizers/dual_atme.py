@@ -88,6 +88,13 @@ class DualAtmeConfig(RecognizerConfig):
     def _consistent(self) -> Self:
         if self.spatial_kernel % 2 == 0:
             raise ValueError(f"spatial_kernel is {self.spatial_kernel}, expected an odd number")
+        if self.branches != "both" and self.attention not in ("none", self.branches):
+            raise ValueError(
+                f"attention is {self.attention!r}, and there is only the branch {self.branches!r};"
+                f" take {self.branches!r} or 'none'"
+            )
+        if self.class_weights and not min(self.class_weights) > 0:
+            raise ValueError(f"class_weights are {self.class_weights}, expected numbers above 0")
         return self
 
 
@@ -189,7 +196,8 @@ def focal_loss(
         torch's cross-entropy.
     """
     chosen = logits.float().log_softmax(dim=1).gather(1, labels[:, None])[:, 0]
-    losses = -((1 - chosen.exp()) ** gamma) * chosen
+    # At p = 1 the slope of a power below 1 is infinite.
+    losses = -((1 - chosen.exp()).clamp_min(1e-6) ** gamma) * chosen
     if weights is None:
         return losses.mean()
     return (losses * weights[labels]).sum() / weights[labels].sum()

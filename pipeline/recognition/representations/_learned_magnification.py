@@ -196,6 +196,7 @@ def load_magnification_network(path: Path) -> tuple[MagnificationNetwork, str]:
         FileNotFoundError: There is no such file.
         ValueError: It cannot be read, or holds another network; the key is named.
     """
+    path = path.expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such magnification checkpoint; {_WHERE_FROM}")
     stored = _read(path)
@@ -220,7 +221,15 @@ def load_magnification_network(path: Path) -> tuple[MagnificationNetwork, str]:
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        LookupError,
+        AttributeError,
+    ) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"{path}: cannot be read as tensors alone ({reason[:200]}); {_WHERE_FROM}"

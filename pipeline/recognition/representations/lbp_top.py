@@ -54,6 +54,11 @@ class LbpTopConfig(RepresentationConfig):
                 f"radii {self.radii} leave no pixel with all its neighbours in {self.frames} frames"
                 f" of {self.side} x {self.side}; take radii from 1 to below half of each"
             )
+        if self.blocks > self.side - 2 * max(x, y):
+            raise ValueError(
+                f"{self.blocks} blocks of each side are more than the {self.side - 2 * max(x, y)}"
+                " pixels that have all their neighbours; take fewer"
+            )
         return self
 
 

@@ -147,7 +147,7 @@ def test_branches_look_at_their_own_input(inputs):
     for config, same in (
         ({}, False),
         ({"branches": "face"}, True),
-        ({"branches": "puzzle"}, False),
+        ({"branches": "puzzle", "attention": "none"}, False),
         ({"puzzle": False}, True),
     ):
         model = create(**config).eval()
@@ -201,3 +201,23 @@ def test_wrong_parameters():
         DualAtmeConfig(side=30)
     with pytest.raises(ValueError, match="2 class_weights for 3 classes"):
         create(class_weights=(1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"branches": "face", "attention": "puzzle"}, "there is only the branch 'face'"),
+        ({"branches": "puzzle"}, "attention is 'face', and there is only the branch 'puzzle'"),
+        ({"class_weights": (1.0, 0.0, 1.0)}, "expected numbers above 0"),
+    ],
+)
+def test_contradictions_are_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        create_recognizer("dual_atme", 3, fields)
+
+
+def test_a_weak_focus_on_a_certain_sample_has_a_gradient() -> None:
+    logits = torch.tensor([[200.0, 0.0, 0.0], [0.0, 1.0, 0.0]], requires_grad=True)
+    focal_loss(logits, torch.tensor([0, 0]), 0.5).backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()

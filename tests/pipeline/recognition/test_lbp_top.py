@@ -150,3 +150,8 @@ def test_unusable_samples_are_named(toy_samples):
     bad = replace(bad, frames=bad.frames[:1])
     with pytest.raises(ValueError, match=bad.info.key):
         LbpTop().compute([good, bad], CPU)
+
+
+def test_more_blocks_than_pixels() -> None:
+    with pytest.raises(ValueError, match="30 blocks of each side are more than the 26 pixels"):
+        LbpTopConfig(side=28, blocks=30, radii=(1, 1, 1))
