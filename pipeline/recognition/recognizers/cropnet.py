@@ -6,7 +6,8 @@ Decisions, where the paper is silent or contradicts itself:
   Model Design, CVPR 2021) without its width, and says 7.6 million parameters. ReXNet-1.0 has 4.8
   million, of which 1.3 belong to its 1000-way layer; ReXNet-1.3 has 7.56. The paper's features go
   "through the Convolutional Layer, Batch Normalization Layer, Adaptive Pooling Layer, and Fully
-  Connected Layer", which is ReXNet's own end, so that layer stays and a view has 1000 features.
+  Connected Layer", which is ReXNet's own end, so a view has 1000 features; that layer has
+  the size of ReXNet's own and starts from random weights, whatever the backbone starts from.
   With position embeddings (9,000) and the last layer (10,000 to 3) that makes 7.60 million.
 - **Position embedding.** The operator of eq. 8 is lost; "the same dimension" reads as a sum.
   The deviation is the root of the variance .2.

@@ -208,9 +208,9 @@ class DualAtme(Recognizer):
     """Dual-branch attention network. See the paper's sections 3.3 to 3.5.
 
     The similarity loss is 1 - cos of the two branches' features (section 3.3.3); features of other
-    samples are not pushed apart, of which the introduction speaks and no equation does. Scaling
-    the features before, as the paper does, changes no cosine. The head has the batch normalisation
-    and ReLU of the authors' code.
+    samples are not pushed apart, of which the introduction speaks and no equation does. The paper
+    scales the features to -1..1 before; the authors' code does not, nor does this. The head has the
+    batch normalisation and ReLU of the authors' code.
     """
 
     name = "dual_atme"

@@ -31,7 +31,9 @@ class FlowStrainConfig(RepresentationConfig):
     )
     method: FlowMethod = "tvl1"
     target: Literal["apex", "middle"] = Field(
-        "apex", description="where the flow from the onset leads: the apex or the middle frame"
+        "apex",
+        description="where the flow from the onset leads: the apex, or the middle frame (the apex"
+        " where a clip ends with it, whose middle is half of the way)",
     )
     strain: bool = Field(True, description="whether the strain is the third channel")
 
@@ -47,7 +49,7 @@ class FlowStrain:
 
     config: FlowStrainConfig = field(default_factory=FlowStrainConfig)
     name: ClassVar[str] = "flow_strain"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs_landmarks: ClassVar[bool] = False
 
     def compute(self, samples: Sequence[Sample], device: torch.device) -> dict[str, Tensor]:
@@ -62,7 +64,7 @@ class FlowStrain:
         """Onset and target in grey, ``float32 (2, flow_side, flow_side)``."""
         require_usable(sample)
         target = sample.apex_index
-        if self.config.target == "middle":
+        if self.config.target == "middle" and target < len(sample.frames) - 1:
             target = middle_frame(len(sample.frames))
         frames = resize(to_tensor(sample.frames[[0, target]], device), self.config.flow_side)
         return to_grey(frames)

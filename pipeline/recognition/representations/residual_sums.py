@@ -28,7 +28,7 @@ class ResidualSumConfig(RepresentationConfig):
     """Which residual sum, of how many frames, at which size."""
 
     kind: Literal["ars", "rrs", "difference"] = Field(
-        "ars", description="absolute or relative sum, or the apex minus the onset, not summed"
+        "ars", description="absolute or relative sum, or the absolute difference of apex and onset"
     )
     key_frames: int = Field(5, ge=1, description="frames that are summed (paper sec. 3.1.1: 5)")
     side: int = Field(128, ge=MIN_SIDE, description="pixels")

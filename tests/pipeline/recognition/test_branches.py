@@ -88,3 +88,15 @@ def test_training_is_that_of_the_released_code() -> None:
     assert (tuning.schedule, tuning.step_epochs, tuning.step_factor) == ("step", 10, 0.8)
     with pytest.raises(ValueError, match="crop is 224 px, more than the 200 px"):
         BranchesConfig(resized=200)
+
+
+@pytest.mark.parametrize("which", ["onset", "apex"])
+def test_each_network_sees_its_own_frame_and_both_count(which: str) -> None:
+    network, inputs = small(), pairs()
+    changed = inputs | {which: 255 - inputs[which]}
+    seen: dict[str, list[Tensor]] = {"onset": [], "apex": []}
+    network.onset.register_forward_pre_hook(lambda _, given: seen["onset"].append(given[0]))
+    network.apex.register_forward_pre_hook(lambda _, given: seen["apex"].append(given[0]))
+    assert not torch.allclose(network(inputs), network(changed))
+    for name, (before, after) in seen.items():
+        assert torch.equal(before, after) == (name != which)

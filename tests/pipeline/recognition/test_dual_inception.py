@@ -48,3 +48,14 @@ def test_switches():
     model = create_recognizer("dual_inception", 3, {"target": "apex", "filters": (6, 12)}).eval()
     assert model.representation.config.target == "apex"
     assert model({"flow": torch.zeros(1, 2, 28, 28)}).shape == (1, 3)
+
+
+def test_both_directions_of_the_flow_count():
+    torch.manual_seed(0)
+    model = create_recognizer("dual_inception", 3).eval()
+    flow = torch.randn(2, 2, 28, 28)
+    before = model({"flow": flow})
+    for channel in (0, 1):
+        changed = flow.clone()
+        changed[:, channel] = -changed[:, channel]
+        assert not torch.allclose(model({"flow": changed}), before)

@@ -43,7 +43,10 @@ def test_parts(toy_samples):
     samples = toy_samples(2, frames=5)
     whole = compute(samples, flow_side=64)
     assert torch.equal(compute(samples, flow_side=64, strain=False), whole[:, :2])
-    middle = compute(samples, flow_side=64, target="middle")
+    # A clip that ends at its apex is half of the way in its middle; one that goes on is not.
+    assert torch.equal(compute(samples, flow_side=64, target="middle"), whole)
+    onwards = [replace(sample, apex_index=3) for sample in samples]
+    middle = compute(onwards, flow_side=64, target="middle")
     halfway = [replace(sample, apex_index=2) for sample in samples]
     assert torch.equal(middle, compute(halfway, flow_side=64))
     assert middle[0, 1].abs().max() < whole[0, 1].abs().max()

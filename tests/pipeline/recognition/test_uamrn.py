@@ -245,3 +245,17 @@ def test_wrong_configs_are_refused() -> None:
         UAMRNConfig(model_size=16, heads=3)
     with pytest.raises(ValueError, match="from 0 upwards"):
         UAMRNConfig(factors=(13, 2))
+
+
+def test_frames_are_normalised_and_their_order_counts() -> None:
+    network = _network().eval()
+    inputs = _inputs(2)
+    seen: list[Tensor] = []
+    network.features.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    tokens = network._tokens(inputs)
+    frames = network.sequence(inputs).flatten(0, 1).float() / 255
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    expected = (frames - mean[:, None, None]) / deviation[:, None, None]
+    assert torch.allclose(seen[0], expected, atol=1e-4)
+    alone = network.project(network.features(expected)).unflatten(0, (2, 4))
+    assert torch.allclose(tokens - alone, positional_encoding(4, 16).expand_as(tokens), atol=1e-4)
