@@ -181,9 +181,13 @@ def outline_distance(outline: Points, size: int) -> NDArray[np.float32]:
     """Distance from the outline of the face, ``float32 (S, S)`` pixels, negative inside."""
     mask = np.zeros((size, size), np.uint8)
     cv2.fillPoly(mask, [np.round(outline * 16).astype(np.int32)], 255, shift=4)
-    inside = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    outside = cv2.distanceTransform(255 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray(outside - inside, np.float32)
+    inside, outside = (
+        cv2.distanceTransform(part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float64)
+        for part in (mask, 255 - mask)
+    )
+    # OpenCV's last bits depend on how many threads are free; squared distances are integers.
+    exact = np.sqrt(np.rint(outside**2)) - np.sqrt(np.rint(inside**2))
+    return exact.astype(np.float32)
 
 
 def pixel_centres(size: int, count: int) -> Points:

@@ -248,21 +248,26 @@ def test_splines_agree_with_scipy_between_the_pixels():
 def test_neither_batch_size_nor_threads_change_a_bit(face_of):
     rng = np.random.default_rng(3)
     vectors = (rng.random((7, 17)) * 1.5 * (rng.random((7, 17)) < 0.3)).astype(np.float32)
-    threads = torch.get_num_threads()
-    frames = []
+    threads = torch.get_num_threads(), cv2.getNumThreads()
+    frames, bases = [], []
     try:
         for count, batch_size in ((1, 1), (2, 3), (4, 32)):
             torch.set_num_threads(count)
+            cv2.setNumThreads(count)
             config = GeneratorConfig(name="warp", device="cpu", batch_size=batch_size)
             warp = create_generator(config)
             states = [warp.prepare(face_of(128, seed)) for seed in range(7)]
             frames.append(warp.render(states, vectors))
             chunked = [render_frames(states, vectors).permute(0, 2, 3, 1).numpy()]
             frames.extend(chunked)
+            bases.append(torch.stack([state.basis for state in states]))
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(threads[0])
+        cv2.setNumThreads(threads[1])
     for other in frames[1:]:
         assert np.array_equal(frames[0], other)
+    for basis in bases[1:]:
+        assert torch.equal(bases[0], basis)
 
 
 def test_preparing_twice_gives_the_same_state(warp, face_of):
