@@ -148,6 +148,8 @@ class _Runner:
         try:
             result = Result.open(cell.folder)
         except (FileNotFoundError, ValueError):
+            if cell.cannot:
+                return Outcome(cell, None, cell.cannot)
             # Not finished, or damaged: the folds that are whole are taken from it all the same.
             return self._evaluate(cell, cell.job, cell.folder)
         return Outcome(cell, result, None)

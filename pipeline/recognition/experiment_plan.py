@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from miex.generators.base import GeneratorConfig, create_generator
 from miex.pipeline.recognition.experiment_config import (
     Column,
     Experiment,
@@ -254,6 +255,7 @@ class _Builder:
             name: str(Path(path).expanduser().resolve()) for name, path in inputs.files.items()
         }
         self._sizes: dict[str, str] = {}
+        self._generators: dict[GeneratorConfig, str | None] = {}
 
     def cell(self, row: Row, column: Column) -> Cell | None:
         """A cell; None if its recognizer is not wanted."""
@@ -282,8 +284,9 @@ class _Builder:
             raise ValueError(f"{where}: {error}") from None
         synthetic = job.synthetic.model_copy(update={"datasets": tuple(map(str, datasets))})
         job = job.model_copy(update={"synthetic": synthetic})
-        folder = result_folder(job, self._out / "cells")
-        return Cell(row.name, column, job, folder, datasets, None, paper)
+        folder = result_folder(_portable(job), self._out / "cells")
+        cannot = next(filter(None, map(self._unable, datasets.values())), None)
+        return Cell(row.name, column, job, folder, datasets, cannot, paper)
 
     def notes(self) -> list[str]:
         """What the datasets that were made differ in from the paper's."""
@@ -334,6 +337,18 @@ class _Builder:
         folder = self._out.resolve() / "datasets" / f"{name}-{config.sha256()[:10]}"
         return folder, config
 
+    def _unable(self, config: SynthesisConfig) -> str | None:
+        """Why a dataset cannot be rendered, as when its generator's weights are not there."""
+        generator = config.generator.model_copy(update={"device": "cpu", "compile": False})
+        if generator not in self._generators:
+            try:
+                create_generator(generator)
+                self._generators[generator] = None
+            except (ValueError, FileNotFoundError) as error:
+                self._generators[generator] = " ".join(str(error).split())
+        problem = self._generators[generator]
+        return problem and f"dataset {config.name}: {problem}"
+
     def _sized(self, fields: Mapping[str, Any]) -> dict[str, int]:
         """Identities, samples and AU triplets of a dataset, smaller by what the scale says."""
         scale, datasets = self._scale, self._experiment.datasets.values()
@@ -349,6 +364,14 @@ class _Builder:
         return sizes
 
 
+def _portable(job: EvaluateJob) -> EvaluateJob:
+    """The job with its datasets by name, so that a folder that was moved finds its cells again."""
+    names = tuple(Path(folder).name for folder in job.synthetic.datasets)
+    return job.model_copy(
+        update={"synthetic": job.synthetic.model_copy(update={"datasets": names})}
+    )
+
+
 def pretraining_key(job: EvaluateJob) -> str:
     """Hash of all that a cell's pretraining depends on, its seeds and refused people apart.
 
@@ -361,6 +384,6 @@ def pretraining_key(job: EvaluateJob) -> str:
         config.pretraining,
         config.space_of_pretraining.name,
         config.run.model_dump(mode="json"),
-        job.synthetic.model_dump(mode="json"),
+        _portable(job).synthetic.model_dump(mode="json"),
     ]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

@@ -153,6 +153,31 @@ def test_a_missing_file_empties_only_the_cells_that_need_it(
     }
 
 
+def test_a_generator_without_weights_empties_its_cells(tmp_path: Path) -> None:
+    what = load_experiment("stand_in")
+    files = all_files(what, tmp_path)
+    del files["ganimation"]
+    rows = ("expert; warp; fine-tuned", "expert; ganimation; fine-tuned")
+    scale = Scale(rows=rows, recognizers=("dere_grl",))
+    found = show_plan(plan_experiment(what, Inputs(files=files), tmp_path, scale))
+    reason, ganimation = found.popitem()
+    assert found == {"": ["expert; warp; fine-tuned, DeRe-GRL"]}
+    assert ganimation == ["expert; ganimation; fine-tuned, DeRe-GRL"]
+    assert "generator 'ganimation' needs weights" in reason
+
+
+def test_a_folder_that_was_moved_keeps_its_cells(tmp_path: Path) -> None:
+    what = load_experiment("mie_x_table_1")
+    inputs = Inputs(files=all_files(what, tmp_path))
+    before, after = (plan_experiment(what, inputs, tmp_path / name) for name in "ab")
+    for one, other in zip(before.cells, after.cells, strict=True):
+        if one.job is None:
+            continue
+        assert one.folder.relative_to(tmp_path / "a") == other.folder.relative_to(tmp_path / "b")
+        assert pretraining_key(one.job) == pretraining_key(other.job)
+    assert any(cell.datasets for cell in before.cells)
+
+
 def test_sizes_and_lengths_shrink_in_proportion(tmp_path: Path) -> None:
     what = load_experiment("mie_x_figure_6b")
     inputs = Inputs(files=all_files(what, tmp_path))
@@ -295,6 +320,12 @@ def test_an_experiment_end_to_end(
     # Two columns, two seeds; fine-tuned and not fine-tuned share them.
     assert len(list((out / "pretrained").glob("*/*/recognizer.safetensors"))) == 4
     check_pages(table, out)
+
+    moved = run_experiment(what, inputs, out.rename(tmp_path / "moved"), cache, workers=1)
+    assert len(computed) == 3
+    assert [cell["scores"] for cell in moved["cells"]] == [
+        cell["scores"] for cell in table["cells"]
+    ]
 
 
 def check_pages(table: dict[str, Any], out: Path) -> None:
