@@ -52,6 +52,9 @@ sequence is its last member."""
 _MOTION = ("u", "v", "strain")
 """Channels of an input of motion."""
 
+_AT_ONCE = 4
+"""Samples of one backward pass: UAMRN at full size keeps .7 GB for each."""
+
 
 @dataclass(frozen=True, slots=True)
 class BranchMaps:
@@ -117,28 +120,45 @@ def grad_cam(
             f"{recognizer.name} is fitted without gradients: there is no Grad-CAM; its descriptor"
             " can be shown by t-SNE"
         )
+    count = len(next(iter(inputs.values())))
+    parts: list[list[Tensor]] = []
     with _in_eval_mode(recognizer), torch.enable_grad():
-        recorded, logits = _run(recognizer, inputs)
-        targets = _named(recognizer, recorded, layers) if layers else _last(recorded, logits)
-        if not targets:
-            raise ValueError(_without_layers(recognizer, inputs))
-        chosen = logits.argmax(1) if classes is None else classes.to(logits.device)
-        score = logits.gather(1, chosen[:, None]).sum()
-        images = [recorded[target].images for target in targets]
-        gradients = torch.autograd.grad(score, images)
-        sums = [_weighted(a, da, placewise) for a, da in zip(images, gradients, strict=True)]
-        seen = _seen(recognizer, inputs, targets)
+        first = {name: each[:1] for name, each in inputs.items()}
+        targets, seen = _targets(recognizer, first, layers)
+        for start in range(0, count, _AT_ONCE):
+            few = slice(start, start + _AT_ONCE)
+            recorded, logits = _run(recognizer, {name: each[few] for name, each in inputs.items()})
+            chosen = logits.argmax(1) if classes is None else classes[few].to(logits.device)
+            score = logits.gather(1, chosen[:, None]).sum()
+            images = [recorded[target].images for target in targets]
+            gradients = torch.autograd.grad(score, images)
+            parts.append(
+                [_weighted(a, da, placewise) for a, da in zip(images, gradients, strict=True)]
+            )
+        names = [recorded[target].name for target in targets]
+    sums = [torch.cat(each) for each in zip(*parts, strict=True)]
     groups: dict[tuple[str, tuple[int, ...]], list[int]] = {}
     for place, (what, each) in enumerate(zip(seen, sums, strict=True)):
         groups.setdefault((what, tuple(each.shape)), []).append(place)
     return [
         BranchMaps(
             what,
-            tuple(recorded[targets[place]].name for place in places),
-            _positive(torch.stack([sums[place] for place in places]).sum(0), len(logits)),
+            tuple(names[place] for place in places),
+            _positive(torch.stack([sums[place] for place in places]).sum(0), count),
         )
         for (what, _), places in groups.items()
     ]
+
+
+def _targets(
+    recognizer: Recognizer, first: Inputs, layers: Sequence[str] | None
+) -> tuple[list[int], list[str]]:
+    """Places of the target layers among the recorded calls, and what each of them sees."""
+    recorded, logits = _run(recognizer, first)
+    targets = _named(recognizer, recorded, layers) if layers else _last(recorded, logits)
+    if not targets:
+        raise ValueError(_without_layers(recognizer, first))
+    return targets, _seen(recognizer, first, targets, recorded)
 
 
 def upsample(maps: Tensor, side: int) -> Tensor:
@@ -247,10 +267,10 @@ def _without_layers(recognizer: Recognizer, inputs: Inputs) -> str:
     return text
 
 
-def _seen(recognizer: Recognizer, inputs: Inputs, targets: Sequence[int]) -> list[str]:
-    """What each target depends on: found by changing one input after the other."""
-    first = {name: each[:1] for name, each in inputs.items()}
-    still, _ = _run(recognizer, first)
+def _seen(
+    recognizer: Recognizer, first: Inputs, targets: Sequence[int], still: Sequence[_Recorded]
+) -> list[str]:
+    """What each target depends on: found by changing one input of a sample after the other."""
     parts: list[dict[str, list[str]]] = [{} for _ in targets]
     for name, label, changed in _changes(first):
         moved, _ = _run(recognizer, changed)

@@ -19,6 +19,7 @@ from miex.pipeline.recognition.representations.flow_strain import FlowStrain
 from miex.pipeline.recognition.run_config import RunConfig
 from miex.pipeline.recognition.sample import Sample
 from miex.pipeline.recognition.training import Data, train
+from miex.pipeline.reports import inside_grad_cam
 from miex.pipeline.reports.inside_canvas import PANEL
 from miex.pipeline.reports.inside_grad_cam import grad_cam, upsample
 from miex.pipeline.reports.inside_grad_cam_sheet import heat_maps, to_share
@@ -116,6 +117,18 @@ def test_the_default_is_the_class_that_it_answers(tiny: tuple[_Tiny, dict[str, T
         assert torch.equal(mine.maps, default.maps)
     alone = grad_cam(network, {name: each[1:2] for name, each in inputs.items()})
     torch.testing.assert_close(alone[0].maps[0], grad_cam(network, inputs)[0].maps[1])
+
+
+def test_many_samples_are_looked_at_a_few_at_a_time(
+    tiny: tuple[_Tiny, dict[str, Tensor]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, inputs = tiny
+    classes = torch.tensor([0, 2, 1])
+    whole = grad_cam(network, inputs, classes)
+    monkeypatch.setattr(inside_grad_cam, "_AT_ONCE", 2)
+    for one, other in zip(grad_cam(network, inputs, classes), whole, strict=True):
+        assert (one.sees, one.layers) == (other.sees, other.layers)
+        torch.testing.assert_close(one.maps, other.maps, atol=1e-12, rtol=0)
 
 
 def test_place_by_place_no_gradient_is_averaged(tiny: tuple[_Tiny, dict[str, Tensor]]) -> None:
