@@ -227,12 +227,17 @@ class SynthesisConfig(_Frozen):
 
 def explain(error: ValidationError) -> str:
     """A pydantic error in one line: of every field its name, what is wrong and what was given."""
+    said = {
+        "extra_forbidden": "there is no such field",
+        "invalid_key": "there is no such field",
+        # What was given is everything but the field.
+        "missing": "the field is missing",
+    }
     return "; ".join(
         f"{'.'.join(map(str, part['loc'])) or 'config'}: "
-        + (
-            "there is no such field"
-            if part["type"] in ("extra_forbidden", "invalid_key")
-            else f"{part['msg'].removeprefix('Value error, ')} (given: {part['input']!r})"
+        + said.get(
+            part["type"],
+            f"{part['msg'].removeprefix('Value error, ')} (given: {part['input']!r})",
         )
         for part in error.errors()
     )

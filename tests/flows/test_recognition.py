@@ -99,6 +99,29 @@ def test_evaluate_writes_scores_and_a_page(folder: Path, clips: str, dataset: Pa
     assert (page / "index.html").is_file()
 
 
+def test_inspect_and_results_show_where_a_checkpoint_looks(
+    folder: Path, clips: str, dataset: Path, pretrained: Path
+) -> None:
+    page = folder / "inside"
+    result = call(folder, "inspect", pretrained, "--clips", clips, "-o", page)
+    assert result.exit_code == 0, result.output
+    assert {"index.html"} < {path.name for path in page.iterdir()}
+    evaluated = folder / "evaluated-inside"
+    words = ("evaluate", "-r", "dere_grl", "-p", "loso", "--clips", clips, "--seeds", 1, *QUICK)
+    assert call(folder, *words, "-o", evaluated).exit_code == 0
+    both = folder / "both"
+    words = ("results", evaluated, "--inside", pretrained, "--dataset", dataset, "-o", both)
+    result = call(folder, *words)
+    assert result.exit_code == 0, result.output
+    text = (both / "index.html").read_text(encoding="utf-8")
+    assert "Confusion" in text
+    assert "dere_grl: Actions" in text
+    assert text.count("data:image/svg+xml;base64") == 3
+    lonely = call(folder, "results", evaluated, "--inside", pretrained, "-o", folder / "no")
+    assert lonely.exit_code == 2
+    assert "--clips" in lonely.stderr or "clips" in lonely.stderr
+
+
 def test_a_checkpoint_that_knows_a_test_subject_is_refused(
     folder: Path, clips: str, pretrained: Path
 ) -> None:
