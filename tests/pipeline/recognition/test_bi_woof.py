@@ -165,3 +165,15 @@ def test_weights_count():
         model.fit({"bi_woof": features}, torch.from_numpy(crowd), seed=0, weights=weights)
         share[first] = (model.scores({"bi_woof": features}).argmax(1) == 0).float().mean().item()
     assert share[0.02] < 0.1 < share[1.0] < 0.9 < share[1.98]
+
+
+def test_balance_gives_the_few_their_say():
+    many = np.repeat([0, 1], (54, 6))
+    features = torch.from_numpy(np.random.default_rng(0).normal(many[:, None] * 1.0, 1, (60, 2)))
+    found = {}
+    for balanced in (False, True):
+        model = create_recognizer("bi_woof", 2, {"balanced": balanced})
+        model.fit({"bi_woof": features}, torch.from_numpy(many), seed=0)
+        answers = model.scores({"bi_woof": features}).argmax(1).numpy()
+        found[balanced] = (answers[many == 1] == 1).mean()
+    assert found[False] < 0.5 < found[True]

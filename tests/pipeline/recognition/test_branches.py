@@ -64,6 +64,25 @@ def test_a_still_pair_stays_still() -> None:
     assert network(changed).shape == (6, 3)
 
 
+def test_jitter_and_rotation_are_switched_apart() -> None:
+    frame = pairs(1)["onset"].float().mean((1, 2, 3), keepdim=True).expand(16, 3, 64, 64)
+    frame = (frame * torch.tensor([1.2, 1.0, 0.6])[:, None, None]).byte()
+
+    def changed(**switched: float) -> Tensor:
+        network = small(**{"jitter": 0.0, "rotation": 0.0, "resized": 64, **switched})
+        pair = {"onset": frame, "apex": frame}
+        return network.augment(pair, Generator().manual_seed(0))["onset"]
+
+    plain = frame / 255
+    assert torch.allclose(changed(), plain, atol=1e-5)
+    jittered = changed(jitter=0.4)
+    assert (jittered.std((2, 3)) < 1e-5).all()  # places alike, as the frame is
+    assert jittered.mean((1, 2, 3)).std() > 0.05  # brightness
+    first = jittered.argmax(1)[:, 0, 0]
+    assert len(first.unique()) > 1  # hue: not always red is the strongest
+    assert (changed(rotation=10)[..., 0, 0] == 0).any()
+
+
 @pytest.mark.parametrize("backbone", ["resnet18", "test_resnet"])
 def test_part_pooling_sees_the_halves_apart(backbone: str) -> None:
     network = small(part_pooling=True, backbone=backbone)
@@ -74,8 +93,13 @@ def test_part_pooling_sees_the_halves_apart(backbone: str) -> None:
     whole = small(backbone=backbone).head[0]
     assert isinstance(whole, nn.Linear)
     assert first.in_features == 2 * whole.in_features
-    maps = nn.AdaptiveAvgPool2d((2, 1))(torch.arange(7.0).view(1, 1, 7, 1).expand(1, 1, 7, 7))
-    assert maps.flatten().tolist() == [1.5, 4.5]  # rows 0 to 3, and 3 to 6
+    (pool,) = [
+        each
+        for each in network.apex.modules()
+        if isinstance(each, nn.AdaptiveAvgPool2d) and each.output_size == (2, 1)
+    ]
+    maps = pool(torch.arange(7.0).view(1, 1, 7, 1).expand(1, 1, 7, 7))
+    assert maps.flatten().tolist() == [1.5, 4.5]  # rows 0 to 3, and 3 to 6: upper and lower face
 
 
 def test_training_is_that_of_the_released_code() -> None:

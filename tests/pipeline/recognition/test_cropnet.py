@@ -94,6 +94,38 @@ def test_augmentation() -> None:
     assert torch.allclose(same, images()["image"] / 255, atol=1e-3)
 
 
+STILL = {"jitter": 0, "hue": 0, "grey": 0, "flip": 0, "rotation": 0}
+
+
+def test_every_change_of_training_can_be_switched_on_its_own() -> None:
+    # Smooth, coloured, and not symmetric.
+    ramp = torch.linspace(40, 200, 64)
+    picture = torch.stack(
+        (ramp.expand(64, 64), ramp.flip(0).expand(64, 64), 0 * ramp.expand(64, 64))
+    )
+    inputs = {"image": picture.byte().expand(16, 3, 64, 64).contiguous()}
+    plain = inputs["image"] / 255
+
+    def changed(**switched: float) -> Tensor:
+        network = small(**{**STILL, **switched})
+        return network.augment(inputs, Generator().manual_seed(0))["image"]
+
+    assert torch.allclose(changed(), plain, atol=1e-5)
+    assert torch.allclose(changed(flip=1), plain.flip(-1), atol=1e-5)
+    pale = changed(grey=1)
+    assert torch.allclose(pale, pale.mean(1, keepdim=True).expand_as(pale), atol=1e-5)
+    turned = changed(hue=0.5)
+    for extreme in (Tensor.amax, Tensor.amin):
+        assert torch.allclose(extreme(turned, dim=1), extreme(plain, dim=1), atol=1e-5)
+    assert not torch.allclose(turned, plain, atol=0.1)
+    brighter = changed(jitter=0.8).mean((1, 2, 3)) / plain.mean((1, 2, 3))
+    assert brighter.min() < 0.7
+    assert brighter.max() > 1.2
+    rotated = changed(rotation=15)
+    assert torch.allclose(rotated[..., 31:33, 31:33], plain[..., 31:33, 31:33], atol=0.02)
+    assert (rotated[..., 0, 0] == 0).all(1).float().mean() > 0.4  # black comes in at the corners
+
+
 def test_smaller_images_are_scaled_up() -> None:
     network = small(side=96)
     assert network(images(side=64)).shape == (2, 3)

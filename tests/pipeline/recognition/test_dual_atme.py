@@ -155,6 +155,15 @@ def test_branches_look_at_their_own_input(inputs):
     assert set(create(branches="face").loss(inputs, LABELS)) == {"loss"}
 
 
+def test_strain_is_lifted_to_the_size_of_the_flow(inputs):
+    model = create().eval()
+    seen = []
+    model.branches["face"].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    model(inputs)
+    torch.testing.assert_close(seen[0][:, :2], inputs["face"][:, :2].float())
+    torch.testing.assert_close(seen[0][:, 2], 10 * inputs["face"][:, 2].float())
+
+
 def test_attention_changes_the_branches_it_is_on(inputs):
     def attended(attention):
         plain, model = create(attention="none").eval(), create(attention=attention).eval()
