@@ -1,8 +1,10 @@
 """The experiments that come with miex: every setting fits, and the numbers are scores.
 
-That they are the papers' was checked by reading; of each table a few are pinned here.
+Where the papers lie beside the repository, each row's numbers are looked up in them; of each table
+a few are pinned here besides.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,47 @@ def test_the_stand_in_table_is_complete() -> None:
     assert len(made) == len(what.rows) == 1 + 3 * 2 * 7
     sources = {tuple(fields["sources"]) for fields in what.datasets.values()}
     assert len(sources) == 2 ** len(AU_SOURCE_NAMES) - 1
+
+
+PAPERS = {
+    "uamrn": "Uncertainty-Aware Magnification-Robust Networks",
+    "dual_atme": "Dual-Branch Attention Network for Micro-Expression Recognition",
+    "dere_grl": "Decomposition and Reconstruction",
+    "mie_x": "Large-Scale and Trainable Micro-Expression Dataset",
+}
+"""Words of the titles, as the list of papers has them."""
+
+
+def in_one_line(numbers: list[float]) -> str:
+    """A pattern of these numbers in this order, as shares or in per cent, with little between."""
+    ways = []
+    for number in numbers:
+        share, per_cent = f"{number:g}".removeprefix("0"), f"{round(100 * number, 6):g}"
+        decimals = r"0*" if "." in per_cent else r"(?:\.0*)?"
+        ways.append(rf"(?:{re.escape(share)}0*|{re.escape(per_cent)}{decimals})")
+    return r"[^\n]{0,24}?".join(ways)
+
+
+def flat(value: float | tuple[float, float]) -> list[float]:
+    return [*value] if isinstance(value, tuple) else [value]
+
+
+def test_every_published_number_stands_in_its_paper(shipped: Experiment, shared: Path) -> None:
+    papers = shared / "papers"
+    names = [title for key, title in PAPERS.items() if shipped.name.startswith(key)]
+    published = [row for row in shipped.rows if row.paper]
+    assert names or not published
+    if not published:
+        return
+    listed = (papers / "README.md").read_text(encoding="utf-8").splitlines()
+    (file,) = [line.split("|")[1].strip() for line in listed if names[0] in line]
+    text = (papers / file).read_text(encoding="utf-8")
+    for row in published:
+        scores = list(row.paper.values())
+        by_column = [n for each in scores for value in each.values() for n in flat(value)]
+        by_metric = [n for metric in scores[0] for each in scores for n in flat(each[metric])]
+        found = (re.search(in_one_line(numbers), text) for numbers in (by_column, by_metric))
+        assert any(found), f"{row.name}: no line of {file} has {by_column}"
 
 
 @pytest.mark.parametrize(
