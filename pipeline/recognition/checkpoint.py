@@ -263,16 +263,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})[_FORMAT])
-        tensors = safetensors.torch.load_file(path)
-        card = _card(about["card"])
-        step = about["step"]
+        version = int(about["version"])
+        if version <= _VERSION:
+            tensors = safetensors.torch.load_file(path)
+            card = _card(about["card"])
+            step = about["step"]
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path}: no checkpoint of a recognizer, or a damaged one ({error});"
             " `miex pretrain` and `miex finetune` write them"
         ) from None
-    if about["version"] > _VERSION:
-        raise ValueError(f"{path}: version {about['version']} of {_FORMAT}; update miex")
+    if version > _VERSION:
+        raise ValueError(f"{path}: version {version} of {_FORMAT}; update miex")
     optimizer = _part(tensors, _OPTIMIZER)
     progress = None if step is None else Progress(int(step), optimizer)
     return Checkpoint(card, _part(tensors, _MODEL), progress, path)

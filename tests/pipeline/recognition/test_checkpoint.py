@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,17 @@ def test_a_file_that_is_no_checkpoint(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "x.safetensors")
     with pytest.raises(FileNotFoundError, match="`miex pretrain` writes them"):
         load_checkpoint(tmp_path / "y.safetensors")
+
+
+def test_a_file_of_a_later_miex_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it has that this version does not know: that it is later counts first."""
+    source, path = fresh(), tmp_path / "a.safetensors"
+    with monkeypatch.context() as later:
+        later.setattr(checkpoints, "_VERSION", 2)
+        later.setattr(checkpoints, "asdict", lambda card: {**asdict(card), "new": 1})
+        save_checkpoint(path, source, card_of(source))
+    with pytest.raises(ValueError, match="version 2 of miex-recognizer; update miex"):
+        load_checkpoint(path)
 
 
 def test_a_checkpoint_of_other_parameters_is_refused(tmp_path: Path) -> None:
