@@ -121,7 +121,12 @@ def side_by_side(out: Path) -> str:
 
 
 def compare(
-    name: str, experiment: Experiment, inputs: Inputs, out: Path, rows: Sequence[str]
+    name: str,
+    experiment: Experiment,
+    inputs: Inputs,
+    out: Path,
+    rows: Sequence[str],
+    epochs: float = 1.0,
 ) -> None:
     """Evaluates one recognizer; datasets and cached inputs are those of all recognizers."""
     folder = out / name
@@ -138,6 +143,7 @@ def compare(
             samples=SAMPLES,
             recognizers=(name,),
             rows=tuple(rows),
+            epochs=epochs,
             stand_in="rendered clips",
         ),
         on_stage=lambda what, done, total: print(f"{name}: {what} {done}/{total}", flush=True),
@@ -153,6 +159,7 @@ def main() -> None:
     parser.add_argument("--pool", action="append", default=[], help="NAME=FILE")
     parser.add_argument("-r", "--recognizer", action="append", choices=list(SMALL))
     parser.add_argument("--row", action="append", default=[], help="only such rows, as 'nothing*'")
+    parser.add_argument("--epochs", type=float, default=1.0, help="factor of every training")
     parser.add_argument("-o", "--out", type=Path, required=True)
     options = parser.parse_args()
     experiment = resized(load_experiment(options.experiment))
@@ -162,7 +169,7 @@ def main() -> None:
     )
     (options.out / "datasets").mkdir(parents=True, exist_ok=True)
     for name in options.recognizer or SMALL:
-        compare(name, experiment, inputs, options.out, options.row)
+        compare(name, experiment, inputs, options.out, options.row, options.epochs)
         (options.out / "table.md").write_text(side_by_side(options.out), encoding="utf-8")
 
 
