@@ -46,12 +46,13 @@ _DEVIATION = (0.229, 0.224, 0.225)
 
 
 class CropNetConfig(RecognizerConfig):
-    """Parameters of CropNet; the defaults are the paper's."""
+    """Parameters of CropNet; the defaults are the paper's, but for what the module decides."""
 
     weights: str = Field("auto", description="auto, imagenet, random, or a file of the backbone")
     backbone: str = Field("rexnet_130", description="timm's name of it")
     input: Literal["ars", "rrs", "difference", "tvl1", "farneback"] = Field(
-        "ars", description="residual sum (see `residual_sums`) or flow, as in table 4"
+        "ars",
+        description="residual sum, flow (both as in table 4) or difference",
     )
     key_frames: int = Field(5, ge=1, description="frames of a residual sum (figure 5)")
     stored: int = Field(128, ge=MIN_SIDE, description="side of the stored image, pixels")
@@ -98,7 +99,7 @@ class CropNet(Recognizer):
         tiles = 0
         if config.views == "cgpo":
             tiles = len(cgpo.tile_starts(config.side, config.overlap)) ** 2
-        # N(0, .2) of eq. 8; the whole face has no position.
+        # N(0, .2), before eq. 8; the whole face has no position.
         self.position = (
             nn.Parameter(0.2**0.5 * torch.randn(tiles, config.features))
             if config.position_embedding and tiles

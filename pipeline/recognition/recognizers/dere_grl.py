@@ -16,8 +16,8 @@ leave open:
 - Equation 5: L2 norm, no softmax after it. Equation 6: each action feature is multiplied by its
   weight; they are classified side by side, as they also are without reconstruction.
 - Equations 7 to 9 are those of Ruan et al., Feature Decomposition and Reconstruction Learning for
-  Effective Facial Expression Recognition, CVPR 2021, which the paper cites for them, but for a mean
-  in the place of a sum in equation 7 (see `mean_centre_loss`).
+  Effective Facial Expression Recognition, CVPR 2021, which the paper cites for 7 and 9, but for a
+  mean in the place of a sum in equation 7 (see `mean_centre_loss`).
 """
 
 from dataclasses import dataclass

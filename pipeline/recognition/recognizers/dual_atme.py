@@ -52,7 +52,7 @@ authors' inputs are images in which all three fill the range of a byte."""
 
 
 class DualAtmeConfig(RecognizerConfig):
-    """Parameters of `DualAtme`; the defaults are the paper's."""
+    """Parameters of `DualAtme`; the defaults are the paper's, but for `flow_side` and `flip`."""
 
     training: Hyperparameters = Hyperparameters(
         optimizer="adam",
@@ -155,7 +155,8 @@ class BiInception(nn.Sequential):
 class Cbam(nn.Module):
     """Convolutional block attention (Woo et al., ECCV 2018; section 3.3.2): channels, then places.
 
-    ``(B, C, H, W)`` to the same shape.
+    ``(B, C, H, W)`` to the same shape. The channels have one hidden layer, as in Woo et al. and the
+    authors' code; the paper speaks of two.
 
     Args:
         channels: C.
@@ -208,7 +209,7 @@ class DualAtme(Recognizer):
     """Dual-branch attention network. See the paper's sections 3.3 to 3.5.
 
     The similarity loss is 1 - cos of the two branches' features (section 3.3.3); features of other
-    samples are not pushed apart, of which the introduction speaks and no equation does. The paper
+    samples are not pushed apart, of which section 3.1 speaks and no equation does. The paper
     scales the features to -1..1 before; the authors' code does not, nor does this. The head has the
     batch normalisation and ReLU of the authors' code.
     """

@@ -42,8 +42,8 @@ _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 class UAMRNConfig(RecognizerConfig):
     """Parameters of UAMRN; the defaults are the paper's, or say that it is silent.
 
-    The ablations: `uncertainty` false (table 5), `attention` full (table 6), `single_factor`
-    (sec. 4.4.2), `magnification`.
+    The ablations: `uncertainty` false (table 5), `attention` full (table 6); and beyond the paper
+    `single_factor`, as the methods that sec. 4.4.2 compares with, and `magnification`.
     """
 
     training: Hyperparameters = Hyperparameters(
@@ -145,7 +145,7 @@ class UAMRN(Recognizer):
     - The weight gamma (eq. 8) is a constant to the gradient, or the network could lower its loss by
       claiming certainty; it is divided by its mean over the batch, or it would be a second learning
       rate.
-    - Eq. 9 lacks the minus sign of a cross-entropy.
+    - Eq. 9 has the minus sign of a cross-entropy, which is not in the copy that was read.
     - The variances must learn from something, and gamma gives them no gradient. So the Gaussian
       that sec. 3.3 states for the logits is sampled in every pass, and p is the mean of the
       softmaxes, as Kendall & Gal do for classes; without noise and dropout it is eq. 7.

@@ -2,15 +2,17 @@
 
 Zhou, Huang, Li and Wang, Dual-ATME: Dual-Branch Attention Network for Micro-Expression
 Recognition, Entropy 25(3):460, 2023, sections 3.2.1 to 3.2.3. Both frames are cut by the landmarks
-of the onset, so what differs between the cuts is motion alone. Landmarks are numbered from 0 as
-there (iBUG 300-W); left and right are those of the image.
+of the onset, so what differs between the cuts is motion alone. Landmarks are numbered from 0 as its
+indices are (those of the eyes, 36 and 45; it says that they run from 1), in the order of iBUG
+300-W; left and right are those of the image.
 
 Where the paper is silent or damaged:
 
 - It turns the image upright and detects the landmarks anew; here they are turned with it, which
   detects no new noise. Turning, cutting and scaling are one bilinear reading.
-- Minus signs are lost in its text. The top of the face is l19 - d, "conserving an expansion area
-  above the eyebrows"; the lower border of the left brow is l37, printed 27 once, as on the right.
+- Minus signs are lost in the copy that was read. The top of the face is l19 - d, though a plus is
+  printed: only so is there "an expansion area above the eyebrows". The lower border of the left
+  brow is l37, printed 27 once, as on the right.
 - Sizes of the puzzle's tiles: each brow half of the width, the lower region all of it, both rows
   equally high. The flow is computed on the puzzle (x_puzzled in section 3.2.3).
 - Boxes of cheeks and nose, which table 4 tries in place of brows and mouth, are ours.
