@@ -178,7 +178,7 @@ class FaceGeometry:
 
 
 def outline_distance(outline: Points, size: int) -> NDArray[np.float32]:
-    """Distance from the outline of the face, ``float32 (S, S)`` pixels, negative inside."""
+    """Distance from an outline ``(n, 2)``, ``float32 (S, S)``, in pixels, negative inside."""
     mask = np.zeros((size, size), np.uint8)
     cv2.fillPoly(mask, [np.round(outline * 16).astype(np.int32)], 255, shift=4)
     inside, outside = (

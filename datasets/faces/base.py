@@ -75,7 +75,9 @@ class SourceSpec:
         if self.path is None:
             raise ValueError(f"{self.name} needs a path: write {self.name}:PATH")
         if not self.path.exists():
-            raise FileNotFoundError(f"{self.name}: nothing at {self.path}")
+            raise FileNotFoundError(
+                f"{self.name}: nothing at {self.path}; give a path that exists, as {self.name}:PATH"
+            )
         return self.path
 
     def known_options(self, *known: str) -> Mapping[str, str]:

@@ -32,6 +32,7 @@ _FORMAT = "miex-recognizer"
 _VERSION = 1
 _MODEL = "model."
 _OPTIMIZER = "optimizer."
+_UNREADABLE = (safetensors.SafetensorError, KeyError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,20 +265,26 @@ def load_checkpoint(path: Path) -> Checkpoint:
         with safetensors.safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})[_FORMAT])
         version = int(about["version"])
-        if version <= _VERSION:
-            tensors = safetensors.torch.load_file(path)
-            card = _card(about["card"])
-            step = about["step"]
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path}: no checkpoint of a recognizer, or a damaged one ({error});"
-            " `miex pretrain` and `miex finetune` write them"
-        ) from None
+    except _UNREADABLE as error:
+        raise _damaged(path, error) from None
     if version > _VERSION:
         raise ValueError(f"{path}: version {version} of {_FORMAT}; update miex")
+    try:
+        tensors = safetensors.torch.load_file(path)
+        card = _card(about["card"])
+        step = about["step"]
+    except _UNREADABLE as error:
+        raise _damaged(path, error) from None
     optimizer = _part(tensors, _OPTIMIZER)
     progress = None if step is None else Progress(int(step), optimizer)
     return Checkpoint(card, _part(tensors, _MODEL), progress, path)
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"{path}: no checkpoint of a recognizer, or a damaged one ({error});"
+        " `miex pretrain` and `miex finetune` write them"
+    )
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

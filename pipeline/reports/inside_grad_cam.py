@@ -124,7 +124,7 @@ def grad_cam(
     parts: list[list[Tensor]] = []
     with _in_eval_mode(recognizer), torch.enable_grad():
         first = {name: each[:1] for name, each in inputs.items()}
-        targets, seen = _targets(recognizer, first, layers)
+        targets, names, seen = _targets(recognizer, first, layers)
         for start in range(0, count, _AT_ONCE):
             few = slice(start, start + _AT_ONCE)
             recorded, logits = _run(recognizer, {name: each[few] for name, each in inputs.items()})
@@ -135,7 +135,6 @@ def grad_cam(
             parts.append(
                 [_weighted(a, da, placewise) for a, da in zip(images, gradients, strict=True)]
             )
-        names = [recorded[target].name for target in targets]
     sums = [torch.cat(each) for each in zip(*parts, strict=True)]
     groups: dict[tuple[str, tuple[int, ...]], list[int]] = {}
     for place, (what, each) in enumerate(zip(seen, sums, strict=True)):
@@ -152,13 +151,14 @@ def grad_cam(
 
 def _targets(
     recognizer: Recognizer, first: Inputs, layers: Sequence[str] | None
-) -> tuple[list[int], list[str]]:
-    """Places of the target layers among the recorded calls, and what each of them sees."""
+) -> tuple[list[int], list[str], list[str]]:
+    """Places of the target layers among the recorded calls, their names, and what each sees."""
     recorded, logits = _run(recognizer, first)
     targets = _named(recognizer, recorded, layers) if layers else _last(recorded, logits)
     if not targets:
         raise ValueError(_without_layers(recognizer, first))
-    return targets, _seen(recognizer, first, targets, recorded)
+    names = [recorded[target].name for target in targets]
+    return targets, names, _seen(recognizer, first, targets, recorded)
 
 
 def upsample(maps: Tensor, side: int) -> Tensor:

@@ -227,17 +227,12 @@ class SynthesisConfig(_Frozen):
 
 def explain(error: ValidationError) -> str:
     """A pydantic error in one line: of every field its name, what is wrong and what was given."""
-    said = {
-        "extra_forbidden": "there is no such field",
-        "invalid_key": "there is no such field",
-        # What was given is everything but the field.
-        "missing": "the field is missing",
-    }
-    return "; ".join(
-        f"{'.'.join(map(str, part['loc'])) or 'config'}: "
-        + said.get(
-            part["type"],
-            f"{part['msg'].removeprefix('Value error, ')} (given: {part['input']!r})",
-        )
-        for part in error.errors()
-    )
+    lines = []
+    for part in error.errors():
+        text = part["msg"].removeprefix("Value error, ")
+        if part["type"] in ("extra_forbidden", "invalid_key"):
+            text = "there is no such field"
+        elif not isinstance(part["input"], dict):  # a whole config would hide the message
+            text += f" (given: {part['input']!r})"
+        lines.append(f"{'.'.join(map(str, part['loc'])) or 'config'}: {text}")
+    return "; ".join(lines)

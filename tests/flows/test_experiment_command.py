@@ -94,7 +94,7 @@ def test_a_field_that_is_missing_is_named(tiny: Path) -> None:
     assert "colums: there is no such field" in said
     tiny.write_text(yaml.safe_dump({"title": "Tiny", "paper": "", "place": ""}), encoding="utf-8")
     said = " ".join(call(tiny, "--dry-run").stderr.split())
-    assert "protocol: the field is missing; " in said
+    assert "protocol: Field required; " in said
 
 
 def test_a_run_prints_its_table_and_writes_its_page(

@@ -6,8 +6,8 @@ Decisions, where the paper is silent or contradicts itself:
   Model Design, CVPR 2021) without its width, and says 7.6 million parameters. ReXNet-1.0 has 4.8
   million, of which 1.3 belong to its 1000-way layer; ReXNet-1.3 has 7.56. The paper's features go
   "through the Convolutional Layer, Batch Normalization Layer, Adaptive Pooling Layer, and Fully
-  Connected Layer", which is ReXNet's own end, so a view has 1000 features; that layer has
-  the size of ReXNet's own and starts from random weights, whatever the backbone starts from.
+  Connected Layer", which is ReXNet's own end, so a view has 1000 features; that layer starts from
+  random weights, whatever the backbone starts from.
   With position embeddings (9,000) and the last layer (10,000 to 3) that makes 7.60 million.
 - **Position embedding.** The operator of eq. 8 is lost; "the same dimension" reads as a sum.
   The deviation is the root of the variance .2.
@@ -51,8 +51,7 @@ class CropNetConfig(RecognizerConfig):
     weights: str = Field("auto", description="auto, imagenet, random, or a file of the backbone")
     backbone: str = Field("rexnet_130", description="timm's name of it")
     input: Literal["ars", "rrs", "difference", "tvl1", "farneback"] = Field(
-        "ars",
-        description="residual sum, flow (both as in table 4) or difference",
+        "ars", description="residual sum, flow (both as in table 4) or difference"
     )
     key_frames: int = Field(5, ge=1, description="frames of a residual sum (figure 5)")
     stored: int = Field(128, ge=MIN_SIDE, description="side of the stored image, pixels")
