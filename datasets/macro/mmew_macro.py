@@ -1,4 +1,4 @@
-"""MMEW (Ben et al. 2021), macro-expressions: 900 samples of 30 subjects, 90 frames a second.
+"""MMEW (Ben et al. 2022), macro-expressions: 900 samples of 30 subjects, 90 frames a second.
 
 `mmew_macro:FOLDER` with ``Macro_Expression/S01/anger/S01-07-001.jpg``: images of one name up to the
 last number are one sequence; copies have a folder for each sequence instead, which is read too.

@@ -1,4 +1,4 @@
-"""MMEW (Ben et al. 2021), micro-expressions: 300 clips of 30 subjects, 90 frames a second.
+"""MMEW (Ben et al. 2022), micro-expressions: 300 clips of 30 subjects, 90 frames a second.
 
 `mmew:FOLDER` with the sheet `MMEW_Micro_Exp.xlsx` and the frames as
 ``Micro_Expression/disgust/S01-05-001/1.jpg``. The folder above a clip is its emotion, so a clip

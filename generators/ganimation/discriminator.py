@@ -1,7 +1,7 @@
 """GANimation's discriminator: is this patch of a face real, and which AUs does the face show?
 
 Architecture: Pumarola et al., "GANimation: Anatomically-aware Facial Animation from a Single
-Image", ECCV 2018, section 4.2 (D_I, a PatchGAN after Isola et al., CVPR 2017, with a regression
+Image", ECCV 2018 (D_I, a PatchGAN after Isola et al., CVPR 2017, with a regression
 head D_y), with the kernel sizes of both public codes.
 """
 

@@ -3,8 +3,8 @@
 Images are ``(N, 3, S, S)`` from -1 to 1, attention maps ``(N, 1, S, S)`` from 0 to 1 (1: the
 photograph shows through), AUs ``(N, 17)`` as intensity / 5. Every loss is a scalar in float32.
 
-Sources: P is Pumarola et al., "GANimation", ECCV 2018 (section 5 and its public code), whose
-weights stand in `miex.generators.ganimation.recipe`.
+Sources: P is Pumarola et al., "GANimation", ECCV 2018 (section 4.2, whose losses have
+names, and its public code), whose weights stand in `miex.generators.ganimation.recipe`.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ brightens, which no warp shows and the adversary shall add."""
 
 
 def wasserstein_critic(real: Tensor, fake: Tensor) -> Tensor:
-    """``E[D(fake)] - E[D(real)]`` (Arjovsky et al., ICML 2017; P, equation 1)."""
+    """``E[D(fake)] - E[D(real)]`` (Arjovsky et al., ICML 2017; P, image adversarial loss)."""
     return fake.float().mean() - real.float().mean()
 
 
@@ -68,7 +68,9 @@ def r1_penalty(score: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
 
 
 def au_error(found: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
-    """Mean squared difference of AUs over those that count; 0 if none does (P, equation 3).
+    """Mean squared difference of AUs over those that count; 0 if none does.
+
+    P's conditional expression loss.
 
     Args:
         found: ``(N, 17)``.
@@ -80,23 +82,22 @@ def au_error(found: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
 
 
 def absolute_error(image: Tensor, wanted: Tensor) -> Tensor:
-    """``E[|a - b|]``: what cycles and unchanged faces are held to (P, equation 4)."""
+    """``E[|a - b|]``: what cycles and unchanged faces are held to (P, identity loss)."""
     return (image.float() - wanted).abs().mean()
 
 
 def attention_mean(attention: Tensor) -> Tensor:
-    """Mean of the attention map, against saturation at 1 where nothing moves (P, equation 2).
+    """Mean of the attention map, against saturation at 1 where nothing moves (P, attention loss).
 
-    (The paper penalises the squared map; both public codes its mean, which is also the one their
-    weight of 0.1 belongs to.)
+    The paper prints a norm of the map; its code has the mean, to which the weight of .1 belongs.
     """
     return attention.float().mean()
 
 
 def total_variation(attention: Tensor) -> Tensor:
-    """Sum of absolute differences of neighbours, mean over images (P, equation 2).
+    """Sum of absolute differences of neighbours, mean over images (P, attention loss).
 
-    The paper squares them; both public codes do not.
+    The paper squares them, its code does not.
     """
     a = attention.float()
     across = (a[..., 1:] - a[..., :-1]).abs().sum()

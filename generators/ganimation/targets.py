@@ -15,7 +15,7 @@ Floats = NDArray[np.float32]
 
 HOW_MANY = (0.4, 0.3, 0.2, 0.1)
 """How often a micro row asks for one, two, three, four AUs. Coded clips of micro-expressions show
-1.1 to 1.7 of the 17 AUs and the expert tables of MiE-X ask for 1.5 to 3.3: 2.0 on average."""
+1.1 to 1.7 AUs and our expert tables ask for 1.5 to 3.3: 2.0 on average."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def draw_targets(
 ) -> Targets:
     """Draws what to ask for.
 
-    - `absolute`: the AUs of another photograph, plus noise (Pumarola et al. 2018, section 6).
+    - `absolute`: the AUs of another photograph, plus noise (the code of Pumarola et al. 2018).
     - `change`: first the micro rows, one to four AUs more; then the still rows, nothing; then the
       wild rows, which lead to the AUs of another photograph, as far as both are known.
 

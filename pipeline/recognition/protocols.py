@@ -283,7 +283,7 @@ PROTOCOLS = {
             "mmew",
             "leave_one_subject_out",
             "mmew_6class",
-            "leave one subject out on the six classes of Ben et al. 2021",
+            "leave one subject out on the six classes of Ben et al. 2022",
             ("mmew",),
         ),
         Protocol(

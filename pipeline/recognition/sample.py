@@ -12,7 +12,7 @@ Subject = tuple[str, str]
 
 _SAME_PEOPLE = {"mmew_macro": "mmew"}
 """Databases that show the people of another one under the same names: MMEW recorded macro- and
-micro-expressions of its subjects (Ben et al. 2021)."""
+micro-expressions of its subjects (Ben et al. 2022)."""
 
 
 def person_of(database: str, subject: str) -> Subject:

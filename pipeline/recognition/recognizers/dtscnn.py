@@ -1,7 +1,7 @@
 """DTSCNN: two shallow 3-D networks look at one flow sequence at two time scales.
 
 Peng, Wang, Chen, Liu and Fu bring clips to 64 and to 128 frames of flow, one stream each, so that
-databases of different frame rates can be mixed. MiE-X trains it end to end on ten frames a sample.
+databases of different frame rates can be mixed. MiE-X trains it on ten frames a sample.
 
 - One flow sequence is stored, and each stream resamples it to its own length. With 129 frames
   (128 flows) that is the paper's: the stream of 128 sees every flow, that of 64 every second one.

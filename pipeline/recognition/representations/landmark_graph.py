@@ -8,10 +8,11 @@ movements are magnified, and the amplification factor is set to 3" (section 3).
 
 What the paper leaves open is settled here:
 
+- Which points the 31 are: ten of the brows, nine of the nose, twelve of the mouth's outline.
 - It magnifies the images with the network of Oh et al. and detects landmarks in the result. Here
   the landmarks themselves are magnified: the displacement of each from the onset is multiplied by
   1 + alpha, which is what that network is trained to do to the motion (Oh et al., Learning-based
-  Video Motion Magnification, ECCV 2018, equation 2). No network and no second detection stand
+  Video Motion Magnification, ECCV 2018). No network and no second detection stand
   between the motion and the graph.
 - Coordinates are relative to the bridge of the nose of their own frame, which takes the shift of
   the head out before it is magnified, and in distances of the onset's eye centres.
