@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from miex.au_sources.action_units import AU_COUNT, AU_NAMES, AU_NUMBERS, MAX_INTENSITY
+from miex.datasets.config import FrozenConfig
 from miex.datasets.labels import Emotion, parse_emotion
 
 PROTOTYPICAL = "prototypical"
@@ -25,15 +26,13 @@ _Intensity = Annotated[float, Field(ge=0, le=MAX_INTENSITY, strict=True, allow_i
 _Text = Annotated[str, Field(min_length=1)]
 
 
-class AUEntry(BaseModel):
+class AUEntry(FrozenConfig):
     """How an AU takes part in an emotion.
 
     Attributes:
         probability: That it is on in a draw in which the AUs are independent, 0 to 1.
         intensity: Range of its intensity, 0 to 5; None leaves it to the source.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     probability: _Probability
     intensity: tuple[_Intensity, _Intensity] | None = None
@@ -51,7 +50,7 @@ class AUEntry(BaseModel):
         return value
 
 
-class ExpertTable(BaseModel):
+class ExpertTable(FrozenConfig):
     """A table of AU probabilities given the emotion.
 
     Attributes:
@@ -67,8 +66,6 @@ class ExpertTable(BaseModel):
         emotions: Emotion -> AU number -> entry, AUs of the 17 only.
         left_out: Emotion -> AU number -> probability, AUs of the source outside the 17.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: _Text
     version: Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]

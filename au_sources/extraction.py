@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from miex.au_sources.action_units import AU_COUNT, MAX_INTENSITY, AUArray
 from miex.au_sources.calibrated_estimator import CalibratedEstimator
@@ -24,6 +24,7 @@ from miex.au_sources.pool import AUPair, AUPool
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import Clip, ClipReader
 from miex.datasets.clips.frames import UnreadableFrame
+from miex.datasets.config import FrozenConfig
 from miex.datasets.files import whole_file
 
 OnClip = Callable[[int, int], None]
@@ -33,10 +34,8 @@ ACCOUNT_SUFFIX = ".json"
 """The account of a pool lies beside it: ``pool.parquet`` and ``pool.json``."""
 
 
-class ExtractionConfig(BaseModel):
+class ExtractionConfig(FrozenConfig):
     """How onset and apex AUs are read from the frames of a clip."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     window: int = Field(
         1,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from miex.au_sources.action_units import (
     AU_COUNT,
@@ -34,6 +34,7 @@ from miex.au_sources.extraction import (
 from miex.au_sources.pool import AUPair
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import Clip, ClipReader
+from miex.datasets.config import FrozenConfig
 
 OUTSIDE = "outside of the 17 AUs"
 """Ending of the counts of AUs that no vector can hold, as ``AU24 outside of the 17 AUs``."""
@@ -102,10 +103,8 @@ def _extract_clip(
     )
 
 
-class FacsConfig(BaseModel):
+class FacsConfig(FrozenConfig):
     """How FACS codes become intensities."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     intensity: tuple[float, float] = Field(
         MICRO_INTENSITY,

@@ -106,7 +106,7 @@ class Face:
 
     Attributes:
         crop: ``uint8 (S, S, 3)`` RGB, the square cut around the face, eyes level, by the
-            convention of `miex.pipeline.synthesis.face_crop`.
+            convention of `miex.pipeline.faces.crop`.
         landmarks: ``float32 (68, 2)``, x and y in pixels of the crop, iBUG 300-W order.
         identity: Who is shown.
         origin: `Photograph.origin` of the source image.

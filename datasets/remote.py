@@ -13,7 +13,7 @@ from typing import Any
 import fsspec
 
 from miex.datasets.files import sha256_file, whole_file
-from miex.datasets.miex import MANIFEST
+from miex.datasets.shards import MANIFEST
 
 OnCopied = Callable[[int, int], None]
 """(bytes copied, bytes in all)."""

@@ -99,9 +99,9 @@ def _config(values: dict[str, Any], settings: list[str]) -> "AssessmentConfig":
     """
     from pydantic import ValidationError
 
+    from miex.datasets.config import explain
     from miex.flows.overrides import parse_assignments
     from miex.pipeline.assessment.config import AssessmentConfig
-    from miex.pipeline.synthesis.config import explain
 
     if "embeddings" in values:
         usual = AssessmentConfig.model_fields["embeddings"].default

@@ -117,7 +117,7 @@ def extract_aus(
     """
     from miex.flows.extraction import run_extraction
     from miex.flows.overrides import parse_assignments
-    from miex.pipeline.au_extraction import AUExtractionConfig
+    from miex.pipeline.aus.extraction import AUExtractionConfig
 
     given = locals()
     flags = ("window", "relative", "min_change", "track", "alpha", "draws", "intensity", "seed")

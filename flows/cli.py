@@ -240,7 +240,7 @@ def verify(folder: DatasetFolder, workers: Workers = None) -> None:
     """Checks every checksum, row and frame of a dataset; exit code 1 if something is wrong."""
     from rich.markup import escape
 
-    from miex.datasets.miex import MiexDataset
+    from miex.datasets.shards import MiexDataset
     from miex.pipeline.synthesis.verify import verify as find_problems
 
     terminal = Terminal()

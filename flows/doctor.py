@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from miex.pipeline.synthesis.face_models import MODELS, model_file
-from miex.pipeline.synthesis.workers import cores
+from miex.pipeline.faces.models import MODELS, model_file
+from miex.pipeline.workers import cores
 
 SEARCH_VARIABLE = "MIEX_DATA"
 """Environment variable with folders to look in, separated as in PATH."""

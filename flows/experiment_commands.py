@@ -12,7 +12,7 @@ from rich.markup import escape
 from miex.flows.terminal import Terminal
 
 if TYPE_CHECKING:
-    from miex.pipeline.recognition.experiment_plan import Plan
+    from miex.pipeline.experiments.plan import Plan
 
 _Words = list[str] | None
 
@@ -101,8 +101,8 @@ def experiment(
         return
     from miex.flows.overrides import parse_assignments
     from miex.flows.recognition import DEFAULT_CACHE
-    from miex.pipeline.recognition.experiment_config import load_experiment
-    from miex.pipeline.recognition.experiment_plan import Inputs, plan_experiment
+    from miex.pipeline.experiments.config import load_experiment
+    from miex.pipeline.experiments.plan import Inputs, plan_experiment
 
     given = parse_assignments(setting or []) | ({"evaluation.run.device": device} if device else {})
     scale = _scale(
@@ -126,8 +126,8 @@ def experiment(
 def _scale(values: dict[str, Any]) -> Any:
     from pydantic import ValidationError
 
-    from miex.pipeline.recognition.experiment_plan import Scale
-    from miex.pipeline.synthesis.config import explain
+    from miex.datasets.config import explain
+    from miex.pipeline.experiments.plan import Scale
 
     try:
         return Scale(**{name: value for name, value in values.items() if value is not None})
@@ -146,7 +146,7 @@ def _named(words: list[str]) -> dict[str, str]:
 
 
 def _list(terminal: Terminal) -> None:
-    from miex.pipeline.recognition.experiment_config import experiment_names, load_experiment
+    from miex.pipeline.experiments.config import experiment_names, load_experiment
 
     rows = []
     for name in experiment_names():
@@ -158,7 +158,7 @@ def _list(terminal: Terminal) -> None:
 
 
 def _show_plan(terminal: Terminal, plan: "Plan") -> None:
-    from miex.pipeline.recognition.experiment import show_plan
+    from miex.pipeline.experiments.run import show_plan
 
     terminal.say(escape(f"{plan.experiment.title}: {plan.experiment.paper}"))
     for name, about in plan.experiment.inputs.items():
@@ -171,8 +171,8 @@ def _show_plan(terminal: Terminal, plan: "Plan") -> None:
 
 
 def _run(terminal: Terminal, arguments: tuple[Any, ...], workers: int | None) -> None:
-    from miex.pipeline.recognition.experiment import run_experiment
-    from miex.pipeline.reports.experiment_page import METRIC_NAMES, published, spread
+    from miex.pipeline.experiments.page import METRIC_NAMES, published, spread
+    from miex.pipeline.experiments.run import run_experiment
     from miex.pipeline.reports.results_page import PAGE
 
     with terminal.stages() as stages:

@@ -15,8 +15,8 @@ from prefect.cache_policies import NO_CACHE
 from miex.au_sources.extraction import Extraction
 from miex.flows.artifacts import ProgressArtifact
 from miex.flows.entry import is_transient, run_or_serve
-from miex.pipeline.au_extraction import AUExtractionConfig
-from miex.pipeline.au_extraction import extract_aus as extract_pool
+from miex.pipeline.aus.extraction import AUExtractionConfig
+from miex.pipeline.aus.extraction import extract_aus as extract_pool
 
 
 @flow(name="extract-aus", log_prints=True)

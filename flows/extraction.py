@@ -17,8 +17,8 @@ from miex.datasets.clips.report import markdown, summary
 from miex.datasets.files import whole_file
 from miex.datasets.labels import parse_emotion
 from miex.flows.terminal import Terminal, reasons
-from miex.pipeline.au_calibration import calibrate
-from miex.pipeline.au_extraction import AUExtractionConfig, extract_aus
+from miex.pipeline.aus.calibration import calibrate
+from miex.pipeline.aus.extraction import AUExtractionConfig, extract_aus
 from miex.pipeline.reports.pool_comparison import compare, draw_pool, overshoots, too_many
 from miex.pipeline.reports.references import REAL_AUS_PER_CLIP
 

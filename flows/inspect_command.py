@@ -42,10 +42,10 @@ def inspect(
 ) -> None:
     """Shows where a recognizer looks: Grad-CAM, attention, actions, t-SNE, Action Units."""
     from miex.flows.recognition import DEFAULT_CACHE, assemble, on_stage
+    from miex.pipeline.inside.look import look_inside
+    from miex.pipeline.inside.page import write_inside_page
+    from miex.pipeline.inside.samples import InsideConfig
     from miex.pipeline.recognition.checkpoint import load_checkpoint
-    from miex.pipeline.reports.inside import look_inside
-    from miex.pipeline.reports.inside_page import write_inside_page
-    from miex.pipeline.reports.inside_samples import InsideConfig
 
     values = {
         "clips": clips or None,

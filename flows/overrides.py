@@ -7,7 +7,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from miex.pipeline.synthesis.config import SynthesisConfig, explain
+from miex.datasets.config import explain
+from miex.pipeline.synthesis.config import SynthesisConfig
 
 FIELDS = {
     "name": "name",

@@ -9,7 +9,10 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from miex.datasets.config import explain
 from miex.flows.terminal import Meter, Stages, Terminal
+from miex.pipeline.inside.look import inside_pictures, look_inside
+from miex.pipeline.inside.samples import InsideConfig
 from miex.pipeline.recognition.checkpoint import CHECKPOINT, Card, load_checkpoint
 from miex.pipeline.recognition.jobs import (
     LEFT_OUT,
@@ -23,10 +26,7 @@ from miex.pipeline.recognition.jobs import (
 )
 from miex.pipeline.recognition.results import RESULT, Result, require_comparable
 from miex.pipeline.recognition.training_log import METRICS
-from miex.pipeline.reports.inside import inside_pictures, look_inside
-from miex.pipeline.reports.inside_samples import InsideConfig
 from miex.pipeline.reports.results_page import PAGE, notes_of, write_results_page
-from miex.pipeline.synthesis.config import explain
 
 Job = TypeVar("Job", bound=BaseModel)
 

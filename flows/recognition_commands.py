@@ -62,7 +62,7 @@ def fictitious(
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Draws a small database in the real layout, to try commands on without a licence."""
-    from miex.pipeline.fictitious import write_fictitious
+    from miex.pipeline.fictitious_databases.write import write_fictitious
 
     terminal = Terminal()
     drawn = write_fictitious(database, out, subjects, clips, seed)
@@ -224,7 +224,7 @@ def results(
 ) -> None:
     """Puts evaluations side by side in one page; refuses those on other clips or classes."""
     from miex.flows.recognition import DEFAULT_CACHE, assemble, run_results
-    from miex.pipeline.reports.inside_samples import InsideConfig
+    from miex.pipeline.inside.samples import InsideConfig
 
     looking = {"clips": clips or None, "datasets": datasets or None}
     config = assemble(InsideConfig, None, looking) if inside else None

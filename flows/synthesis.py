@@ -11,16 +11,18 @@ import pyarrow as pa
 from pydantic import ValidationError
 from rich.markup import escape
 
+from miex.datasets.config import explain
 from miex.datasets.faces.base import open_face_source
 from miex.datasets.faces.emotionnet_download import DownloadConfig, download_emotionnet
-from miex.datasets.miex import SCHEMA, MiexDataset, decode_frames
+from miex.datasets.shards import SCHEMA, MiexDataset, decode_frames
 from miex.flows.terminal import Terminal, reasons
-from miex.pipeline.synthesis.config import SynthesisConfig, explain
-from miex.pipeline.synthesis.faces import prepare_faces
+from miex.pipeline.faces.prepare import prepare_faces
+from miex.pipeline.make_dataset import synthesize
+from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.job import Job
 from miex.pipeline.synthesis.manifest import write_json
 from miex.pipeline.synthesis.render import Rejection
-from miex.pipeline.synthesis.run import redraw, synthesize
+from miex.pipeline.synthesis.run import redraw
 
 
 def run_synthesis(

@@ -23,10 +23,11 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTa
 from miex.flows.artifacts import ProgressArtifact, publish
 from miex.flows.entry import is_transient, run_or_serve
 from miex.flows.overrides import chosen, configure
+from miex.pipeline.make_dataset import finish
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.job import Job, pending, start
-from miex.pipeline.synthesis.run import finish, render_shard
-from miex.pipeline.synthesis.workers import cores
+from miex.pipeline.synthesis.run import render_shard
+from miex.pipeline.workers import cores
 
 RunnerName = Literal["threads", "processes", "dask", "ray"]
 

@@ -79,10 +79,10 @@ def run_training_set(
     """
     from pydantic import ValidationError
 
-    from miex.pipeline.generator_training_set import make_training_set
+    from miex.datasets.config import explain
+    from miex.pipeline.generator_training.config import TrainingSetConfig
+    from miex.pipeline.generator_training.training_set import make_training_set
     from miex.pipeline.reports.training_sheet import training_sheet
-    from miex.pipeline.synthesis.config import explain
-    from miex.pipeline.training_set_config import TrainingSetConfig
 
     try:
         config = TrainingSetConfig(**values)

@@ -12,24 +12,23 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from miex.au_sources.action_units import AUArray
 from miex.datasets.base import Face
+from miex.datasets.config import FrozenConfig
 from miex.datasets.registry import Registry, modules_in
 from miex.generators._auto import better_generator
 
 State = TypeVar("State")
 
 
-class GeneratorConfig(BaseModel):
+class GeneratorConfig(FrozenConfig):
     """Which generator renders, and how it runs.
 
     The name `auto` becomes the better of the embedded generators at once (the rule is in
     `miex.generators._auto`), so that whatever records a config records what really rendered.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = "warp"
     checkpoint: Path | None = Field(None, description="weights, for generators that have any")

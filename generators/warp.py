@@ -17,7 +17,7 @@ from torch import Tensor
 from miex.au_sources.action_units import AU_COUNT, AU_NAMES, MAX_INTENSITY, AUArray
 from miex.au_sources.face_motion import as_landmarks, fit_pose
 from miex.datasets.base import Face
-from miex.generators._device import choose_device
+from miex.datasets.device import choose_device
 from miex.generators._warp_field import basis_fields, face_outline, place_skin
 from miex.generators._warp_geometry import pixel_centres
 from miex.generators._warp_interior import cavity_colour, eyeball_shift, find_geometry

@@ -30,7 +30,7 @@ def shared() -> Path:
 def sample_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A face table of the photographs that ship inside dependencies, prepared once."""
     from miex.datasets.faces.base import open_face_source
-    from miex.pipeline.synthesis.faces import prepare_faces
+    from miex.pipeline.faces.prepare import prepare_faces
 
     table = tmp_path_factory.mktemp("faces") / "faces.parquet"
     prepare_faces(open_face_source("samples"), table, workers=1)

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,25 @@ import pytest
 
 LINE = ("flows", "pipeline", "generators", "au_sources", "datasets")
 """A room imports from itself and from those behind it."""
+
+PIPELINE = (
+    "experiments",
+    "fictitious_databases",
+    "inside",
+    "assessment",
+    "make_dataset",
+    "reports",
+    "recognition",
+    "generator_training",
+    "synthesis",
+    "aus",
+    "faces",
+    "workers",
+)
+"""Folders and modules of `pipeline`: each imports from itself and from those behind it.
+
+`make_dataset` joins synthesis and reports; experiments call it for their datasets.
+"""
 
 MAX_FILE = 400
 MAX_FUNCTION = 80
@@ -57,6 +77,50 @@ def test_imports_point_one_way(room):
         if path.relative_to(ROOT).parts[0] == room
         for module, line in imports(path)
         if module.split(".")[0] == "miex" and module.split(".")[1] not in allowed
+    ]
+    assert wrong == []
+
+
+def pipeline_part(module: str) -> str:
+    """The folder or module of `pipeline` that a dotted name belongs to."""
+    return module.split(".")[2]
+
+
+def test_the_order_of_the_pipeline_is_complete():
+    found = {
+        path.relative_to(ROOT / "pipeline").parts[0].removesuffix(".py")
+        for path in FILES
+        if path.is_relative_to(ROOT / "pipeline")
+    }
+    assert found == set(PIPELINE)
+
+
+@pytest.mark.parametrize("part", PIPELINE)
+def test_the_pipeline_imports_one_way(part):
+    allowed = PIPELINE[PIPELINE.index(part) :]
+    wrong = [
+        f"{name_of(path)}:{line}: {module}"
+        for path in FILES
+        if path.is_relative_to(ROOT / "pipeline")
+        and path.relative_to(ROOT / "pipeline").parts[0].removesuffix(".py") == part
+        for module, line in imports(path)
+        if module.startswith("miex.pipeline.") and pipeline_part(module) not in allowed
+    ]
+    assert wrong == []
+
+
+def test_no_module_is_looked_up_by_a_string():
+    """A name in a string escapes every check of the direction of imports."""
+    own = re.compile(rf"miex\.(?:{'|'.join(LINE)})\.\w+(?:\.\w+)*")
+    known = {name_of(path).removesuffix(".py").replace("/", ".") for path in FILES}
+    wrong = [
+        f"{name_of(path)}:{node.lineno}: {node.value}"
+        for path in FILES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and own.fullmatch(node.value)
+        and node.value.removeprefix("miex.") in known
     ]
     assert wrong == []
 

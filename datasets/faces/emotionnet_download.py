@@ -20,8 +20,9 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from miex.datasets.config import FrozenConfig
 from miex.datasets.faces.base import IMAGE_FORMATS
 from miex.datasets.faces.emotionnet import DEAD_LINKS, image_names, read_list
 from miex.datasets.files import remove_partial, whole_file
@@ -37,10 +38,8 @@ _BATCH = 1024
 _TEMPORARY = frozenset({"timeout", "unreachable", "truncated", "http_408", "http_429"})
 
 
-class DownloadConfig(BaseModel):
+class DownloadConfig(FrozenConfig):
     """How hard to ask, and how much to accept."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     threads: int = Field(16, ge=1, le=256, description="downloads at once")
     per_host: int = Field(4, ge=1, le=64, description="downloads at once from one host")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from miex.generators._processes import Processes
+from miex.datasets.processes import Processes
 from miex.generators.ganimation import losses as loss
 from miex.generators.ganimation.augmentation import augment
 from miex.generators.ganimation.batches import Batch

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from miex.au_sources.action_units import AU_COUNT, MAX_INTENSITY, AUArray, to_condition
 from miex.datasets.base import Face
+from miex.datasets.device import choose_device, exact_kernels
 from miex.generators._auto import embedded_weights
-from miex.generators._device import choose_device, exact_kernels
 from miex.generators.base import GeneratorConfig, register_generator
 from miex.generators.ganimation.checkpoint import WHERE_FROM, Checkpoint, load_checkpoint
 from miex.generators.ganimation.network import (

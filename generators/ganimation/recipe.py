@@ -8,12 +8,13 @@ this project's own.
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from miex.datasets.config import FrozenConfig, explain
 from miex.generators.ganimation.network import WIDTH
 
 
-class Weights(BaseModel):
+class Weights(FrozenConfig):
     """What each loss of `miex.generators.ganimation.losses` counts; 0 leaves it out.
 
     Attributes:
@@ -30,8 +31,6 @@ class Weights(BaseModel):
         teacher: `teaching`, on the rows whose change a warp can render.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     adversary: float = Field(1.0, ge=0)
     gradient_penalty: float = Field(0.0, ge=0)
     r1: float = Field(0.0, ge=0)
@@ -45,7 +44,7 @@ class Weights(BaseModel):
     teacher: float = Field(0.0, ge=0)
 
 
-class Recipe(BaseModel):
+class Recipe(FrozenConfig):
     """How a generator is trained.
 
     The defaults are what both public implementations share.
@@ -82,8 +81,6 @@ class Recipe(BaseModel):
             for trials and cannot be loaded.
         critic_width: Channels of the discriminator's first layer.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = "custom"
     condition: Literal["absolute", "change"] = "absolute"
@@ -242,10 +239,4 @@ def choose_recipe(name: str, changes: Mapping[str, Any] | None = None) -> Recipe
     try:
         return Recipe(**fields)
     except ValidationError as error:
-        reasons = [
-            f"{'.'.join(map(str, one['loc'])) or 'recipe'}: {one['msg']} (given: {one['input']!r})"
-            if one["loc"]
-            else one["msg"].removeprefix("Value error, ")
-            for one in error.errors()
-        ]
-        raise ValueError(f"recipe {name}: {'; '.join(reasons)}") from None
+        raise ValueError(f"recipe {name}: {explain(error)}") from None

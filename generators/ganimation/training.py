@@ -20,12 +20,13 @@ from typing import Any
 
 import torch
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from miex.au_sources.action_units import AUArray
+from miex.datasets.config import FrozenConfig
 from miex.datasets.files import whole_file
-from miex.generators._processes import Processes
+from miex.datasets.processes import Processes
 from miex.generators.ganimation.adversaries import Adversaries, Precision
 from miex.generators.ganimation.batches import Batches
 from miex.generators.ganimation.checkpoint import save_checkpoint
@@ -43,7 +44,7 @@ Progress = Callable[[str, int, int, Mapping[str, float]], None]
 """Called with the stage (`faces`, `warps`, `steps`), what is done, what there is, and losses."""
 
 
-class TrainingConfig(BaseModel):
+class TrainingConfig(FrozenConfig):
     """What to train, on what, for how long.
 
     Attributes:
@@ -59,8 +60,6 @@ class TrainingConfig(BaseModel):
         validate_every: Steps between two looks at the validation photographs.
         save_every: Steps between two states. (Both are checked where losses are logged.)
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: Path
     out: Path

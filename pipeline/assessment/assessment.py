@@ -21,12 +21,6 @@ from miex.pipeline.assessment.config import (
     AssessmentConfig,
     Targets,
 )
-from miex.pipeline.assessment.estimators import (
-    choose_estimator,
-    labellers,
-    refuse_training_estimators,
-)
-from miex.pipeline.assessment.fidelity import correlation
 from miex.pipeline.assessment.findings import find
 from miex.pipeline.assessment.held_out import HeldOutFaces, open_held_out
 from miex.pipeline.assessment.measure import Measurements
@@ -53,7 +47,13 @@ from miex.pipeline.assessment.work import (
     open_instruments,
     open_sources,
 )
-from miex.pipeline.synthesis.faces import prepare_faces
+from miex.pipeline.aus.estimators import (
+    choose_estimator,
+    labellers,
+    refuse_training_estimators,
+)
+from miex.pipeline.aus.fidelity import correlation
+from miex.pipeline.faces.prepare import prepare_faces
 from miex.pipeline.synthesis.manifest import versions
 
 FORMAT = "miex-assessment/1"

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from miex.datasets.config import FrozenConfig
 from miex.generators.base import GeneratorConfig
 from miex.pipeline.assessment.cases import INTENSITIES
 from miex.pipeline.assessment.embeddings import IDENTITY, TEXTURE
@@ -16,10 +17,8 @@ TARGET_AUS = (1, 2, 4, 6, 7, 9, 10, 12, 15, 17, 25, 26, 45)
 FEWEST_IDENTITIES = 8
 
 
-class AssessmentConfig(BaseModel):
+class AssessmentConfig(FrozenConfig):
     """Which generators are assessed, on whom, with what."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     generators: tuple[GeneratorConfig, ...] = Field(
         min_length=1, description="side by side; `warp` is put beside them where it is not there"
@@ -85,10 +84,8 @@ class AssessmentConfig(BaseModel):
         return value
 
 
-class Targets(BaseModel):
+class Targets(FrozenConfig):
     """What a generator has to reach; the defaults are the project's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     correlation: float = 0.6
     direction: float = 0.9

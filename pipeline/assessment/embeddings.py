@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from miex.pipeline.assessment.realism import Embed, scaled, texture
-from miex.pipeline.synthesis.face_config import FaceConfig
-from miex.pipeline.synthesis.face_detection import DlibDetector
+from miex.pipeline.faces.config import FaceConfig
+from miex.pipeline.faces.detection import DlibDetector
 
 IDENTITY = "dlib-identity"
 TEXTURE = "lbp-texture"

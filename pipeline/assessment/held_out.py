@@ -12,8 +12,8 @@ from miex.datasets.base import Face, FaceQuality
 from miex.datasets.files import sha256_file
 from miex.generators.ganimation.training_set import FORMAT as TRAINING_FORMAT
 from miex.generators.ganimation.training_set import Split, TrainingSet
-from miex.pipeline.synthesis.face_crop import eye_centre_distance
-from miex.pipeline.synthesis.face_table import FaceTable
+from miex.pipeline.faces.crop import eye_centre_distance
+from miex.pipeline.faces.table import FaceTable
 
 SPLIT: Split = "held_out"
 

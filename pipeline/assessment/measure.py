@@ -13,9 +13,9 @@ from miex.au_sources.action_units import AUArray
 from miex.datasets.base import Face
 from miex.generators.base import FaceGenerator
 from miex.pipeline.assessment.cases import Case
-from miex.pipeline.assessment.fidelity import AUReader
 from miex.pipeline.assessment.realism import Embed, scaled
-from miex.pipeline.synthesis.face_crop import eye_centre_distance
+from miex.pipeline.aus.fidelity import AUReader
+from miex.pipeline.faces.crop import eye_centre_distance
 from miex.pipeline.synthesis.quality import motion_between
 
 REFERENCE_SIDE = 128

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from miex.au_sources.action_units import AU_COUNT, AU_NAMES
 from miex.pipeline.assessment.cases import Case
-from miex.pipeline.assessment.fidelity import correlation, sample_fidelity
 from miex.pipeline.assessment.measure import Measurements
 from miex.pipeline.assessment.realism import measure_realism, paired_kid, standard_error
+from miex.pipeline.aus.fidelity import correlation, sample_fidelity
 
 _BOOTSTRAPS = 200
 

@@ -16,10 +16,10 @@ from miex.generators.base import FaceGenerator, create_generator
 from miex.pipeline.assessment.cases import Case, micro_cases, single_cases
 from miex.pipeline.assessment.config import AssessmentConfig
 from miex.pipeline.assessment.embeddings import IDENTITY, dlib_identity, open_embedding
-from miex.pipeline.assessment.fidelity import AUReader
 from miex.pipeline.assessment.held_out import HeldOutFaces, open_held_out
 from miex.pipeline.assessment.measure import Instruments, Measurements, measure_face
-from miex.pipeline.synthesis.workers import map_in_processes
+from miex.pipeline.aus.fidelity import AUReader
+from miex.pipeline.workers import map_in_processes
 
 _CHUNK = 4
 """Faces that a process measures in one go."""

@@ -1,7 +1,7 @@
 """Samples of real clips: one block a person, cut as synthesized faces are.
 
 Every frame of a clip is cut by the landmarks of its onset, with the convention of
-`miex.pipeline.synthesis.face_crop`, so that what moves in a sample is what moved in the clip.
+`miex.pipeline.faces.crop`, so that what moves in a sample is what moved in the clip.
 """
 
 import hashlib
@@ -12,12 +12,16 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import Clip, ClipReader
 from miex.datasets.clips.frames import UnreadableFrame
+from miex.datasets.config import FrozenConfig
 from miex.datasets.labels import LABEL_SPACES, LabelSpace
+from miex.pipeline.faces.config import FaceConfig
+from miex.pipeline.faces.crop import Points, crop_transform, cut, transform_points
+from miex.pipeline.faces.detection import Box, DlibDetector, FaceDetector
 from miex.pipeline.recognition.landmarks import FOLLOW_VERSION, follow
 from miex.pipeline.recognition.sample import (
     MIN_SIDE,
@@ -27,9 +31,6 @@ from miex.pipeline.recognition.sample import (
     Subject,
     person_of,
 )
-from miex.pipeline.synthesis.face_config import FaceConfig
-from miex.pipeline.synthesis.face_crop import Points, crop_transform, cut, transform_points
-from miex.pipeline.synthesis.face_detection import Box, DlibDetector, FaceDetector
 
 VERSION = 1
 """Raised whenever the same clips give other samples than before: caches are found by it."""
@@ -49,10 +50,8 @@ _MOVING = [*range(17, 27), *range(31, 36), *range(48, 68)]
 _FACE = FaceConfig()
 
 
-class ClipSampleConfig(BaseModel):
+class ClipSampleConfig(FrozenConfig):
     """How a clip becomes a sample."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: int = Field(_FACE.size, ge=MIN_SIDE, le=512, description="side of the frames, pixels")
     eye_distance: float = Field(

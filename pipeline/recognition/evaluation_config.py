@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from miex.datasets.base import Rejection
+from miex.datasets.config import FrozenConfig
 from miex.datasets.labels import LabelSpace, find_label_space
 from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import Checkpoint
@@ -14,10 +15,8 @@ from miex.pipeline.recognition.protocols import find_protocol
 from miex.pipeline.recognition.run_config import RunConfig
 
 
-class EvaluationConfig(BaseModel):
+class EvaluationConfig(FrozenConfig):
     """What is evaluated, and how it is trained. Where things lie is not in here."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     recognizer: str
     config: dict[str, Any] = Field({}, description="parameters that differ from the paper's")

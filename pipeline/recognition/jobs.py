@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import open_clips
+from miex.datasets.config import FrozenConfig
+from miex.datasets.device import choose_device
 from miex.datasets.files import whole_file
 from miex.datasets.labels import LabelSpace, find_label_space
-from miex.datasets.miex import MiexDataset
 from miex.datasets.remote import is_remote, local_copy
-from miex.generators._device import choose_device
+from miex.datasets.shards import MiexDataset
 from miex.pipeline.recognition.cache import CachedInputs, open_inputs
 from miex.pipeline.recognition.checkpoint import Card, load_checkpoint, transfer
 from miex.pipeline.recognition.clip_samples import ClipBlock, ClipSampleConfig, clip_blocks
@@ -50,11 +51,7 @@ ReadClips = Callable[
 """`read_clips`, or what remembers its answers."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SyntheticData(_Frozen):
+class SyntheticData(FrozenConfig):
     """Synthesized datasets to pretrain on."""
 
     datasets: tuple[str, ...] = Field((), description="folders or addresses of datasets")
@@ -66,14 +63,14 @@ class SyntheticData(_Frozen):
     )
 
 
-class ClipData(_Frozen):
+class ClipData(FrozenConfig):
     """Databases of real clips."""
 
     databases: tuple[str, ...] = Field((), description="NAME:PATH, as in `miex clips`")
     samples: ClipSampleConfig = ClipSampleConfig()
 
 
-class PretrainJob(_Frozen):
+class PretrainJob(FrozenConfig):
     """Trains a recognizer on synthesized datasets."""
 
     recognizer: str
@@ -84,7 +81,7 @@ class PretrainJob(_Frozen):
     run: RunConfig = RunConfig()
 
 
-class FinetuneJob(_Frozen):
+class FinetuneJob(FrozenConfig):
     """Trains a recognizer on real clips, from a pretrained one or from nothing."""
 
     recognizer: str
@@ -97,7 +94,7 @@ class FinetuneJob(_Frozen):
     run: RunConfig = RunConfig()
 
 
-class EvaluateJob(_Frozen):
+class EvaluateJob(FrozenConfig):
     """Evaluates by a protocol: every fold pretrains, fine-tunes and tests."""
 
     evaluation: EvaluationConfig

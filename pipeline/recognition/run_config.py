@@ -3,16 +3,15 @@
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from miex.generators._device import choose_device
+from miex.datasets.config import FrozenConfig
+from miex.datasets.device import choose_device
 from miex.pipeline.recognition.order import Balance
 
 
-class RunConfig(BaseModel):
+class RunConfig(FrozenConfig):
     """How a training is run; the paper's part is in the recognizer's own config."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(0, ge=0, lt=2**63)
     balance: Balance = "none"

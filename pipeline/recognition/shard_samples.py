@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from miex.datasets.files import sha256_file
 from miex.datasets.labels import LabelSpace
-from miex.datasets.miex import MiexDataset, decode_frames
+from miex.datasets.shards import MiexDataset, decode_frames
 from miex.pipeline.recognition.landmarks import FOLLOW_VERSION, follow
 from miex.pipeline.recognition.sample import ANYONE, Sample, SampleInfo, Subject, person_of
 

@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
+from miex.datasets.device import choose_device, exact_kernels
 from miex.datasets.files import remove_partial
-from miex.generators._device import choose_device, exact_kernels
-from miex.generators._processes import Processes
+from miex.datasets.processes import Processes
 from miex.pipeline.recognition.cache import Batches, CachedInputs
 from miex.pipeline.recognition.checkpoint import (
     CHECKPOINT,

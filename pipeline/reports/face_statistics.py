@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from miex.datasets.files import sha256_file
-from miex.datasets.miex import MiexDataset
+from miex.datasets.shards import MiexDataset
+from miex.pipeline.faces.table import QUALITIES, FaceTable
 from miex.pipeline.reports.samples import Samples
-from miex.pipeline.synthesis.face_table import QUALITIES, FaceTable
 
 OWN_TABLE = "faces.parquet"
 """Where a run keeps the face table that it prepared itself, inside the dataset folder."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from miex.au_sources.action_units import AU_NAMES, AU_WORDS, format_aus
-from miex.datasets.miex import MiexDataset, decode_frames
+from miex.datasets.shards import MiexDataset, decode_frames
 from miex.pipeline.reports.card import COLUMN_MEANINGS
 from miex.pipeline.reports.motion_panel import (
     ARROW_LENGTH,

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from miex.datasets.miex import MiexDataset
+from miex.datasets.shards import MiexDataset
 from miex.pipeline.reports.selection import open_shard
 
 SCREENED, COMPARED = 50_000, 6_000

@@ -9,7 +9,7 @@ import jinja2
 import numpy as np
 
 from miex.datasets.files import whole_file
-from miex.datasets.miex import MiexDataset
+from miex.datasets.shards import MiexDataset
 from miex.pipeline.reports import charts
 from miex.pipeline.reports.comparison import (
     Compared,

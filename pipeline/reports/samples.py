@@ -13,7 +13,7 @@ from miex.au_sources.action_units import AU_COUNT
 from miex.au_sources.pool import AUPool
 from miex.au_sources.pool_file import read_table
 from miex.datasets.labels import LABEL_SPACES, Emotion
-from miex.datasets.miex import MANIFEST, SCHEMA, MiexDataset
+from miex.datasets.shards import MANIFEST, SCHEMA, MiexDataset
 from miex.pipeline.reports.selection import open_shard, source_label
 
 Values = NDArray[np.float64]

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from miex.datasets.miex import MiexDataset
+from miex.datasets.shards import MiexDataset
 
 _CANDIDATES = 4096
 """How many rows are looked at when a dataset has more: bounds memory and time."""

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from miex.au_sources.action_units import format_aus
 from miex.datasets.files import whole_file
-from miex.datasets.miex import MiexDataset, decode_frames
+from miex.datasets.shards import MiexDataset, decode_frames
 from miex.pipeline.reports.motion_panel import (
     Flow,
     flow_length,

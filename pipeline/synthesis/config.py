@@ -12,8 +12,6 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
@@ -21,16 +19,14 @@ from pydantic import (
 )
 
 from miex.au_sources.action_units import MAX_INTENSITY
+from miex.datasets.config import FrozenConfig, explain
+from miex.datasets.encoding import ImageConfig
 from miex.datasets.labels import find_label_space
 from miex.generators.base import GeneratorConfig
-from miex.pipeline.synthesis.face_config import FaceConfig
+from miex.pipeline.faces.config import FaceConfig
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SequenceConfig(_Frozen):
+class SequenceConfig(FrozenConfig):
     """How many frames a sample has, and how the expression grows over them."""
 
     frames: int = Field(2, ge=2, le=256, description="frames from onset to apex, both counted")
@@ -42,7 +38,7 @@ class SequenceConfig(_Frozen):
     )
 
 
-class QualityConfig(_Frozen):
+class QualityConfig(FrozenConfig):
     """When a rendered sample counts, and what is measured of it."""
 
     min_motion_iod: float = Field(
@@ -80,7 +76,7 @@ class QualityConfig(_Frozen):
         return self
 
 
-class DriftConfig(_Frozen):
+class DriftConfig(FrozenConfig):
     """How heads drift from onset to apex: standard deviations; none by default, as in MiE-X.
 
     `True` in its place means as much as in two public videos of people before a camera, over a
@@ -107,16 +103,7 @@ class DriftConfig(_Frozen):
         return bool(self.shift or self.turn or self.scale)
 
 
-class ImageConfig(_Frozen):
-    """How frames are encoded. Defaults are measured: docs/image_formats.md."""
-
-    format: Literal["png", "webp", "jpeg"] = Field(
-        "webp", description="webp and png are lossless, jpeg is not"
-    )
-    quality: int = Field(95, ge=1, le=100, description="of jpeg only")
-
-
-class SynthesisConfig(_Frozen):
+class SynthesisConfig(FrozenConfig):
     """One dataset: which faces, which AUs, which generator, how many samples."""
 
     name: str = Field("miex", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="id prefix")
@@ -223,16 +210,3 @@ class SynthesisConfig(_Frozen):
     def sha256(self) -> str:
         """Hash of `canonical`."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()
-
-
-def explain(error: ValidationError) -> str:
-    """A pydantic error in one line: of every field its name, what is wrong and what was given."""
-    lines = []
-    for part in error.errors():
-        text = part["msg"].removeprefix("Value error, ")
-        if part["type"] in ("extra_forbidden", "invalid_key"):
-            text = "there is no such field"
-        elif not isinstance(part["input"], dict):  # a whole config would hide the message
-            text += f" (given: {part['input']!r})"
-        lines.append(f"{'.'.join(map(str, part['loc'])) or 'config'}: {text}")
-    return "; ".join(lines)

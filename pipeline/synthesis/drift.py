@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from miex.pipeline.faces.crop import Points, eye_centre_distance
 from miex.pipeline.synthesis.config import DriftConfig
-from miex.pipeline.synthesis.face_crop import Points, eye_centre_distance
 
 
 def drift_transform(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +12,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from miex.au_sources.base import AUSource, open_source
+from miex.datasets.config import explain
 from miex.datasets.faces.base import open_face_source
 from miex.datasets.files import remove_partial
-from miex.datasets.labels import LABEL_SPACES
-from miex.datasets.miex import FORMAT, MANIFEST, MiexDataset
-from miex.generators.base import FaceGenerator, create_generator
-from miex.pipeline.assessment.estimators import labellers, refuse_training_estimators
-from miex.pipeline.synthesis.config import SynthesisConfig, explain
-from miex.pipeline.synthesis.face_table import FaceTable
-from miex.pipeline.synthesis.faces import prepare_faces
-from miex.pipeline.synthesis.manifest import describe_inputs, versions, write_json
-from miex.pipeline.synthesis.plan import Plan
+from miex.datasets.shards import FORMAT, MANIFEST, MiexDataset
+from miex.generators.base import create_generator
+from miex.pipeline.aus.estimators import labellers, refuse_training_estimators
+from miex.pipeline.faces.prepare import prepare_faces
+from miex.pipeline.synthesis.config import SynthesisConfig
+from miex.pipeline.synthesis.inputs import Inputs, open_sources
+from miex.pipeline.synthesis.manifest import versions, write_json
 from miex.pipeline.synthesis.quality import open_reader
-from miex.pipeline.synthesis.shards import ShardRecord, read_shard_record
+from miex.pipeline.synthesis.shard_files import ShardRecord, read_shard_record
 
 _STATE = ".miex"
 """Folder inside an unfinished dataset: whose it is, and the hashes of its finished shards."""
@@ -38,7 +37,7 @@ OnFaces = Callable[[int, int, dict[str, int]], None]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A dataset that is being made. Small and picklable: any process can render a shard of it.
+    """A dataset that is being made: small and picklable, so any process can render its shards.
 
     Attributes:
         config: What to make.
@@ -55,6 +54,27 @@ class Job:
     fingerprint: str
     samples: int
     shards: int
+
+    @property
+    def inputs(self) -> Inputs:
+        """The opened inputs; each thread opens them once and keeps those of its latest job.
+
+        Raises:
+            FileNotFoundError: An input is missing.
+            ValueError: An input is damaged.
+        """
+        # Equal datasets may take their faces from different folders, one of which may be gone.
+        key = self.fingerprint, self.faces
+        if getattr(_opened, "key", None) != key:
+            self._keep(Inputs.open(self.config, self.faces))
+        inputs: Inputs = _opened.inputs
+        return inputs
+
+    def _keep(self, inputs: Inputs) -> None:
+        _opened.inputs, _opened.key = inputs, (self.fingerprint, self.faces)
+
+
+_opened = threading.local()
 
 
 def start(
@@ -78,14 +98,14 @@ def start(
     """
     out = Path(out)
     _refuse_foreign_folder(out)
-    sources = _open_sources(config)
+    sources = open_sources(config)
     generator = create_generator(config.generator)
     if config.quality.fidelity_share and config.quality.fidelity_estimator:
         judge = config.quality.fidelity_estimator.partition(":")[0]
         refuse_training_estimators([judge], labellers(config.generator))
         open_reader(config.quality)
     table = _face_table(config, out, workers, on_faces)
-    job, identity = _identify(config, out, table, sources, generator)
+    job, identity = _identify(out, table, Inputs.open(config, table, sources, generator))
     _claim(out, identity)
     for folder in (out, out / "data", out / "report"):
         remove_partial(folder)
@@ -109,8 +129,7 @@ def reopen(out: Path) -> Job:
         ) from None
     given = config.faces.endswith(".parquet")
     table = Path(config.faces).expanduser() if given else out / _FACES
-    sources, generator = _open_sources(config), create_generator(config.generator)
-    job, identity = _identify(config, out, table, sources, generator)
+    job, identity = _identify(out, table, Inputs.open(config, table))
     if job.fingerprint != manifest.get("fingerprint"):
         found = "; ".join(
             f"{name} ({there} there, {here} here)"
@@ -123,24 +142,13 @@ def reopen(out: Path) -> Job:
     return job
 
 
-def _identify(
-    config: SynthesisConfig,
-    out: Path,
-    table: Path,
-    sources: list[AUSource],
-    generator: FaceGenerator[Any],
-) -> tuple[Job, dict[str, Any]]:
-    """The job, and everything that tells its dataset from others."""
-    faces = FaceTable.open(table)
-    plan = Plan(config, faces.identities, sources)
-    parts = {
-        "config": config.record(),
-        "inputs": describe_inputs(config, faces, sources, generator),
-        "versions": versions(),
-    }
+def _identify(out: Path, table: Path, inputs: Inputs) -> tuple[Job, dict[str, Any]]:
+    """Return the job of some inputs, and everything that tells its dataset from others."""
+    config, samples = inputs.config, inputs.plan.samples
+    parts = {"config": config.record(), "inputs": inputs.description, "versions": versions()}
     fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    shards = -(-plan.samples // config.rows_per_shard)
-    job = Job(config, out, table, fingerprint, plan.samples, shards)
+    job = Job(config, out, table, fingerprint, samples, -(-samples // config.rows_per_shard))
+    job._keep(inputs)
     return job, {"format": FORMAT, "fingerprint": fingerprint, **parts}
 
 
@@ -153,14 +161,6 @@ def planned(job: Job, number: int) -> range:
     """The sample numbers of a shard."""
     rows = job.config.rows_per_shard
     return range(number * rows, min((number + 1) * rows, job.samples))
-
-
-def open_inputs(job: Job) -> tuple[Plan, FaceTable, list[AUSource], FaceGenerator[Any]]:
-    """Opens everything that a job's config names."""
-    faces = FaceTable.open(job.faces)
-    sources = _open_sources(job.config)
-    plan = Plan(job.config, faces.identities, sources)
-    return plan, faces, sources, create_generator(job.config.generator)
 
 
 def _refuse_foreign_folder(out: Path) -> None:
@@ -245,18 +245,6 @@ def finished_shard(job: Job, number: int) -> ShardRecord | None:
     if record is None or _recorded_hash(job, number) not in (None, record.sha256):
         return None
     return record
-
-
-def _open_sources(config: SynthesisConfig) -> list[AUSource]:
-    return [
-        open_source(
-            spec,
-            label_space=LABEL_SPACES[config.label_space],
-            intensity=config.intensity,
-            emotion_weights=config.emotion_weights,
-        )
-        for spec in config.sources
-    ]
 
 
 def _face_table(

@@ -11,15 +11,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from miex.au_sources.base import AUSource
 from miex.datasets.files import whole_file
-from miex.datasets.miex import FORMAT, MANIFEST
-from miex.generators.base import FaceGenerator
-from miex.pipeline.synthesis.config import SynthesisConfig
-from miex.pipeline.synthesis.face_table import FaceTable
+from miex.datasets.shards import FORMAT, MANIFEST
+from miex.pipeline.synthesis.inputs import Inputs
 from miex.pipeline.synthesis.plan import Plan
-from miex.pipeline.synthesis.quality import open_reader
-from miex.pipeline.synthesis.shards import ShardRecord
+from miex.pipeline.synthesis.shard_files import ShardRecord
 
 _PACKAGES = (
     "miex",
@@ -43,47 +39,6 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "absent"
-    return found
-
-
-def describe_inputs(
-    config: SynthesisConfig,
-    faces: FaceTable,
-    sources: Sequence[AUSource],
-    generator: FaceGenerator[Any],
-) -> dict[str, Any]:
-    """Hashes, licences and citations of faces, AU sources and generator; what measures fidelity."""
-    found: dict[str, Any] = {
-        "faces": {
-            "table": config.faces,
-            "sha256": faces.sha256,
-            "size": faces.config.size,
-            "identities": len(set(faces.identities)),
-            "licences": dict(faces.licences),
-            "rejections": faces.rejection_counts,
-        },
-        "sources": [
-            {
-                "spec": spec,
-                "name": source.name,
-                "description": source.description,
-                "sha256": source.sha256,
-                "citation": source.citation,
-                "licence": source.licence,
-                "measured_on": list(source.measured_on),
-                "classes": [name for name in source.label_space.classes if name in source.classes],
-            }
-            for spec, source in zip(config.sources, sources, strict=True)
-        ],
-        "generator": {
-            "name": generator.name,
-            "sha256": generator.sha256,
-            "max_intensity": generator.max_intensity,
-        },
-    }
-    reader = open_reader(config.quality)
-    if reader is not None:
-        found["fidelity"] = reader.description
     return found
 
 
@@ -125,21 +80,17 @@ def count_rows(folder: Path, plan: Plan, records: Sequence[ShardRecord]) -> dict
 
 
 def build_manifest(
-    folder: Path,
-    config: SynthesisConfig,
-    fingerprint: str,
-    inputs: dict[str, Any],
-    plan: Plan,
-    records: Sequence[ShardRecord],
+    folder: Path, fingerprint: str, inputs: Inputs, records: Sequence[ShardRecord]
 ) -> dict[str, Any]:
-    """Everything that is known about a finished dataset; equal for equal datasets."""
+    """Return everything that is known about a finished dataset; equal for equal datasets."""
+    config, plan = inputs.config, inputs.plan
     return {
         "format": FORMAT,
         "name": config.name,
         "fingerprint": fingerprint,
         "config": config.record(),
         "config_sha256": config.sha256(),
-        "inputs": inputs,
+        "inputs": inputs.description,
         "versions": versions(),
         "label_space": {
             "name": plan.label_space.name,

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miex.datasets.base import Face
-from miex.pipeline.assessment.fidelity import AUReader
+from miex.pipeline.aus.fidelity import AUReader
+from miex.pipeline.faces.crop import eye_centre_distance
 from miex.pipeline.synthesis.config import QualityConfig
-from miex.pipeline.synthesis.face_crop import eye_centre_distance
 
 Embed = Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.float32]]
 """(image ``uint8 (S, S, 3)`` RGB, landmarks ``(68, 2)``) -> identity embedding ``(128,)``."""

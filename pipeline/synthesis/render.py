@@ -7,15 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from miex.au_sources.base import AUSource
 from miex.datasets.base import Face
-from miex.generators.base import FaceGenerator
-from miex.pipeline.assessment.fidelity import AUReader, sample_fidelity
+from miex.datasets.encoding import encode_frame
+from miex.pipeline.aus.fidelity import sample_fidelity
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.drift import drift_transform, drifted
-from miex.pipeline.synthesis.encoding import encode_frame
-from miex.pipeline.synthesis.face_table import FaceTable
-from miex.pipeline.synthesis.plan import Draw, Plan
+from miex.pipeline.synthesis.inputs import Inputs
+from miex.pipeline.synthesis.plan import Draw
 from miex.pipeline.synthesis.quality import Embed, Verdict, assess
 
 _FRAMES_AT_ONCE = 256
@@ -52,32 +50,18 @@ class Renderer:
     """Renders samples of a plan.
 
     Args:
-        config: The dataset's config.
-        plan: Which face makes which expression.
-        faces: The templates.
-        sources: The AU sources of the config, opened, in its order.
-        generator: What renders.
+        inputs: Faces, AU sources, plan and generator of the dataset.
         embed: Measures identity where the plan wants it.
-        reader: Measures AU fidelity where the plan wants it; None if it never does.
     """
 
-    def __init__(
-        self,
-        config: SynthesisConfig,
-        plan: Plan,
-        faces: FaceTable,
-        sources: Sequence[AUSource],
-        generator: FaceGenerator[Any],
-        embed: Embed,
-        reader: AUReader | None = None,
-    ) -> None:
-        self._config = config
-        self._plan = plan
-        self._faces = faces
-        self._sources = sources
-        self._generator = generator
+    def __init__(self, inputs: Inputs, embed: Embed) -> None:
+        self._config = inputs.config
+        self._plan = inputs.plan
+        self._faces = inputs.faces
+        self._sources = inputs.sources
+        self._generator = inputs.generator
         self._embed = embed
-        self._reader = reader
+        self._reader = inputs.reader
         self._prepared: dict[int, tuple[Face, Any]] = {}
 
     def chunks(self, indices: range) -> Iterator[range]:

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from miex.au_sources.action_units import AU_COUNT, MAX_INTENSITY
 from miex.datasets.files import sha256_file
-from miex.datasets.miex import MANIFEST, SCHEMA, MiexDataset, decode_frames
+from miex.datasets.shards import MANIFEST, SCHEMA, MiexDataset, decode_frames
 from miex.pipeline.synthesis.manifest import NOT_ANNOTATED
-from miex.pipeline.synthesis.workers import cores, map_in_threads
+from miex.pipeline.workers import cores, map_in_threads
 
 _GROUPS = {"by_class": "class", "by_emotion": "emotion", "by_au_source": "kind of source"}
 """Counts of the manifest by what they are counts of."""

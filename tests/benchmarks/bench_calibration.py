@@ -28,9 +28,9 @@ from miex.au_sources.estimators.landmarks import (
 )
 from miex.datasets.base import Face, FaceQuality
 from miex.generators.base import GeneratorConfig, create_generator
-from miex.pipeline.au_extraction import dlib_landmarker
-from miex.pipeline.synthesis.face_config import FaceConfig
-from miex.pipeline.synthesis.face_detection import DlibDetector
+from miex.pipeline.aus.extraction import dlib_landmarker
+from miex.pipeline.faces.config import FaceConfig
+from miex.pipeline.faces.detection import DlibDetector
 
 sys.path.insert(0, str(Path(__file__).parent))
 from bench_estimators import (

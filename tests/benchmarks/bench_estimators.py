@@ -32,7 +32,7 @@ from miex.au_sources.estimators.base import (
 )
 from miex.au_sources.estimators.mediapipe import MediaPipeEstimator
 from miex.au_sources.face_motion import fit_pose
-from miex.pipeline.au_extraction import dlib_landmarker
+from miex.pipeline.aus.extraction import dlib_landmarker
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 AU12 = AU_NAMES.index("AU12")

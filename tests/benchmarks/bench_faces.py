@@ -18,11 +18,11 @@ import numpy as np
 
 from miex.datasets.base import FaceSource, Photograph, Rejection
 from miex.datasets.faces.base import open_face_source
-from miex.pipeline.synthesis.face_config import FaceConfig
-from miex.pipeline.synthesis.face_crop import crop_transform, cut
-from miex.pipeline.synthesis.face_detection import DlibDetector
-from miex.pipeline.synthesis.faces import prepare_faces
-from miex.pipeline.synthesis.images import open_photograph
+from miex.datasets.images import open_photograph
+from miex.pipeline.faces.config import FaceConfig
+from miex.pipeline.faces.crop import crop_transform, cut
+from miex.pipeline.faces.detection import DlibDetector
+from miex.pipeline.faces.prepare import prepare_faces
 
 LFW = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "lfw"
 

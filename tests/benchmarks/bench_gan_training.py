@@ -26,7 +26,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from miex.au_sources.face_motion import motion_table
-from miex.generators._processes import Processes
+from miex.datasets.processes import Processes
 from miex.generators.ganimation.adversaries import Adversaries, Precision
 from miex.generators.ganimation.batches import Batch, Batches
 from miex.generators.ganimation.recipe import Recipe, choose_recipe

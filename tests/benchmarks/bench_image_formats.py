@@ -21,8 +21,8 @@ from PIL import Image
 
 from miex.datasets.base import Face
 from miex.datasets.faces.base import open_face_source
-from miex.pipeline.synthesis.face_config import FaceConfig
-from miex.pipeline.synthesis.faces import prepare_faces
+from miex.pipeline.faces.config import FaceConfig
+from miex.pipeline.faces.prepare import prepare_faces
 
 Frame = NDArray[np.uint8]
 Field = NDArray[np.float32]

@@ -27,12 +27,12 @@ import torch
 from numpy.typing import NDArray
 
 from miex.datasets.clips.frames import VideoFrames
-from miex.datasets.miex import MiexDataset
+from miex.datasets.shards import MiexDataset
+from miex.pipeline.faces.config import FaceConfig
+from miex.pipeline.faces.crop import crop_transform, cut
+from miex.pipeline.faces.detection import DlibDetector
 from miex.pipeline.recognition.representations.optical_flow import to_grey, tvl1
 from miex.pipeline.recognition.shard_samples import shard_blocks
-from miex.pipeline.synthesis.face_config import FaceConfig
-from miex.pipeline.synthesis.face_crop import crop_transform, cut
-from miex.pipeline.synthesis.face_detection import DlibDetector
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "videos"
 GAPS = (1, 2, 4, 6, 9, 12, 16, 20, 24)

@@ -21,13 +21,13 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from miex.datasets.miex import MiexDataset, decode_frames
+from miex.datasets.shards import MiexDataset, decode_frames
+from miex.pipeline.make_dataset import synthesize
 from miex.pipeline.recognition.cache import Batches, CachedInputs, open_inputs
 from miex.pipeline.recognition.order import batches_of
 from miex.pipeline.recognition.representations.frames import FramePair, FramesConfig
 from miex.pipeline.recognition.shard_samples import ShardBlock, shard_blocks
 from miex.pipeline.synthesis.config import SynthesisConfig
-from miex.pipeline.synthesis.run import synthesize
 
 BATCH = 32
 CPU = torch.device("cpu")

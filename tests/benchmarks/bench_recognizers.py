@@ -18,7 +18,8 @@ from pathlib import Path
 
 import torch
 
-from miex.datasets.miex import MiexDataset
+from miex.datasets.shards import MiexDataset
+from miex.pipeline.make_dataset import synthesize
 from miex.pipeline.recognition.cache import Batches, CachedInputs, open_inputs
 from miex.pipeline.recognition.checkpoint import Card
 from miex.pipeline.recognition.order import batches_of
@@ -32,7 +33,6 @@ from miex.pipeline.recognition.run_config import RunConfig
 from miex.pipeline.recognition.shard_samples import shard_blocks
 from miex.pipeline.recognition.training import Data, train
 from miex.pipeline.synthesis.config import SynthesisConfig
-from miex.pipeline.synthesis.run import synthesize
 
 
 class _Enough(Exception):

@@ -12,8 +12,8 @@ Draw = Callable[[str], "Fictitious"]  # noqa: F821
 def small_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A face table of the sample photographs at 64 pixels."""
     from miex.datasets.faces.base import open_face_source
-    from miex.pipeline.synthesis.face_config import FaceConfig
-    from miex.pipeline.synthesis.faces import prepare_faces
+    from miex.pipeline.faces.config import FaceConfig
+    from miex.pipeline.faces.prepare import prepare_faces
 
     table = tmp_path_factory.mktemp("small-faces") / "faces.parquet"
     prepare_faces(open_face_source("samples"), table, FaceConfig(size=64), workers=1)
@@ -23,7 +23,7 @@ def small_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def fictitious(tmp_path_factory: pytest.TempPathFactory, small_faces: Path) -> Draw:
     """Draws a database with 2 subjects of 4 clips, or hands out the one that is drawn already."""
-    from miex.pipeline.fictitious import write_fictitious
+    from miex.pipeline.fictitious_databases.write import write_fictitious
 
     drawn = {}
 

@@ -8,7 +8,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from miex.flows.cli import app
-from miex.pipeline.fictitious import write_fictitious
+from miex.pipeline.fictitious_databases.write import write_fictitious
 
 CONTENT = {
     "title": "Tiny",

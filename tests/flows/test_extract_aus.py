@@ -20,9 +20,9 @@ from miex.au_sources.pool import AUPool
 from miex.datasets.clips.base import open_clips
 from miex.flows import extract_aus as module
 from miex.flows.cli import app
-from miex.pipeline import au_extraction
-from miex.pipeline.au_extraction import AUExtractionConfig
-from miex.pipeline.fictitious import write_fictitious
+from miex.pipeline.aus import extraction as au_extraction
+from miex.pipeline.aus.extraction import AUExtractionConfig
+from miex.pipeline.fictitious_databases.write import write_fictitious
 from miex.pipeline.reports.pool_comparison import compare, draw_pool, overshoots, too_many
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.plan import Plan

@@ -13,12 +13,12 @@ from typer.testing import CliRunner, Result
 
 from miex.flows.cli import app
 from miex.flows.recognition import assemble
-from miex.pipeline.fictitious import write_fictitious
+from miex.pipeline.fictitious_databases.write import write_fictitious
+from miex.pipeline.make_dataset import synthesize
 from miex.pipeline.recognition.checkpoint import CHECKPOINT, load_checkpoint
 from miex.pipeline.recognition.jobs import LEFT_OUT, EvaluateJob, PretrainJob, run_evaluation
 from miex.pipeline.recognition.results import Result as Evaluation
 from miex.pipeline.synthesis.config import SynthesisConfig
-from miex.pipeline.synthesis.run import synthesize
 
 QUICK = ("--device", "cpu", "--epochs", "2")
 

@@ -19,7 +19,7 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 from prefect.testing.utilities import prefect_test_harness
 
-from miex.datasets.miex import MiexDataset
+from miex.datasets.shards import MiexDataset
 from miex.flows import artifacts
 from miex.flows import synthesize_miex as module
 from miex.flows.artifacts import ProgressArtifact, count_rows, paths_markdown, preview

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from miex.datasets.miex import COLUMN_NOTES, FORMAT, MANIFEST, SCHEMA, huggingface_features
-from miex.pipeline.synthesis.config import ImageConfig, SynthesisConfig
-from miex.pipeline.synthesis.encoding import encode_frame
+from miex.datasets.encoding import ImageConfig, encode_frame
+from miex.datasets.shards import COLUMN_NOTES, FORMAT, MANIFEST, SCHEMA, huggingface_features
+from miex.pipeline.synthesis.config import SynthesisConfig
 
 MakeDataset = Callable[..., Path]
 

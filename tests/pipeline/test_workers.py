@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from miex.pipeline.synthesis.workers import map_in_processes, map_in_threads
+from miex.pipeline.workers import map_in_processes, map_in_threads
 
 SCRIPT = """
 import time
 from pathlib import Path
-from miex.pipeline.synthesis.workers import map_in_processes
+from miex.pipeline.workers import map_in_processes
 {work}
 if __name__ == "__main__":
     map_in_processes(work, Path({folder!r}), range(4), workers=2)

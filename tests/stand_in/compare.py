@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from miex.pipeline.recognition.experiment import run_experiment
-from miex.pipeline.recognition.experiment_config import Experiment, load_experiment
-from miex.pipeline.recognition.experiment_plan import Inputs, Scale
+from miex.pipeline.experiments.config import Experiment, load_experiment
+from miex.pipeline.experiments.plan import Inputs, Scale
+from miex.pipeline.experiments.run import run_experiment
 
 IDENTITIES, SAMPLES = 300, 900
 """Of the largest dataset of an experiment."""

@@ -4,7 +4,8 @@ Two rules, of names alone, so that they hold on every machine:
 
 - **Faces.** The textures come from the identities whose hash is among the first 9.5 % (`kept_out`),
   and none of these may be the template of a synthesized sample. The hash is the one by which
-  `miex.pipeline.identity_split` ranks people with seed 0: they are thus among the held-out
+  `miex.pipeline.generator_training.split` ranks people with seed 0: they are thus among the
+  held-out
   identities of the default split of a GANimation training set as well, so that no generator has
   learnt from them; names that look like one person can shift that split, and the one texture so
   found is not used (`UNSUITABLE` in `make.py`).
@@ -23,15 +24,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from miex.datasets.base import Rejection
-from miex.pipeline.synthesis.face_selection import near_pairs
-from miex.pipeline.synthesis.face_table import SCHEMA, FaceTable, floats, write_face_table
+from miex.pipeline.faces.selection import near_pairs
+from miex.pipeline.faces.table import SCHEMA, FaceTable, floats, write_face_table
 
 KEPT_OUT_SHARE = 0.095
 """487 of the 5,000 identities of LFW."""
 
 SAME_PERSON = 0.38
 """Distance of dlib's embeddings below which two names may be one person; as in
-`miex.pipeline.training_set_config`."""
+`miex.pipeline.generator_training.config`."""
 
 
 def kept_out(identity: str) -> bool:

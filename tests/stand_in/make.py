@@ -42,9 +42,9 @@ from performance import (
 
 from miex.datasets.clips.base import Clip, open_clips
 from miex.datasets.labels import LABEL_SPACES
-from miex.pipeline.synthesis.face_config import FaceConfig
-from miex.pipeline.synthesis.face_crop import eye_centre_distance, mouth_opening
-from miex.pipeline.synthesis.face_detection import DlibDetector
+from miex.pipeline.faces.config import FaceConfig
+from miex.pipeline.faces.crop import eye_centre_distance, mouth_opening
+from miex.pipeline.faces.detection import DlibDetector
 
 NOTE_FILE = "RENDERED.md"
 

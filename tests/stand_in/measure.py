@@ -15,8 +15,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from miex.datasets.clips.base import open_clips
 from miex.datasets.labels import LABEL_SPACES
+from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.recognition.clip_samples import clip_blocks
-from miex.pipeline.synthesis.face_config import FaceConfig
 
 INNER = slice(17, 68)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from miex.pipeline.recognition.experiment_config import load_experiment
-from miex.pipeline.recognition.experiment_plan import Inputs, Scale, plan_experiment
+from miex.pipeline.experiments.config import load_experiment
+from miex.pipeline.experiments.plan import Inputs, Scale, plan_experiment
 from miex.pipeline.recognition.recognizers.base import recognizer_names
 
 

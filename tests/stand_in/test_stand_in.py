@@ -10,8 +10,8 @@ import pytest
 
 from miex.datasets.clips.base import open_clips
 from miex.datasets.labels import LABEL_SPACES
+from miex.pipeline.faces.table import FaceTable
 from miex.pipeline.recognition.clip_samples import clip_blocks
-from miex.pipeline.synthesis.face_table import FaceTable
 
 HERE = Path(__file__).parent
 SIZE = 160

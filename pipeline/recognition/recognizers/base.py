@@ -16,20 +16,18 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from miex.datasets.config import FrozenConfig, explain
 from miex.datasets.registry import Registry, modules_in
 from miex.pipeline.recognition.representations.base import Inputs, Representation
 from miex.pipeline.recognition.sample import ClipFrames
-from miex.pipeline.synthesis.config import explain
 
 
-class Hyperparameters(BaseModel):
+class Hyperparameters(FrozenConfig):
     """How a paper trains its recognizer. Each config states those of its paper as defaults."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     optimizer: Literal["adam", "adamw", "adamp", "sgd"] = "adam"
     learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
@@ -44,10 +42,8 @@ class Hyperparameters(BaseModel):
     gradient_clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
 
 
-class RecognizerConfig(BaseModel):
+class RecognizerConfig(FrozenConfig):
     """Parameters of a recognizer; each subclass adds its own and the paper's training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     training: Hyperparameters = Hyperparameters()
     fine_tuning: Hyperparameters | None = Field(

@@ -11,19 +11,17 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from miex.datasets.config import FrozenConfig
 from miex.pipeline.recognition.sample import Sample, require_usable
 
 Inputs = Mapping[str, Tensor]
 """Named tensors, the samples along the first dimension of each."""
 
 
-class RepresentationConfig(BaseModel):
+class RepresentationConfig(FrozenConfig):
     """Parameters of a representation: with its name and version they identify what is cached."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Representation(Protocol):

@@ -18,19 +18,18 @@ from typing import Literal
 import cv2
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
+from miex.datasets.config import FrozenConfig
 from miex.pipeline.recognition.representations import _tvl1_images as images
 from miex.pipeline.recognition.representations import _tvl1_solver as solver
 
 FlowMethod = Literal["tvl1", "farneback", "dis"]
 
 
-class TVL1Config(BaseModel):
+class TVL1Config(FrozenConfig):
     """Parameters of TV-L1; the defaults are those of OpenCV's `DualTVL1OpticalFlow`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tau: float = Field(0.25, gt=0, le=0.25, description="step of the dual variables")
     lambda_: float = Field(0.15, gt=0, description="weight of the data; smaller is smoother")

@@ -147,8 +147,8 @@ def test_errors():
 def test_smiles_of_real_faces(shared: Path):
     """Landmarks of photographs that students labelled, against the mean face."""
     cv2 = pytest.importorskip("cv2")
-    from miex.pipeline.synthesis.face_config import FaceConfig
-    from miex.pipeline.synthesis.face_detection import DlibDetector
+    from miex.pipeline.faces.config import FaceConfig
+    from miex.pipeline.faces.detection import DlibDetector
 
     with (shared / "data/lfw_emotion_labels/legend.csv").open() as file:
         labels = {row["image"]: row["emotion"].lower() for row in csv.DictReader(file)}

@@ -18,8 +18,8 @@ from miex.au_sources.estimators.openface_models import (
     PersonCalibratedOpenFaceModels,
 )
 from miex.au_sources.face_motion import motion_table
-from miex.pipeline.synthesis.face_config import FaceConfig
-from miex.pipeline.synthesis.face_detection import DlibDetector
+from miex.pipeline.faces.config import FaceConfig
+from miex.pipeline.faces.detection import DlibDetector
 
 DYNAMIC = [AU_NUMBERS.index(number) for number in (1, 2, 5, 45)]
 

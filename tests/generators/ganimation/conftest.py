@@ -136,9 +136,8 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def write_drawn_set() -> Callable[..., Path]:
     """Writes a training set of drawn people."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(Path(__file__).parent))
-        import training_faces
+    import training_faces
+
     return training_faces.write_drawn_set
 
 

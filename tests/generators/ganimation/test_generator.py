@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from miex.generators._device import choose_device
+from miex.datasets.device import choose_device
 from miex.generators.base import GeneratorConfig, create_generator, generator_names
 from miex.generators.ganimation.checkpoint import load_checkpoint, save_checkpoint
 from miex.generators.ganimation.generator import (

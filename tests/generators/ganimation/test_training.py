@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from miex.datasets.base import Face
-from miex.generators._processes import Processes
+from miex.datasets.processes import Processes
 from miex.generators.ganimation import training
 from miex.generators.ganimation.adversaries import Adversaries, Precision
 from miex.generators.ganimation.checkpoint import load_checkpoint

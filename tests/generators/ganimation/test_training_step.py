@@ -8,7 +8,7 @@ import torch
 
 from miex.au_sources.action_units import AU_NAMES
 from miex.datasets.base import Face, FaceQuality
-from miex.generators._processes import Processes
+from miex.datasets.processes import Processes
 from miex.generators.ganimation.adversaries import Adversaries, Precision
 from miex.generators.ganimation.augmentation import augment, draw_augmentations
 from miex.generators.ganimation.batches import Batches

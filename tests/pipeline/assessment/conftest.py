@@ -14,9 +14,9 @@ from miex.au_sources.action_units import AU_COUNT, AU_NUMBERS
 from miex.au_sources.estimators.base import Estimates
 from miex.datasets.base import Face, FaceQuality
 from miex.pipeline.assessment.cases import micro_cases, single_cases
-from miex.pipeline.assessment.fidelity import AUReader
 from miex.pipeline.assessment.measure import Instruments, Measurements, measure_face
 from miex.pipeline.assessment.realism import texture
+from miex.pipeline.aus.fidelity import AUReader
 
 SIZE, BLOCK, ROWS = 128, 7, 8
 ZERO, STEP = 20, 40

@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from miex.au_sources.action_units import AU_NAMES
+from miex.datasets.encoding import ImageConfig, encode_frame
 from miex.flows.assessment_commands import assess_generator
 from miex.generators.base import GeneratorConfig
 from miex.generators.ganimation.training_notes import AUAgreement, TrainingNotes
@@ -19,9 +20,7 @@ from miex.generators.ganimation.training_set import TrainingRow, write_training_
 from miex.pipeline.assessment.assessment import assess_generators, labels_of
 from miex.pipeline.assessment.config import AssessmentConfig
 from miex.pipeline.assessment.held_out import open_held_out
-from miex.pipeline.synthesis.config import ImageConfig
-from miex.pipeline.synthesis.encoding import encode_frame
-from miex.pipeline.synthesis.face_table import FaceTable
+from miex.pipeline.faces.table import FaceTable
 
 WARP = GeneratorConfig(name="warp", device="cpu")
 QUICK = ["--source", "expert:miex", "--set", "intensities=[1, 3]", "--set", "looks=2"]

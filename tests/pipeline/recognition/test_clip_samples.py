@@ -7,7 +7,10 @@ import torch
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import ApexRule, Clip, open_clips
 from miex.datasets.labels import LABEL_SPACES, Emotion
-from miex.pipeline.fictitious import write_fictitious
+from miex.pipeline.faces.config import FaceConfig
+from miex.pipeline.faces.crop import crop_transform, cut, eye_centres
+from miex.pipeline.faces.detection import DlibDetector
+from miex.pipeline.fictitious_databases.write import write_fictitious
 from miex.pipeline.recognition.clip_samples import (
     LARGEST_MOTION,
     ClipSampleConfig,
@@ -17,9 +20,6 @@ from miex.pipeline.recognition.clip_samples import (
 )
 from miex.pipeline.recognition.representations.landmark_graph import LandmarkGraph
 from miex.pipeline.recognition.sample import require_usable
-from miex.pipeline.synthesis.face_config import FaceConfig
-from miex.pipeline.synthesis.face_crop import crop_transform, cut, eye_centres
-from miex.pipeline.synthesis.face_detection import DlibDetector
 
 THREE = LABEL_SPACES["three_class"]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from miex.datasets.labels import LABEL_SPACES
-from miex.datasets.miex import MiexDataset
+from miex.datasets.shards import MiexDataset
 from miex.pipeline.recognition.cache import open_inputs
 from miex.pipeline.recognition.landmarks import follow
 from miex.pipeline.recognition.protocols import admit, require_disjoint

@@ -1,0 +1,212 @@
+"""An experiment: a table or figure of a paper as a grid of evaluations, from one YAML file.
+
+    title: ...            what it shows
+    paper: ...            whose it is
+    place: table 1        where it stands there
+    protocol: megc2019    `miex.pipeline.recognition.protocols`
+    metrics: [uf1, uar]
+    inputs: {faces: a face table, ...}                 files that whoever runs it gives
+    datasets: {miex: {faces: "${faces}", ...}}         fields of SynthesisConfig, nested with dots
+    settings: {evaluation.recognizer: branches}        fields of EvaluateJob, of every cell
+    rows: [{name: ..., datasets: [miex], settings: {...}, paper: {COLUMN: {uf1: [.477, .005]}}}]
+    columns: [{name: ..., settings: {...}}]
+    notes: [what else must be known]
+
+A cell takes the settings of the experiment, its row and its column; a later one wins.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from miex.datasets.config import FrozenConfig, explain
+
+Metric = Literal["uf1", "uar", "accuracy"]
+
+Published = float | tuple[float, float]
+"""A number of a paper, 0-1; or its mean and its standard deviation."""
+
+_FOLDER = Path(__file__).parent / "experiments"
+_PLACEHOLDER = re.compile(r"\$\{([a-z0-9_]+)\}")
+
+
+class InputFile(FrozenConfig):
+    """A file that an experiment needs and nobody can ship."""
+
+    about: str = Field(description="what it is, and which command makes it")
+    optional: bool = Field(False, description="fields that name it are left empty without it")
+
+
+class Row(FrozenConfig):
+    """A row of the table."""
+
+    name: str
+    datasets: tuple[str, ...] = Field((), description="to pretrain on; names of `datasets`")
+    settings: dict[str, Any] = Field(default_factory=dict)
+    cannot: str | None = Field(None, description="why miex cannot compute it; it is shown empty")
+    paper: dict[str, dict[Metric, Published]] = Field(
+        {}, description="the paper's numbers by column; those that it does not print are not here"
+    )
+
+
+class Column(FrozenConfig):
+    """A column of the table."""
+
+    name: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    database: str | None = Field(None, description="scores of the clips of one database alone")
+    clips: int | None = Field(None, description="that the paper evaluates on")
+    classes: int | None = Field(None, description="that the paper tells apart")
+
+
+class Experiment(FrozenConfig):
+    """See the module."""
+
+    name: str
+    title: str
+    paper: str
+    place: str
+    protocol: str
+    metrics: tuple[Metric, ...] = Field(min_length=1)
+    inputs: dict[str, InputFile] = Field(default_factory=dict)
+    datasets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    rows: tuple[Row, ...] = Field(min_length=1)
+    columns: tuple[Column, ...] = Field(min_length=1)
+    notes: tuple[str, ...] = ()
+
+    @field_validator("inputs", mode="before")
+    @classmethod
+    def _only_text(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: {"about": it} if isinstance(it, str) else it for name, it in value.items()}
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Experiment":
+        for what, names in (
+            ("row", [row.name for row in self.rows]),
+            ("column", [column.name for column in self.columns]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{what} {twice[0]!r} stands there twice; name each {what} once")
+        columns = {column.name for column in self.columns}
+        for row in self.rows:
+            _require_known("dataset", row.datasets, self.datasets, row.name)
+            _require_known("column", row.paper, columns, row.name)
+            for scores in row.paper.values():
+                _require_known("metric", scores, self.metrics, row.name)
+        for name, fields in self.datasets.items():
+            sizes = [fields.get(key) for key in ("identities", "samples")]
+            if not all(isinstance(size, int) and size > 0 for size in sizes):
+                raise ValueError(
+                    f"dataset {name!r} must state identities and samples, as whole numbers above 0"
+                )
+        used = set(placeholders([self.datasets, self.settings, *map(_settings, self.rows)]))
+        if used != set(self.inputs):
+            raise ValueError(
+                f"placeholders and inputs differ in {', '.join(sorted(used ^ set(self.inputs)))};"
+                " every ${NAME} of a dataset or setting needs an entry in `inputs`, and every entry"
+                " a use"
+            )
+        return self
+
+
+def _settings(row: Row) -> dict[str, Any]:
+    return row.settings
+
+
+def _require_known(what: str, names: Any, known: Any, row: str) -> None:
+    for name in names:
+        if name not in known:
+            there = ", ".join(sorted(known)) or "none"
+            raise ValueError(f"row {row!r} names {what} {name!r}; there are: {there}")
+
+
+def experiment_names() -> list[str]:
+    """Every experiment that comes with miex."""
+    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+
+
+def load_experiment(name: str) -> Experiment:
+    """Reads an experiment.
+
+    Args:
+        name: One of `experiment_names`, or a YAML file.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: No such experiment, or a file that does not describe one; every field that does
+            not fit is named.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else _FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        if path.parent == _FOLDER:
+            known = ", ".join(experiment_names())
+            raise ValueError(f"no experiment is called {name!r}; there are: {known}")
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path}: expected `field: value` lines, found {type(content).__name__}; the heads of"
+            " the shipped experiments show how"
+        )
+    try:
+        return Experiment.model_validate({"name": path.stem} | content)
+    except ValidationError as error:
+        raise ValueError(f"{path}: {explain(error)}") from None
+
+
+def placeholders(value: Any) -> Iterator[str]:
+    """Names of every ``${NAME}`` in a value, however deep."""
+    if isinstance(value, str):
+        yield from _PLACEHOLDER.findall(value)
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from placeholders(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from placeholders(each)
+
+
+def filled(value: Any, files: Mapping[str, str]) -> Any:
+    """A value with every ``${NAME}`` replaced by its file.
+
+    Returns:
+        The value; None where it names a file that is not given.
+    """
+    if isinstance(value, str):
+        if any(name not in files for name in _PLACEHOLDER.findall(value)):
+            return None
+        return _PLACEHOLDER.sub(lambda found: files[found[1]], value)
+    if isinstance(value, Mapping):
+        return {name: filled(each, files) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [filled(each, files) for each in value]
+    return value
+
+
+def nested(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields whose names have dots as groups within groups; a later one wins.
+
+    Raises:
+        ValueError: A field is a value and a group at once.
+    """
+    result: dict[str, Any] = Field(default_factory=dict)
+    for name, value in fields.items():
+        *parents, leaf = name.split(".")
+        place = result
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise ValueError(f"{name}: {parent!r} was given a value and is no group of fields")
+        place[leaf] = nested(value) if isinstance(value, Mapping) else value
+    return result

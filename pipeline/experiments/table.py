@@ -1,0 +1,217 @@
+"""The table of an experiment: our scores, the paper's, and whether they may be compared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from miex.pipeline.experiments.config import Column, Published
+from miex.pipeline.experiments.plan import Cell, Plan
+from miex.pipeline.recognition.results import Result
+from miex.pipeline.reports.results_page import notes_of
+
+FORMAT = "miex-experiment/1"
+
+NOT_COMPARABLE = "not comparable"
+
+NO_RESULT = "no result yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a cell.
+
+    Attributes:
+        cell: Which one.
+        result: Its evaluation, None if there is none (yet).
+        reason: Why it cannot be computed, None where it can.
+    """
+
+    cell: Cell
+    result: Result | None
+    reason: str | None
+
+
+def make_table(plan: Plan, outcomes: Sequence[Outcome], out: Path) -> dict[str, Any]:
+    """The table as it stands.
+
+    Args:
+        plan: The experiment's.
+        outcomes: One for each of its cells, in their order.
+        out: Folder of the experiment; links to the results are relative to it.
+
+    Returns:
+        What ``table.json`` holds: ``standing``, what the clips are in words for every heading;
+        ``columns`` and ``rows``; ``cells`` with our ``scores``, the ``paper``'s and the
+        ``baselines``; ``departures`` from the paper; and ``notes``.
+    """
+    experiment = plan.experiment
+    columns = []
+    for column in plan.columns:
+        mine = [each for each in outcomes if each.cell.column.name == column.name]
+        contents = [each.result.content for each in mine if each.result is not None]
+        columns.append(
+            {"name": column.name, **standing(contents, column, plan.stand_in, plan.changed)}
+        )
+    return {
+        "format": FORMAT,
+        "experiment": experiment.name,
+        "title": experiment.title,
+        "paper": experiment.paper,
+        "place": experiment.place,
+        "metrics": list(experiment.metrics),
+        "standing": _overall(columns),
+        "columns": columns,
+        "rows": list(plan.rows),
+        "cells": [_cell(each, plan, out) for each in outcomes],
+        "departures": [*plan.departures, *_started_from(outcomes)],
+        "notes": [*experiment.notes, *_notes(outcomes)],
+    }
+
+
+def standing(
+    contents: Sequence[Mapping[str, Any]],
+    column: Column,
+    stand_in: str | None,
+    changed: Sequence[str] = (),
+) -> dict[str, Any]:
+    """What the clips of a column are, and whether its scores may be put beside the paper's.
+
+    Args:
+        contents: Of the results in it.
+        column: What the paper evaluates on.
+        stand_in: What the clips are by declaration, if not the paper's.
+        changed: What else is computed otherwise than in the paper.
+
+    Returns:
+        ``comparable``, and ``clips`` in words.
+    """
+    if not contents:
+        said = f"stand-in ({stand_in}): {NOT_COMPARABLE}" if stand_in else NO_RESULT
+        return {"comparable": False, "clips": said}
+    counts = {_clips(content, column) for content in contents}
+    shown = " or ".join(map(str, sorted(counts)))
+    classes = {len(content["classes"]) for content in contents}
+    if stand_in:
+        problem = f"stand-in ({stand_in}), {shown} clips"
+    elif any(content["oracle"] for content in contents):
+        problem = f"{shown} clips, the epoch chosen on them"
+    elif any(content["published_list"] is False for content in contents):
+        problem = f"stand-in: {shown} clips, not those of the published list"
+    elif column.classes and classes != {column.classes}:
+        problem = f"{shown} clips in {max(classes)} classes, in the paper {column.classes}"
+    elif column.clips and counts != {column.clips}:
+        problem = f"{shown} clips, in the paper {column.clips}: another list or a stand-in"
+    elif all(content["published_list"] for content in contents) or column.clips:
+        listed = all(content["published_list"] for content in contents)
+        said = f"the published list, {shown} clips"
+        said = said if listed else f"{shown} clips, as many as in the paper"
+        if not changed:
+            return {"comparable": True, "clips": said}
+        problem = f"{said}, but at another size or with other settings"
+    else:
+        problem = f"{shown} clips, and no published list to check them against"
+    return {"comparable": False, "clips": f"{problem}: {NOT_COMPARABLE}"}
+
+
+def _clips(content: Mapping[str, Any], column: Column) -> int:
+    if column.database is None:
+        return int(content["clips"])
+    part = content["databases"].get(column.database)
+    return 0 if part is None else sum(next(iter(part["seeds"].values()))["clips"])
+
+
+def _overall(columns: Sequence[Mapping[str, Any]]) -> str:
+    """One standing for the whole table, the worst one."""
+    there = [each for each in columns if each["clips"] != NO_RESULT] or columns
+    worst = [each["clips"] for each in there if not each["comparable"]]
+    return "; ".join(dict.fromkeys(worst or [each["clips"] for each in there]))
+
+
+def _cell(outcome: Outcome, plan: Plan, out: Path) -> dict[str, Any]:
+    cell, result, metrics = outcome.cell, outcome.result, plan.experiment.metrics
+    shown: dict[str, Any] = {
+        "row": cell.row,
+        "column": cell.column.name,
+        "reason": outcome.reason,
+        "paper": {name: _published(value) for name, value in cell.paper.items()},
+        "scores": {},
+        "baselines": {},
+        "clips": None,
+        "seeds": None,
+        "folder": None,
+    }
+    if result is None:
+        return shown
+    content, database = result.content, cell.column.database
+    part = content["pooled"] if database is None else content["databases"].get(database)
+    if part is None:
+        return shown | {"reason": f"no clip of {database} was tested on"}
+    if database is None:
+        shown["baselines"] = {
+            name: {metric: scores[metric] for metric in metrics}
+            for name, scores in content["baselines"].items()
+        }
+    scores = {
+        metric: {"mean": part["mean"][metric], "deviation": part["deviation"][metric]}
+        for metric in metrics
+    }
+    return shown | {
+        "scores": scores,
+        "clips": _clips(content, cell.column),
+        "subjects": content["subjects"],
+        "seeds": len(content["config"]["seeds"]),
+        "clip_list": content["clip_list"],
+        "published_list": content["published_list"],
+        "refused_synthetic": sum(
+            each["refused_synthetic"] for each in content["training"].values()
+        ),
+        "folder": str(result.folder.resolve().relative_to(out.resolve())),
+    }
+
+
+def _notes(outcomes: Sequence[Outcome]) -> list[str]:
+    """What must be known of the results, and of which columns where it is not of all."""
+    found: dict[str, dict[str, None]] = {}
+    refused: list[int] = []
+    there: dict[str, None] = {}
+    for each in outcomes:
+        if each.result is None:
+            continue
+        content, column = each.result.content, each.cell.column.name
+        there[column] = None
+        if content["pretrained_on"]["samples"]:
+            parts = content["training"].values()
+            refused.append(sum(part["refused_synthetic"] for part in parts))
+        # Their number differs from cell to cell: one line says it for all.
+        alike = {**content, "pretrained_on": {**content["pretrained_on"], "samples": 0}}
+        for note in notes_of(alike):
+            found.setdefault(note, {})[column] = None
+    notes = [
+        note if len(columns) == len(there) else f"{', '.join(columns)}: {note}"
+        for note, columns in found.items()
+    ]
+    if refused:
+        notes.append(
+            f"synthetic samples refused in a cell, in all folds and runs together, as they descend"
+            f" from the people tested there: {min(refused)} to {max(refused)}"
+        )
+    return notes
+
+
+def _published(value: Published) -> dict[str, float | None]:
+    if isinstance(value, tuple):
+        return {"mean": value[0], "deviation": value[1]}
+    return {"mean": value, "deviation": None}
+
+
+def _started_from(outcomes: Sequence[Outcome]) -> list[str]:
+    """Which weights each recognizer started from: random ones are a departure nobody asked for."""
+    found: dict[str, set[str]] = {}
+    for each in outcomes:
+        if each.result is not None:
+            content = each.result.content
+            weights = {part["weights"] for part in content["training"].values()}
+            begun = {text.partition(", then pretrained")[0] for text in weights}
+            found.setdefault(content["recognizer"], set()).update(begun)
+    return [f"{name} started from: {'; '.join(sorted(weights))}" for name, weights in found.items()]

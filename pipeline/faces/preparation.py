@@ -1,0 +1,105 @@
+"""One photograph in, one face or one reason out."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miex.au_sources.face_motion import HeadPose, fit_pose, motion_table
+from miex.datasets.base import Face, FaceQuality, Photograph, Rejection
+from miex.datasets.images import UnusablePhotograph, open_photograph
+from miex.pipeline.faces.config import FaceConfig
+from miex.pipeline.faces.crop import (
+    crop_transform,
+    cut,
+    eye_centre_distance,
+    mouth_opening,
+    outside_share,
+    transform_points,
+)
+from miex.pipeline.faces.detection import Box, FaceDetector
+from miex.pipeline.faces.filters import REFERENCE_SIZE, judge, sharpness
+
+_RIGID = slice(17, 48)
+"""Brows, nose and eyes: landmarks that expressions and the turning jaw line move little."""
+
+
+def prepare_face(
+    photograph: Photograph, config: FaceConfig, detector: FaceDetector
+) -> Face | Rejection:
+    """Turns a photograph into a face that passes every filter of its own, or says why not."""
+    try:
+        opened = open_photograph(photograph.path, config.max_megapixels, config.max_side)
+    except UnusablePhotograph as error:
+        return Rejection(photograph.origin, error.reason, error.detail)
+    image, left, top = _region(opened.pixels, photograph.region, opened.scale)
+    boxes = detector.find(image)
+    if not boxes:
+        return Rejection(photograph.origin, "no_face", "no detector found a face")
+    widths = sorted((box[2] - box[0] for box in boxes), reverse=True)
+    if len(widths) > 1 and widths[0] < config.dominance * widths[1]:
+        return Rejection(
+            photograph.origin,
+            "several_faces",
+            f"{len(widths)} faces, the widest {widths[0] / max(widths[1], 1e-9):.2f} times the "
+            f"next, at least {config.dominance:g}",
+        )
+    box = _shift(max(boxes, key=lambda box: box[2] - box[0]), left, top)
+    landmarks = detector.landmarks(opened.pixels, box)
+    try:
+        matrix = crop_transform(landmarks, config.size, config.eye_distance, config.eye_height)
+        pose = fit_pose(landmarks)
+    except ValueError as error:
+        return Rejection(photograph.origin, "bad_landmarks", str(error))
+    height, width = opened.pixels.shape[:2]
+    quality = FaceQuality(
+        face_size=eye_centre_distance(landmarks) / opened.scale,
+        sharpness=_sharpness(opened.pixels, landmarks, config),
+        yaw=pose.yaw,
+        pitch=pose.pitch,
+        roll=pose.roll,
+        outside=outside_share(matrix, config.size, width, height),
+        mouth_opening=mouth_opening(landmarks),
+        misfit=_misfit(landmarks, pose),
+    )
+    rejection = judge(photograph.origin, quality, config)
+    if rejection is not None:
+        return rejection
+    return Face(
+        crop=cut(opened.pixels, matrix, config.size),
+        landmarks=transform_points(matrix, landmarks),
+        identity=photograph.identity,
+        origin=photograph.origin,
+        sha256=opened.sha256,
+        quality=quality,
+        # After the filters, since it takes most of the time.
+        embedding=detector.embed(opened.pixels, landmarks),
+    )
+
+
+def _region(
+    image: NDArray[np.uint8], region: tuple[int, int, int, int] | None, scale: float
+) -> tuple[NDArray[np.uint8], int, int]:
+    """The part of the shrunk image in which to look, and its upper left corner."""
+    if region is None:
+        return image, 0, 0
+    left, top, right, bottom = (max(0, round(edge * scale)) for edge in region)
+    return image[top:bottom, left:right], left, top
+
+
+def _shift(box: Box, x: int, y: int) -> Box:
+    return box[0] + x, box[1] + y, box[2] + x, box[3] + y
+
+
+def _sharpness(
+    image: NDArray[np.uint8], landmarks: NDArray[np.float32], config: FaceConfig
+) -> float:
+    """See `FaceQuality.sharpness`; of a crop at one size whatever the size asked for."""
+    matrix = crop_transform(landmarks, REFERENCE_SIZE, config.eye_distance, config.eye_height)
+    crop = cut(image, matrix, REFERENCE_SIZE)
+    return sharpness(crop, transform_points(matrix, landmarks))
+
+
+def _misfit(landmarks: NDArray[np.float32], pose: HeadPose) -> float:
+    """See `FaceQuality.misfit`; brows, nose and eyes only."""
+    expected = pose.project(motion_table().neutral)
+    errors = np.linalg.norm((landmarks - expected)[_RIGID], axis=1)
+    return float(np.sqrt((errors**2).mean())) / eye_centre_distance(landmarks)

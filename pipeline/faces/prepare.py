@@ -1,0 +1,284 @@
+"""Face preparation: from photographs to a face table, once per face set.
+
+The photographs are cut into chunks whose size depends on nothing but their number. Workers turn
+each chunk into a part file; the parts are read in order, the faces to keep are chosen among all
+of them, and the table is written from the parts. So the result depends neither on the number of
+workers nor on how often the run was killed in between.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from miex.datasets.base import FaceQuality, FaceSource, Photograph, Rejection
+from miex.datasets.files import remove_partial
+from miex.pipeline.faces.config import FaceConfig
+from miex.pipeline.faces.detection import DlibDetector
+from miex.pipeline.faces.filters import template_cost
+from miex.pipeline.faces.parts import (
+    Chunk,
+    DetectorFactory,
+    PartSummary,
+    finished_part,
+    make_part,
+    make_part_in_worker,
+    start_worker,
+)
+from miex.pipeline.faces.selection import Candidates, select
+from miex.pipeline.faces.table import (
+    FORMAT,
+    QUALITIES,
+    SCHEMA,
+    FaceTable,
+    TableNotes,
+    count_by_reason,
+    floats,
+    write_face_table,
+)
+from miex.pipeline.workers import cores
+
+Progress = Callable[[int, int, dict[str, int]], None]
+"""(photographs done, photographs in all, counts: ``kept`` and every reason)."""
+
+
+def prepare_faces(
+    source: FaceSource,
+    out: Path,
+    config: FaceConfig | None = None,
+    workers: int | None = None,
+    on_progress: Progress | None = None,
+    detector: DetectorFactory = DlibDetector,
+) -> FaceTable:
+    """Prepares every photograph of a source, or continues where a killed run stopped.
+
+    Finished parts wait in the folder `OUT.parts` until the table is written. A table that was
+    made from the same photographs with the same config is opened and returned.
+
+    Args:
+        source: Reader of the photographs.
+        out: The face table to write.
+        config: Conventions and thresholds.
+        workers: Processes; all cores by default. 1 works in this process.
+        on_progress: Called when the work begins, and now and then.
+        detector: Makes the detector, in every worker process; a top-level function or class.
+
+    Raises:
+        ValueError: The source has no photograph, none shows a usable face, or `out` holds
+            something else.
+        FileNotFoundError: A model file is missing.
+        RuntimeError: A worker process died.
+        DiskFullError: The disk is full.
+    """
+    config = config or FaceConfig()
+    workers = _worker_count(workers)
+    photographs = source.photographs()
+    if not photographs:
+        raise ValueError(f"{source.name}: the source has no photographs")
+    notes = _notes(source, photographs, config, detector(config).name)
+    if out.exists():
+        return _existing(out, notes.fingerprint)
+    remove_partial(out.parent, out.name)
+    chunks = _chunks(photographs, _parts_folder(out), notes.fingerprint)
+    report = _Report(len(photographs), on_progress)
+    report.begin()
+    for chunk, summary in _prepare(chunks, config, detector, workers):
+        report.add(len(chunk.photographs), summary)
+    kept, rejections = _choose(chunks, config)
+    rejections = [*source.skipped(), *rejections]
+    if not kept:
+        # The same photographs would end the same way again.
+        _remove_parts(out)
+        raise ValueError(_nothing_left(source.name, len(photographs), rejections))
+    write_face_table(out, _rows(chunks, kept), notes, rejections)
+    _remove_parts(out)
+    report.finish(len(kept), rejections)
+    return FaceTable.open(out)
+
+
+class _Report:
+    """Adds up what parts say, for `on_progress`."""
+
+    def __init__(self, total: int, on_progress: Progress | None) -> None:
+        self._total = total
+        self._on_progress = on_progress
+        self._done = 0
+        self._counts: Counter[str] = Counter(kept=0)
+
+    def begin(self) -> None:
+        self._tell(dict(self._counts))
+
+    def add(self, photographs: int, summary: PartSummary) -> None:
+        self._done += photographs
+        self._counts["kept"] += summary.candidates
+        self._counts.update(count_by_reason(summary.rejections))
+        self._tell(dict(self._counts))
+
+    def finish(self, kept: int, rejections: Sequence[Rejection]) -> None:
+        self._tell({"kept": kept, **count_by_reason(rejections)})
+
+    def _tell(self, counts: dict[str, int]) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self._done, self._total, counts)
+
+
+def _worker_count(workers: int | None) -> int:
+    if workers is None:
+        return cores()
+    if workers < 1:
+        raise ValueError(f"workers: {workers} given, expected at least 1, or None for all cores")
+    return workers
+
+
+def _notes(
+    source: FaceSource, photographs: Sequence[Photograph], config: FaceConfig, detector: str
+) -> TableNotes:
+    """What the table will say about itself; refuses two photographs of one origin."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps([FORMAT, detector, config.model_dump(mode="json")]).encode())
+    seen: set[str] = set()
+    licences = {source.name: source.licence}
+    for photograph in photographs:
+        if photograph.origin in seen:
+            raise ValueError(f"{source.name}: two photographs have the origin {photograph.origin}")
+        seen.add(photograph.origin)
+        if photograph.licence is not None:
+            licences[photograph.origin] = photograph.licence
+        size = photograph.path.stat().st_size if photograph.path.is_file() else None
+        item = [photograph.identity, photograph.origin, photograph.region, size]
+        digest.update(json.dumps(item).encode())
+    return TableNotes(source.name, licences, config, detector, len(photographs), digest.hexdigest())
+
+
+def _existing(out: Path, fingerprint: str) -> FaceTable:
+    table = FaceTable.open(out)
+    if table.notes.fingerprint != fingerprint:
+        raise ValueError(
+            f"{out} holds the faces of {table.notes.source!r} that were prepared from other "
+            "photographs, with another config or with other models; give another path, or delete "
+            "it to prepare them again"
+        )
+    return table
+
+
+def _parts_folder(out: Path) -> Path:
+    return out.with_name(f"{out.name}.parts")
+
+
+def _chunks(photographs: Sequence[Photograph], folder: Path, fingerprint: str) -> list[Chunk]:
+    """Chunks small enough that few photographs occupy every core and little is lost by a kill."""
+    size = min(max(len(photographs) // 64, 4), 32)
+    return [
+        Chunk(
+            folder / f"part-{start // size:06d}.parquet",
+            fingerprint,
+            tuple(photographs[start : start + size]),
+        )
+        for start in range(0, len(photographs), size)
+    ]
+
+
+def _prepare(
+    chunks: Sequence[Chunk], config: FaceConfig, factory: DetectorFactory, workers: int
+) -> Iterator[tuple[Chunk, PartSummary]]:
+    """Yields every chunk with the summary of its part: the finished ones first."""
+    remove_partial(chunks[0].path.parent)
+    waiting: list[Chunk] = []
+    for chunk in chunks:
+        summary = finished_part(chunk)
+        if summary is None:
+            waiting.append(chunk)
+        else:
+            yield chunk, summary
+    workers = min(workers, len(waiting))
+    if workers <= 1:
+        detector = factory(config)
+        for chunk in waiting:
+            yield chunk, make_part(chunk, config, detector)
+        return
+    # Spawned, not forked: the caller may have threads (Prefect, OpenCV) that do not survive it.
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), start_worker, (config, factory))
+    try:
+        yield from zip(waiting, pool.map(make_part_in_worker, waiting), strict=True)
+    except BrokenProcessPool:
+        raise RuntimeError(
+            "a worker process of the face preparation died, most likely for lack of memory; the "
+            "finished parts are kept: start the same command again, with fewer workers"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _choose(chunks: Sequence[Chunk], config: FaceConfig) -> tuple[list[int], list[Rejection]]:
+    """Which candidates of the parts stay, by their number over all parts, and why not the rest."""
+    columns = ["identity", "origin", "embedding", "hash", *QUALITIES]
+    rejections: list[Rejection] = []
+    tables = []
+    for chunk in chunks:
+        summary = finished_part(chunk)
+        if summary is None:
+            raise RuntimeError(f"{chunk.path} was removed while the faces were prepared")
+        rejections += summary.rejections
+        tables.append(_read(chunk, columns))
+    table = pa.concat_tables(tables).combine_chunks()
+    qualities = table.select(QUALITIES).to_pylist()
+    candidates = Candidates(
+        identities=table["identity"].to_pylist(),
+        origins=table["origin"].to_pylist(),
+        embeddings=floats(table["embedding"]).reshape(-1, 128),
+        hashes=np.frombuffer(b"".join(table["hash"].to_pylist()), np.uint8).reshape(-1, 32),
+        costs=np.array([template_cost(FaceQuality(**row)) for row in qualities], np.float64),
+    )
+    kept, not_chosen = select(candidates, config)
+    return kept, rejections + not_chosen
+
+
+def _read(chunk: Chunk, columns: Sequence[str]) -> pa.Table:
+    try:
+        table = pq.read_table(chunk.path, columns=columns, page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        chunk.path.unlink(missing_ok=True)
+        raise RuntimeError(
+            f"{chunk.path} was damaged ({error}) and is deleted; start the same command again"
+        ) from None
+    return table.replace_schema_metadata()
+
+
+def _rows(chunks: Sequence[Chunk], kept: Sequence[int]) -> Iterator[pa.Table]:
+    """The chosen rows of every part, part by part."""
+    chosen = np.asarray(kept, dtype=np.int64)
+    start = 0
+    for chunk in chunks:
+        part = _read(chunk, SCHEMA.names)
+        here = chosen[(chosen >= start) & (chosen < start + len(part))] - start
+        start += len(part)
+        yield part.take(here)
+
+
+def _nothing_left(source: str, photographs: int, rejections: Sequence[Rejection]) -> str:
+    counts = ", ".join(f"{count} {reason}" for reason, count in count_by_reason(rejections).items())
+    first = rejections[0]
+    return (
+        f"none of the {photographs} photographs of {source} became a face ({counts}); for "
+        f"instance {first.origin}: {first.detail}. Give photographs of one face each, or relax "
+        "the thresholds of the face config"
+    )
+
+
+def _remove_parts(out: Path) -> None:
+    folder = _parts_folder(out)
+    remove_partial(folder)
+    for part in folder.glob("part-*.parquet"):
+        part.unlink(missing_ok=True)
+    # Whatever else lies there is not ours.
+    with suppress(OSError):
+        folder.rmdir()

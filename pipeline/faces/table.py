@@ -1,0 +1,314 @@
+"""The face table: prepared faces in one Parquet file that later runs reuse.
+
+One row a face; the crop is lossless WebP, so `load_dataset("parquet", ...)` and most viewers show
+it. What else there is to know (config, licences, every rejection) is in the schema metadata: the
+file is complete on its own.
+"""
+
+import base64
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from miex.datasets.base import Face, FaceQuality, Rejection
+from miex.datasets.encoding import ImageConfig, encode_frame
+from miex.datasets.files import sha256_file, whole_file
+from miex.pipeline.faces.config import FaceConfig
+
+FORMAT = "miex-faces/1"
+"""Written into every face table; a reader refuses what it does not know."""
+
+ROWS_PER_GROUP = 64
+"""What one `FaceTable.load` reads at least: 64 crops of 128 pixels are 2 MB."""
+
+QUALITIES = tuple(field.name for field in fields(FaceQuality))
+
+# Hugging Face recognizes an image column only where it may be null.
+SCHEMA = pa.schema(
+    [
+        pa.field("identity", pa.string()),
+        pa.field("origin", pa.string()),
+        pa.field("sha256", pa.string()),
+        pa.field("crop", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        pa.field("landmarks", pa.list_(pa.list_(pa.float32(), 2), 68)),
+        pa.field("embedding", pa.list_(pa.float32(), 128)),
+        *(pa.field(name, pa.float32()) for name in QUALITIES),
+    ]
+)
+
+_CROPS = ImageConfig(format="webp")
+
+_KEY = b"miex"
+_REJECTIONS_KEY = b"miex.rejections"
+
+
+@dataclass(frozen=True, slots=True)
+class TableNotes:
+    """What a face table says about itself.
+
+    Attributes:
+        source: Name of the reader.
+        licences: Terms by source, and by origin for photographs that have their own.
+        config: How the faces were prepared.
+        detector: Models and versions that found them.
+        photographs: How many photographs were looked at.
+        fingerprint: Hash of the photographs, the config and the detector, hexadecimal.
+    """
+
+    source: str
+    licences: Mapping[str, str]
+    config: FaceConfig
+    detector: str
+    photographs: int
+    fingerprint: str
+
+
+def face_to_row(face: Face) -> dict[str, Any]:
+    """A face as a row of `SCHEMA`."""
+    name = face.origin.partition(":")[2].rsplit(".", 1)[0]
+    return {
+        "identity": face.identity,
+        "origin": face.origin,
+        "sha256": face.sha256,
+        "crop": {"bytes": encode_frame(face.crop, _CROPS), "path": f"{name}.{_CROPS.format}"},
+        "landmarks": face.landmarks.tolist(),
+        "embedding": face.embedding.tolist(),
+        **asdict(face.quality),
+    }
+
+
+def faces_of(table: pa.Table) -> list[Face]:
+    """The faces of a table of `SCHEMA`.
+
+    Raises:
+        ValueError: A crop is no square image.
+    """
+    rows = table.drop_columns(["landmarks", "embedding"]).to_pylist()
+    landmarks = floats(table["landmarks"]).reshape(-1, 68, 2)
+    embeddings = floats(table["embedding"]).reshape(-1, 128)
+    return [
+        Face(
+            crop=_decode(row["crop"]["bytes"], row["origin"]),
+            landmarks=landmarks[index].copy(),
+            identity=row["identity"],
+            origin=row["origin"],
+            sha256=row["sha256"],
+            quality=FaceQuality(**{name: row[name] for name in QUALITIES}),
+            embedding=embeddings[index].copy(),
+        )
+        for index, row in enumerate(rows)
+    ]
+
+
+def floats(column: pa.ChunkedArray) -> NDArray[np.float32]:
+    """The numbers of a column of (nested) lists of fixed size, flat."""
+    array = column.combine_chunks()
+    while pa.types.is_fixed_size_list(array.type):
+        array = array.flatten()
+    return np.asarray(array.to_numpy(zero_copy_only=False), dtype=np.float32)
+
+
+def _decode(encoded: bytes, origin: str) -> NDArray[np.uint8]:
+    buffer = np.frombuffer(encoded, dtype=np.uint8)
+    image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if buffer.size else None
+    if image is None or image.shape[0] != image.shape[1]:
+        raise ValueError(f"the crop of {origin} cannot be decoded to a square image")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def write_face_table(
+    path: Path, batches: Iterable[pa.Table], notes: TableNotes, rejections: Sequence[Rejection]
+) -> None:
+    """Writes a face table, at once or not at all.
+
+    Args:
+        path: The file.
+        batches: Tables of `SCHEMA`, of any length; their rows are grouped by `ROWS_PER_GROUP`.
+        notes: What the table shall say about itself.
+        rejections: Everything that was left out.
+    """
+    content = {"format": FORMAT, **asdict(notes), "config": notes.config.model_dump(mode="json")}
+    metadata = {
+        _KEY: json.dumps(content, sort_keys=True).encode(),
+        _REJECTIONS_KEY: pack_rejections(rejections),
+        b"huggingface": json.dumps({"info": {"features": _huggingface_features()}}).encode(),
+    }
+    schema = SCHEMA.with_metadata(metadata)
+    with (
+        whole_file(path) as temporary,
+        pq.ParquetWriter(
+            temporary,
+            schema,
+            compression="zstd",
+            use_dictionary=False,
+            write_statistics=False,
+            write_page_checksum=True,
+        ) as writer,
+    ):
+        waiting = SCHEMA.empty_table()
+        for batch in batches:
+            waiting = pa.concat_tables([waiting, batch])
+            while len(waiting) >= ROWS_PER_GROUP:
+                writer.write_table(_group(waiting[:ROWS_PER_GROUP], schema))
+                waiting = waiting[ROWS_PER_GROUP:].combine_chunks()
+        if len(waiting):
+            writer.write_table(_group(waiting, schema))
+
+
+def _group(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    return table.combine_chunks().cast(schema)
+
+
+def pack_rejections(rejections: Sequence[Rejection]) -> bytes:
+    """Rejections as compressed ASCII text: a million of them stay a few megabytes."""
+    rows = [[item.origin, item.reason, item.detail] for item in rejections]
+    return base64.b64encode(zlib.compress(json.dumps(rows).encode(), 9))
+
+
+def unpack_rejections(text: bytes) -> list[Rejection]:
+    """The rejections of `pack_rejections`."""
+    return [Rejection(*row) for row in json.loads(zlib.decompress(base64.b64decode(text)))]
+
+
+def _huggingface_features() -> dict[str, Any]:
+    def value(kind: str) -> dict[str, str]:
+        return {"dtype": kind, "_type": "Value"}
+
+    def listed(feature: dict[str, Any], length: int) -> dict[str, Any]:
+        return {"feature": feature, "length": length, "_type": "Sequence"}
+
+    return {
+        "identity": value("string"),
+        "origin": value("string"),
+        "sha256": value("string"),
+        "crop": {"_type": "Image"},
+        "landmarks": listed(listed(value("float32"), 2), 68),
+        "embedding": listed(value("float32"), 128),
+        **{name: value("float32") for name in QUALITIES},
+    }
+
+
+class FaceTable:
+    """A face table on the disk. Opening reads no crop; `load` reads only what it must.
+
+    It holds no open file, so it may be handed to threads and processes.
+
+    Attributes:
+        path: The file.
+        notes: What the table says about itself.
+    """
+
+    def __init__(self, path: Path, notes: TableNotes, rows: int) -> None:
+        self.path = path
+        self.notes = notes
+        self._rows = rows
+
+    @classmethod
+    def open(cls, path: Path) -> "FaceTable":
+        """Opens a face table.
+
+        Raises:
+            FileNotFoundError: No such file.
+            ValueError: No Parquet file, a damaged one, or one that is no face table.
+        """
+        remedy = "prepare the faces again with `miex faces`"
+        if not path.is_file():
+            raise FileNotFoundError(f"no face table at {path}; {remedy}")
+        try:
+            with pq.ParquetFile(path) as file:
+                schema, rows = file.schema_arrow, file.metadata.num_rows
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{path} is no readable Parquet file ({reason}); {remedy}") from None
+        metadata = schema.metadata or {}
+        if _KEY not in metadata or not schema.remove_metadata().equals(SCHEMA):
+            raise ValueError(f"{path} is a Parquet file but no face table; {remedy}")
+        content = json.loads(metadata[_KEY])
+        version = content.pop("format", None)
+        if version != FORMAT:
+            raise ValueError(f"{path} has format {version!r}, expected {FORMAT!r}; {remedy}")
+        try:
+            notes = TableNotes(**{**content, "config": FaceConfig(**content["config"])})
+        except (ValidationError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} was made by another version of miex; {remedy}") from error
+        return cls(path, notes, rows)
+
+    def __len__(self) -> int:
+        return self._rows
+
+    @property
+    def config(self) -> FaceConfig:
+        """How the faces were prepared."""
+        return self.notes.config
+
+    @property
+    def licences(self) -> Mapping[str, str]:
+        """Terms by source, and by origin for photographs that have their own."""
+        return self.notes.licences
+
+    @cached_property
+    def identities(self) -> list[str]:
+        """Who is shown, row by row."""
+        column: list[str] = pq.read_table(self.path, columns=["identity"])["identity"].to_pylist()
+        return column
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the file, hexadecimal."""
+        return sha256_file(self.path)
+
+    @cached_property
+    def rejections(self) -> list[Rejection]:
+        """Everything that was left out, with its reason."""
+        return unpack_rejections(pq.read_schema(self.path).metadata[_REJECTIONS_KEY])
+
+    @property
+    def rejection_counts(self) -> dict[str, int]:
+        """How often each reason occurs, the most frequent first."""
+        return count_by_reason(self.rejections)
+
+    def load(self, rows: Sequence[int]) -> list[Face]:
+        """Reads faces, in the order asked for.
+
+        Args:
+            rows: Row numbers from 0; one may stand several times.
+
+        Raises:
+            IndexError: No such row.
+            ValueError: The file is damaged.
+        """
+        for row in rows:
+            if not 0 <= row < self._rows:
+                raise IndexError(f"row {row} of {self.path}, which has {self._rows} faces")
+        wanted: dict[int, list[int]] = {}
+        for row in sorted(set(rows)):
+            wanted.setdefault(row // ROWS_PER_GROUP, []).append(row)
+        faces: dict[int, Face] = {}
+        try:
+            with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
+                for group, members in wanted.items():
+                    chosen = [row % ROWS_PER_GROUP for row in members]
+                    found = faces_of(file.read_row_group(group).take(chosen))
+                    faces.update(zip(members, found, strict=True))
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{self.path} is damaged: {error}") from None
+        return [faces[row] for row in rows]
+
+
+def count_by_reason(rejections: Iterable[Rejection]) -> dict[str, int]:
+    """How often each reason occurs, the most frequent first, then by name."""
+    counts: dict[str, int] = {}
+    for rejection in rejections:
+        counts[rejection.reason] = counts.get(rejection.reason, 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -1,0 +1,69 @@
+"""The page about one checkpoint: what is known of the recognizer, and what is inside of it."""
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from miex.datasets.files import whole_file
+from miex.pipeline.inside.look import Inside
+from miex.pipeline.recognition.checkpoint import Stage
+from miex.pipeline.recognition.recognizers.base import recognizer_class
+
+_HERE = Path(__file__).parent
+
+PAGE = "index.html"
+"""Name of the page in its folder."""
+
+
+def write_inside_page(inside: Inside, name: str, out: Path) -> Path:
+    """Writes a self-contained HTML page, and every picture as a file beside it.
+
+    Args:
+        inside: What was found.
+        name: Of the checkpoint.
+        out: Folder of the page.
+
+    Returns:
+        The page.
+
+    Raises:
+        DiskFullError: The disk is full.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    total = sum(inside.samples.values())
+    text = environment.get_template("inside_page.html").render(
+        name=name,
+        inside=inside,
+        paper=recognizer_class(inside.card.recognizer).paper,
+        total=total,
+        stages=[_stage(stage) for stage in inside.card.stages],
+        config=dict(inside.card.config),
+        colours=(),
+    )
+    for section in inside.sections:
+        for picture in section.pictures:
+            with whole_file(out / picture.file) as temporary:
+                temporary.write_bytes(picture.content)
+    page = out / PAGE
+    with whole_file(page) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return page
+
+
+def _stage(stage: Stage) -> dict[str, Any]:
+    return {
+        "name": stage.name,
+        "data": stage.data,
+        "samples": stage.samples,
+        "sources": ", ".join(f"{name} {count:,}" for name, count in stage.sources.items()),
+        "people": len(stage.subjects),
+        "steps": stage.steps,
+        "seed": stage.seed,
+    }

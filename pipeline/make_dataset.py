@@ -1,0 +1,83 @@
+"""The main job from end to end: a finished dataset folder from real faces and AU sources."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from miex.datasets.files import whole_file
+from miex.datasets.shards import RUN_LOG
+from miex.pipeline.reports.card import dataset_card
+from miex.pipeline.reports.report import write_report
+from miex.pipeline.reports.sheet import contact_sheet
+from miex.pipeline.synthesis.config import SynthesisConfig
+from miex.pipeline.synthesis.job import Job, OnFaces, pending, planned, start
+from miex.pipeline.synthesis.manifest import write_json
+from miex.pipeline.synthesis.run import OnSamples, complete, render_shard
+from miex.pipeline.workers import map_in_processes
+
+
+def synthesize(
+    config: SynthesisConfig,
+    out: Path,
+    *,
+    workers: int | None = None,
+    on_faces: OnFaces | None = None,
+    on_start: Callable[[Job], None] | None = None,
+    on_samples: OnSamples | None = None,
+) -> dict[str, Any]:
+    """Makes a dataset, or goes on with one that was interrupted.
+
+    Args:
+        config: What to make.
+        out: The dataset folder.
+        workers: Processes; all cores by default, 1 works in this process and leaves PyTorch and
+            OpenCV at one thread there. The result does not depend on it.
+        on_faces: Progress of the face preparation: (done, total, counts by outcome).
+        on_start: Called with the job when rendering begins.
+        on_samples: Progress of the rendering: samples finished since the last call.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ValueError: See `start` and `finish`.
+        FileNotFoundError: See `start`.
+        DiskFullError: The disk is full; finished shards stay, the next run goes on from them.
+    """
+    began = time.perf_counter()
+    job = start(config, out, workers=workers, on_faces=on_faces)
+    if on_start:
+        on_start(job)
+    prepared = time.perf_counter()
+    todo = pending(job)
+    left = sum(len(planned(job, number)) for number in todo)
+    if on_samples and left < job.samples:
+        on_samples(job.samples - left)
+    map_in_processes(render_shard, job, todo, workers=workers, on_progress=on_samples)
+    if todo:
+        rendering = time.perf_counter() - prepared
+        log = {
+            "samples": left,
+            "seconds": {"prepare": round(prepared - began, 2), "render": round(rendering, 2)},
+            "samples_per_second": round(left / rendering, 1),
+        }
+        write_json(job.out / RUN_LOG, log)
+    return finish(job)
+
+
+def finish(job: Job) -> dict[str, Any]:
+    """Write the manifest, the dataset card, the contact sheet and the report.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ValueError: A shard is missing, or not one sample was accepted.
+    """
+    manifest = complete(job)
+    with whole_file(job.out / "README.md") as card:
+        card.write_text(dataset_card(manifest), encoding="utf-8")
+    contact_sheet(job.out)
+    write_report(job.out)
+    return manifest

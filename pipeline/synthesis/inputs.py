@@ -1,0 +1,111 @@
+"""The opened inputs of a dataset: face table, AU sources, plan and generator."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from miex.au_sources.base import AUSource, open_source
+from miex.datasets.labels import LABEL_SPACES
+from miex.generators.base import FaceGenerator, create_generator
+from miex.pipeline.aus.fidelity import AUReader
+from miex.pipeline.faces.table import FaceTable
+from miex.pipeline.synthesis.config import SynthesisConfig
+from miex.pipeline.synthesis.plan import Plan
+from miex.pipeline.synthesis.quality import open_reader
+
+
+def open_sources(config: SynthesisConfig) -> list[AUSource]:
+    """Open the AU sources that a config names, in its order.
+
+    Raises:
+        FileNotFoundError: A table or pool is missing.
+        ValueError: A source cannot be read; the message names it.
+    """
+    return [
+        open_source(
+            spec,
+            label_space=LABEL_SPACES[config.label_space],
+            intensity=config.intensity,
+            emotion_weights=config.emotion_weights,
+        )
+        for spec in config.sources
+    ]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that a synthesis config names, opened once.
+
+    Attributes:
+        config: The config.
+        faces: The templates.
+        sources: The AU sources, in the order of the config.
+        generator: The generator that renders.
+        plan: Which face shows which expression in which sample.
+    """
+
+    config: SynthesisConfig
+    faces: FaceTable
+    sources: list[AUSource]
+    generator: FaceGenerator[Any]
+    plan: Plan
+
+    @classmethod
+    def open(
+        cls,
+        config: SynthesisConfig,
+        table: Path,
+        sources: list[AUSource] | None = None,
+        generator: FaceGenerator[Any] | None = None,
+    ) -> "Inputs":
+        """Open the face table, and the sources and generator that are not open yet.
+
+        Raises:
+            FileNotFoundError: The face table, an AU source or a checkpoint is missing.
+            ValueError: An input is damaged, or config and inputs do not fit each other.
+        """
+        faces = FaceTable.open(table)
+        sources = open_sources(config) if sources is None else sources
+        plan = Plan(config, faces.identities, sources)
+        return cls(config, faces, sources, generator or create_generator(config.generator), plan)
+
+    @cached_property
+    def reader(self) -> AUReader | None:
+        """The estimator that measures AU fidelity, or None where the config measures none."""
+        return open_reader(self.config.quality)
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """Hashes, licences and citations of every input, as the manifest records them."""
+        found: dict[str, Any] = {
+            "faces": {
+                "table": self.config.faces,
+                "sha256": self.faces.sha256,
+                "size": self.faces.config.size,
+                "identities": len(set(self.faces.identities)),
+                "licences": dict(self.faces.licences),
+                "rejections": self.faces.rejection_counts,
+            },
+            "sources": [
+                {
+                    "spec": spec,
+                    "name": source.name,
+                    "description": source.description,
+                    "sha256": source.sha256,
+                    "citation": source.citation,
+                    "licence": source.licence,
+                    "measured_on": list(source.measured_on),
+                    "classes": [c for c in source.label_space.classes if c in source.classes],
+                }
+                for spec, source in zip(self.config.sources, self.sources, strict=True)
+            ],
+            "generator": {
+                "name": self.generator.name,
+                "sha256": self.generator.sha256,
+                "max_intensity": self.generator.max_intensity,
+            },
+        }
+        if self.reader is not None:
+            found["fidelity"] = self.reader.description
+        return found

@@ -1,0 +1,65 @@
+from typing import Any
+
+import pytest
+
+from miex.pipeline.experiments.config import (
+    Column,
+    filled,
+    nested,
+)
+from miex.pipeline.experiments.table import (
+    NO_RESULT,
+    NOT_COMPARABLE,
+    _overall,
+    standing,
+)
+
+
+def content(**changes: Any) -> dict[str, Any]:
+    known = {"oracle": False, "published_list": None, "clips": 246, "classes": list("abcde")}
+    return known | changes
+
+
+@pytest.mark.parametrize(
+    ("found", "column", "stand_in", "comparable"),
+    [
+        (content(published_list=True), {}, None, True),
+        (content(published_list=True), {}, "rendered", False),
+        (content(published_list=False), {}, None, False),
+        (content(published_list=True, oracle=True), {}, None, False),
+        (content(), {}, None, False),
+        (content(), {"clips": 246}, None, True),
+        (content(), {"clips": 247}, None, False),
+        (content(), {"clips": 246, "classes": 3}, None, False),
+    ],
+)
+def test_only_the_papers_clips_are_comparable(
+    found: dict[str, Any], column: dict[str, Any], stand_in: str | None, comparable: bool
+) -> None:
+    said = standing([found], Column(name="x", **column), stand_in)
+    assert said["comparable"] is comparable
+    assert (NOT_COMPARABLE in said["clips"]) is not comparable
+
+
+def test_values_are_filled_and_nested() -> None:
+    files = {"a": "/x", "b": "/y"}
+    assert filled({"s": ["pool:${a}", "${b}"], "c": "${gone}", "d": "p:${gone}"}, files) == {
+        "s": ["pool:/x", "/y"],
+        "c": None,
+        "d": None,
+    }
+    assert nested({"a.b": 1, "a.c.d": 2, "e": {"f.g": 3}}) == {
+        "a": {"b": 1, "c": {"d": 2}},
+        "e": {"f": {"g": 3}},
+    }
+    with pytest.raises(ValueError, match=r"a\.b: 'a' was given a value"):
+        nested({"a": 1, "a.b": 2})
+
+
+def test_a_column_without_a_result_does_not_speak_for_the_table() -> None:
+    columns = [
+        {"comparable": False, "clips": NO_RESULT},
+        {"comparable": True, "clips": "the published list, 442 clips"},
+    ]
+    assert _overall(columns) == "the published list, 442 clips"
+    assert _overall(columns[:1]) == NO_RESULT
