@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from PIL import Image
 
 from miex.datasets.files import whole_file
 from miex.pipeline.assessment.embeddings import DESCRIPTIONS
 from miex.pipeline.assessment.leakage_chart import leakage_chart
 from miex.pipeline.reports import charts
+from miex.pipeline.reports.templates import load_template
 
-_FOLDERS = [Path(__file__).parent, Path(charts.__file__).parent]
+_TEMPLATE = Path(__file__).with_name("page.html")
 
 
 def write_page(
@@ -27,15 +27,9 @@ def write_page(
         sheets: Title and image of each contact sheet; they go into the file.
         path: The HTML file.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDERS),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": charts.percent, "number": "{:,}".format, "digits": _digits}
-    text = environment.get_template("page.html").render(
+    text = load_template(
+        _TEMPLATE, percent=charts.percent, number="{:,}".format, digits=_digits
+    ).render(
         document=document,
         generators=document["generators"],
         colours=[],

@@ -30,7 +30,7 @@ Metric = Literal["uf1", "uar", "accuracy"]
 Published = float | tuple[float, float]
 """A number of a paper, 0-1; or its mean and its standard deviation."""
 
-_FOLDER = Path(__file__).parent / "experiments"
+_FOLDER = Path(__file__).parent / "definitions"
 _PLACEHOLDER = re.compile(r"\$\{([a-z0-9_]+)\}")
 
 
@@ -200,7 +200,7 @@ def nested(fields: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: A field is a value and a group at once.
     """
-    result: dict[str, Any] = Field(default_factory=dict)
+    result: dict[str, Any] = {}
     for name, value in fields.items():
         *parents, leaf = name.split(".")
         place = result

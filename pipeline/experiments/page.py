@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from miex.datasets.files import whole_file
 from miex.pipeline.reports.results_page import BASELINES, PAGE
+from miex.pipeline.reports.templates import load_template
 
-_HERE = Path(__file__).parent
+_TEMPLATE = Path(__file__).with_name("page.html")
 
 TABLE = "table.json"
 
@@ -115,15 +114,7 @@ def as_markdown(table: Mapping[str, Any]) -> str:
 
 def as_page(table: Mapping[str, Any]) -> str:
     """One self-contained HTML page."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"spread": spread, "published": published}
-    return environment.get_template("experiment_page.html").render(
+    return load_template(_TEMPLATE, spread=spread, published=published).render(
         table=table,
         source=_source(table),
         comparable=all(column["comparable"] for column in table["columns"]),

@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from miex.datasets.files import whole_file
 from miex.pipeline.inside.look import Inside
 from miex.pipeline.recognition.checkpoint import Stage
 from miex.pipeline.recognition.recognizers.base import recognizer_class
+from miex.pipeline.reports.templates import load_template
 
-_HERE = Path(__file__).parent
+_TEMPLATE = Path(__file__).with_name("page.html")
 
 PAGE = "index.html"
 """Name of the page in its folder."""
@@ -30,15 +29,8 @@ def write_inside_page(inside: Inside, name: str, out: Path) -> Path:
     Raises:
         DiskFullError: The disk is full.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     total = sum(inside.samples.values())
-    text = environment.get_template("inside_page.html").render(
+    text = load_template(_TEMPLATE).render(
         name=name,
         inside=inside,
         paper=recognizer_class(inside.card.recognizer).paper,

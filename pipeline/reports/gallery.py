@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -28,8 +27,9 @@ from miex.pipeline.reports.motion_panel import (
 )
 from miex.pipeline.reports.selection import choose_samples, source_label
 from miex.pipeline.reports.sheet import CLASS_COLOURS
+from miex.pipeline.reports.templates import load_template
 
-_HERE = Path(__file__).parent
+_TEMPLATE = Path(__file__).with_name("gallery.html")
 
 _BUDGET = 5_000_000
 """Bytes of all images in the page: the whole report has to stay below 15 MB."""
@@ -103,16 +103,8 @@ def gallery_section(dataset: MiexDataset | None, *, samples: int = 72, seed: int
     flow_scale, gain = _flow_scale(films), _difference_gain(films)
     size = sum(len(frame["bytes"]) for film in films for frame in film.row["frames"])
     verbatim = len(films[0].numbers) == 2 and size * 4 / 3 < 0.9 * _BUDGET
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
     entries = [_entry(film, flow_scale, gain, verbatim) for film in films]
-    return environment.get_template("gallery.html").render(
+    return load_template(_TEMPLATE).render(
         cards=[_card(film, entry) for film, entry in zip(films, entries, strict=True)],
         data={
             "command": f"miex redraw {shlex.quote(str(dataset.folder))}",

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from miex.datasets.files import whole_file
@@ -38,8 +37,9 @@ from miex.pipeline.reports.statistics import (
     describe_groups,
     summarise,
 )
+from miex.pipeline.reports.templates import load_template
 
-_HERE = Path(__file__).parent
+_TEMPLATE = Path(__file__).with_name("report.html")
 _GALLERY = 48
 """Samples in the gallery: three megabytes of images, drawn in a second."""
 
@@ -85,21 +85,14 @@ def write_report(
     paths = [Path(target)] if isinstance(target, str | Path) else [Path(path) for path in target]
     report = examine(paths, against)
     folder = Path(out) if out is not None else _default_folder(paths)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": "{:,}".format,
-        "percent": charts.percent,
-        "digits": charts.number,
-        "words": lambda name: "unknown" if name in (None, "null") else name.replace("_", " "),
-    }
     samples = report.evidence.samples
-    text = environment.get_template("report.html").render(
+    text = load_template(
+        _TEMPLATE,
+        number="{:,}".format,
+        percent=charts.percent,
+        digits=charts.number,
+        words=lambda name: "unknown" if name in (None, "null") else name.replace("_", " "),
+    ).render(
         content(report.evidence, report.findings, report.other, report.compared),
         gallery=gallery_section(samples.dataset, samples=_GALLERY, seed=1),
     )

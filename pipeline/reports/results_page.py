@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from miex.datasets.files import whole_file
 from miex.pipeline.recognition.results import Result, require_comparable
+from miex.pipeline.reports.templates import load_template
 
-_HERE = Path(__file__).parent
+_TEMPLATE = Path(__file__).with_name("results_page.html")
 
 BASELINES = {
     "majority": "always the most frequent class of the training clips",
@@ -48,15 +47,7 @@ def write_results_page(
     """
     require_comparable(results)
     first = results[0].content
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"score": "{:.3f}".format, "digest": lambda text: text[:12]}
-    text = environment.get_template("results_page.html").render(
+    text = load_template(_TEMPLATE, score="{:.3f}".format, digest=lambda text: text[:12]).render(
         title=title or f"{first['protocol']}: {first['clips']} clips",
         first=first,
         rows=[_row(name, result) for name, result in _named(results).items()],

@@ -1,0 +1,3 @@
+"""Fixtures of generators whose mistakes are planted."""
+
+from planted_generators import *  # noqa: F403
