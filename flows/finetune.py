@@ -56,7 +56,9 @@ def finetune(
 def run(job: jobs.FinetuneJob, out: Path, cache: Path) -> Path:
     """Runs the job."""
     artifacts = StageArtifacts()
-    jobs.finetune(job, out, cache, on_stage=artifacts.update, on_step=artifacts.step)
+    jobs.finetune(
+        job, out, cache, on_stage=artifacts.update, on_step=artifacts.step, on_warning=print
+    )
     print(f"recognizer: {out / CHECKPOINT}")
     return out / CHECKPOINT
 

@@ -49,7 +49,9 @@ def pretrain(
 def run(job: jobs.PretrainJob, out: Path, cache: Path) -> Path:
     """Runs the job."""
     artifacts = StageArtifacts()
-    jobs.pretrain(job, out, cache, on_stage=artifacts.update, on_step=artifacts.step)
+    jobs.pretrain(
+        job, out, cache, on_stage=artifacts.update, on_step=artifacts.step, on_warning=print
+    )
     print(f"recognizer: {out / CHECKPOINT}")
     return out / CHECKPOINT
 

@@ -82,16 +82,32 @@ def _place(fields: dict[str, Any], name: str, value: Any) -> None:
 
 def run_pretraining(terminal: Terminal, job: PretrainJob, out: Path, cache: Path) -> None:
     """`miex pretrain`."""
+    warnings: list[str] = []
     with terminal.stages() as stages:
-        card = pretrain(job, out, cache, on_stage=on_stage(stages), on_step=on_step(stages))
-    _say_trained(terminal, card, out)
+        card = pretrain(
+            job,
+            out,
+            cache,
+            on_stage=on_stage(stages),
+            on_step=on_step(stages, warnings),
+            on_warning=warnings.append,
+        )
+    _say_trained(terminal, card, out, warnings)
 
 
 def run_finetuning(terminal: Terminal, job: FinetuneJob, out: Path, cache: Path) -> None:
     """`miex finetune`."""
+    warnings: list[str] = []
     with terminal.stages() as stages:
-        card = finetune(job, out, cache, on_stage=on_stage(stages), on_step=on_step(stages))
-    _say_trained(terminal, card, out)
+        card = finetune(
+            job,
+            out,
+            cache,
+            on_stage=on_stage(stages),
+            on_step=on_step(stages, warnings),
+            on_warning=warnings.append,
+        )
+    _say_trained(terminal, card, out, warnings)
 
 
 def run_evaluating(terminal: Terminal, job: EvaluateJob, out: Path, cache: Path) -> None:
@@ -141,18 +157,20 @@ def on_stage(stages: Stages) -> OnStage:
     return report
 
 
-def on_step(stages: Stages) -> Callable[[int, int, dict[str, float]], None]:
-    """Progress of a training, with its loss."""
+def on_step(
+    stages: Stages, warnings: Sequence[str] = ()
+) -> Callable[[int, int, dict[str, float]], None]:
+    """Progress of a training, with its loss and whatever has been warned of so far."""
 
     def report(step: int, steps: int, terms: dict[str, float]) -> None:
         meter: Meter = stages.of("training", "steps")
-        meter.note = f"loss {terms['loss']:.3f}"
+        meter.note = ", ".join((f"loss {terms['loss']:.3f}", *warnings))
         meter.to(step, steps)
 
     return report
 
 
-def _say_trained(terminal: Terminal, card: Card, out: Path) -> None:
+def _say_trained(terminal: Terminal, card: Card, out: Path, warnings: Sequence[str]) -> None:
     stage = card.stages[-1]
     rows = [(str(count), name) for name, count in stage.sources.items()]
     terminal.table(f"{card.recognizer}, trained on {stage.data}", ("samples", "source"), rows)
@@ -166,6 +184,8 @@ def _say_trained(terminal: Terminal, card: Card, out: Path) -> None:
     terminal.tell(f"recognizer: {out / CHECKPOINT}")
     if (out / METRICS).is_file():
         terminal.tell(f"losses: {out / METRICS}")
+    for warning in warnings:
+        terminal.tell(f"warning: {warning}")
 
 
 def show_result(terminal: Terminal, result: Result) -> None:

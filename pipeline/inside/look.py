@@ -37,6 +37,7 @@ from miex.pipeline.inside.samples import (
     source_of,
 )
 from miex.pipeline.recognition.checkpoint import Card, Checkpoint
+from miex.pipeline.recognition.prediction import predict
 from miex.pipeline.recognition.recognizers.base import (
     AnyRecognizer,
     FittedRecognizer,
@@ -45,7 +46,6 @@ from miex.pipeline.recognition.recognizers.base import (
 from miex.pipeline.recognition.recognizers.dere_grl import Decomposition, DereGrl
 from miex.pipeline.recognition.recognizers.uamrn import UAMRN
 from miex.pipeline.recognition.sample import Sample
-from miex.pipeline.recognition.training import predict
 
 _IN_A_MEAN = 12
 """Samples of each class in a mean Grad-CAM, and of all classes in a mean attention matrix."""

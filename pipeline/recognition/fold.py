@@ -21,6 +21,7 @@ from miex.pipeline.recognition.checkpoint import (
 )
 from miex.pipeline.recognition.evaluation_config import EvaluationConfig, Material
 from miex.pipeline.recognition.metrics import confusion, scores
+from miex.pipeline.recognition.prediction import predict
 from miex.pipeline.recognition.protocols import (
     Fold,
     Protocol,
@@ -35,7 +36,7 @@ from miex.pipeline.recognition.recognizers.base import (
     create_recognizer,
 )
 from miex.pipeline.recognition.sample import person_of, with_anyone
-from miex.pipeline.recognition.training import Data, OnStep, predict, train
+from miex.pipeline.recognition.training import Data, OnStep, OnWarning, train
 
 
 def pretrain_for(
@@ -47,6 +48,7 @@ def pretrain_for(
     seed: int,
     out: Path,
     on_step: OnStep | None = None,
+    on_warning: OnWarning | None = None,
 ) -> tuple[Checkpoint, int]:
     """Pretrains on the synthetic samples that a fold may see; folds that may see the same share it.
 
@@ -59,6 +61,7 @@ def pretrain_for(
         seed: Of the training.
         out: Folder of the evaluation.
         on_step: Progress of the training.
+        on_warning: Where the training goes wrong.
 
     Returns:
         The pretrained recognizer, and how many samples were refused.
@@ -87,6 +90,7 @@ def pretrain_for(
         hyper=recognizer.config.hyperparameters(config.pretraining),
         folder=folder,
         on_step=on_step,
+        on_warning=on_warning,
     )
     return load_checkpoint(folder / CHECKPOINT), len(refused)
 
@@ -141,7 +145,7 @@ def run_fold(
     training = [clips.infos[index] for index in fold.train]
     require_disjoint(training, fold.held_out)
     recognizer = _fresh(config, protocol.space, seed)
-    about: dict[str, Any] = {"clips": len(training), "refused_synthetic": 0}
+    about: dict[str, Any] = {"clips": len(training), "refused_synthetic": 0, "warnings": []}
     card = Card(
         config.recognizer,
         recognizer.config.model_dump(mode="json"),
@@ -160,6 +164,7 @@ def run_fold(
             seed,
             out,
             on_step,
+            about["warnings"].append,
         )
         recognizer = _fresh(config, protocol.space, seed)
     if checkpoint is not None:
@@ -170,7 +175,9 @@ def run_fold(
     if material.synthetic is not None and together:
         about["refused_synthetic"] = fit_together(recognizer, config, material, card, fold, seed)
     elif config.finetune:
-        about["epoch"] = finetune(recognizer, config, material, card, fold, seed, on_step)
+        about["epoch"] = finetune(
+            recognizer, config, material, card, fold, seed, on_step, about["warnings"].append
+        )
     logits = predict(recognizer, clips, best, device=config.run.device)
     majority = Counter(info.label for info in training).most_common(1)[0][0]
     about["weights"] = recognizer.weights
@@ -270,6 +277,7 @@ def finetune(
     fold: Fold,
     seed: int,
     on_step: OnStep | None = None,
+    on_warning: OnWarning | None = None,
 ) -> int | None:
     """Trains on the fold's clips.
 
@@ -306,6 +314,7 @@ def finetune(
         run,
         hyper=hyper,
         on_step=on_step,
+        on_warning=on_warning,
         on_epoch=judge if len(judges) else None,
     )
     if kept["state"] is not None and not isinstance(recognizer, FittedRecognizer):

@@ -37,7 +37,7 @@ from miex.pipeline.recognition.representations.base import Representation
 from miex.pipeline.recognition.results import Result
 from miex.pipeline.recognition.run_config import RunConfig
 from miex.pipeline.recognition.shard_samples import shard_blocks
-from miex.pipeline.recognition.training import Data, OnStep, train
+from miex.pipeline.recognition.training import Data, OnStep, OnWarning, train
 
 LEFT_OUT = "left_out.json"
 """What could not be trained on, with reasons, in the folder of a training; absent if nothing."""
@@ -116,6 +116,7 @@ def pretrain(
     *,
     on_stage: OnStage | None = None,
     on_step: OnStep | None = None,
+    on_warning: OnWarning | None = None,
 ) -> Card:
     """Pretrains; the recognizer lies in `out` afterwards.
 
@@ -125,6 +126,7 @@ def pretrain(
         cache: Folder of cached representations and of copies of remote datasets.
         on_stage: Progress of everything but training.
         on_step: Progress of training.
+        on_warning: Where the training goes wrong without failing.
 
     Raises:
         ValueError: A config that does not fit, or a dataset of another label space.
@@ -145,6 +147,7 @@ def pretrain(
         hyper=hyper,
         folder=out,
         on_step=on_step,
+        on_warning=on_warning,
     )
     _write_left_out(out, inputs.rejections)
     return card
@@ -157,6 +160,7 @@ def finetune(
     *,
     on_stage: OnStage | None = None,
     on_step: OnStep | None = None,
+    on_warning: OnWarning | None = None,
 ) -> Card:
     """Fine-tunes on all clips that are given; the recognizer lies in `out` afterwards.
 
@@ -201,6 +205,7 @@ def finetune(
         hyper=hyper,
         folder=out,
         on_step=on_step,
+        on_warning=on_warning,
     )
     _write_left_out(out, [*rejections, *inputs.rejections])
     return card

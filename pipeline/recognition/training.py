@@ -19,9 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from miex.datasets.device import choose_device, exact_kernels
+from miex.datasets.device import exact_kernels
 from miex.datasets.files import remove_partial
 from miex.datasets.processes import Processes
+from miex.pipeline.recognition.batch_statistics import (
+    answers_differ,
+    recompute_batch_statistics,
+)
 from miex.pipeline.recognition.cache import Batches, CachedInputs
 from miex.pipeline.recognition.checkpoint import (
     CHECKPOINT,
@@ -48,6 +52,9 @@ from miex.pipeline.recognition.training_log import TrainingLog
 
 OnStep = Callable[[int, int, dict[str, float]], None]
 """(steps made, steps in all, terms of the loss)."""
+
+OnWarning = Callable[[str], None]
+"""(what goes wrong in a training, in a sentence)."""
 
 UNFINISHED = "unfinished.safetensors"
 """What a killed training goes on with; deleted when it ends."""
@@ -79,6 +86,7 @@ def train(
     folder: Path | None = None,
     on_step: OnStep | None = None,
     on_epoch: Callable[[int], None] | None = None,
+    on_warning: OnWarning | None = None,
 ) -> Card:
     """Trains a recognizer in place.
 
@@ -93,7 +101,10 @@ def train(
             found again; nothing is written without.
         on_step: Called after each step.
         on_epoch: Called after each epoch with its number, 1 the first; the recognizer is in eval
-            mode then. To choose an epoch by other clips.
+            mode then, its batch normalisation with statistics of the training samples. To choose an
+            epoch by other clips.
+        on_warning: Called with a sentence where the training goes wrong without failing: a network
+            that has died. `metrics.jsonl` has the same.
 
     Returns:
         The card with this training.
@@ -130,9 +141,8 @@ def train(
         )
         card = replace(card, stages=(*card.stages, replace(made, steps=1)))
     else:
-        loop = _Loop(
-            recognizer, data, replace(card, stages=(*card.stages, made)), run, hyper, folder
-        )
+        begun = replace(card, stages=(*card.stages, made))
+        loop = _Loop(recognizer, data, begun, run, hyper, folder, on_warning)
         card = loop.run_all(on_step, on_epoch)
     if folder and int(os.environ.get("RANK", "0")) == 0:
         save_checkpoint(folder / CHECKPOINT, recognizer, card)
@@ -177,6 +187,7 @@ class _Loop:
         run: RunConfig,
         hyper: Hyperparameters,
         folder: Path | None,
+        on_warning: OnWarning | None = None,
     ) -> None:
         self.processes = Processes.start(run.device)
         self.device = self.processes.device
@@ -201,6 +212,8 @@ class _Loop:
         self.steps = hyper.epochs * self.epoch_steps
         self.step = 0
         self.torn = False
+        self.dead_since = 0
+        self.on_warning = on_warning
         self.written = time.monotonic()
         self.folder = folder
         if folder and self.processes.rank == 0:
@@ -218,10 +231,12 @@ class _Loop:
         try:
             with exact_kernels(self.device):
                 for epoch in range(self.step // self.epoch_steps, self.hyper.epochs):
-                    self._run_epoch(epoch, on_step)
+                    loss = self._run_epoch(epoch, on_step)
+                    self._look_alive(epoch, loss)
                     if on_epoch:
-                        self.recognizer.eval()
+                        self._prepare_for_test()
                         on_epoch(epoch + 1)
+                self._prepare_for_test()
         except KeyboardInterrupt:
             # In the middle of a step some of it has changed and the rest has not.
             if not self.torn:
@@ -230,15 +245,46 @@ class _Loop:
         finally:
             if self.log:
                 self.log.close()
-        self.recognizer.eval()
         stage = replace(self.card.stages[-1], steps=self.step)
         return replace(self.card, stages=(*self.card.stages[:-1], stage))
 
-    def _run_epoch(self, epoch: int, on_step: OnStep | None) -> None:
-        """Makes what is left of an epoch's steps."""
+    def _prepare_for_test(self) -> None:
+        """Bring statistics of batch normalisation up to date, and switch to eval mode."""
+        recompute_batch_statistics(
+            self.recognizer,
+            self.data.inputs,
+            self.data.indices,
+            batch_size=min(64, self.hyper.batch_size),
+            seed=self.run.seed,
+            device=self.device,
+        )
+        self.processes.share_buffers(self.recognizer.buffers())
+
+    def _look_alive(self, epoch: int, loss: float) -> None:
+        """Name a network that gives every sample the same answer."""
+        if self.dead_since or answers_differ(
+            self.recognizer, self.data.inputs, self.data.indices, self.device
+        ):
+            return
+        self.dead_since = epoch + 1
+        message = (
+            f"{self.recognizer.name} has died in epoch {epoch + 1}: it gives every sample the same"
+            f" logits, its loss is {loss:.3f} (log of {self.recognizer.classes} classes is"
+            f" {math.log(self.recognizer.classes):.3f}), and no gradient will wake it; lower the"
+            " learning rate, or start from pretrained weights"
+        )
+        if self.log:
+            self.log.warn(self.step, epoch + 1, message)
+        if self.on_warning:
+            self.on_warning(message)
+
+    def _run_epoch(self, epoch: int, on_step: OnStep | None) -> float:
+        """Make what is left of an epoch's steps; return the mean of their losses."""
         self.recognizer.train()
+        losses = []
         for inputs, labels, keys in self._batches(epoch):
             terms = self._make_step(inputs, labels, keys)
+            losses.append(terms["loss"])
             if self.log:
                 self.log.step(self.step, epoch + 1, self._rate(self.step - 1), terms)
             if on_step:
@@ -246,6 +292,7 @@ class _Loop:
             if time.monotonic() - self.written > self.run.checkpoint_seconds:
                 self._write()
                 self.written = time.monotonic()
+        return sum(losses) / max(1, len(losses))
 
     def _make_step(
         self, inputs: dict[str, Tensor], labels: Tensor, keys: list[str]
@@ -324,50 +371,6 @@ class _Loop:
         self.recognizer.load_state_dict(dict(found.tensors))
         self.step = found.progress.step
         restore_optimizer(self.optimizer, found.progress.optimizer)
-
-
-def predict(
-    recognizer: AnyRecognizer,
-    inputs: CachedInputs,
-    indices: Sequence[int],
-    *,
-    device: str = "auto",
-    batch_size: int | None = None,
-) -> NDArray[np.float32]:
-    """Scores samples, without randomness and without augmentation.
-
-    Args:
-        recognizer: A trained one.
-        inputs: Cached representations.
-        indices: Which of them.
-        device: Where to compute.
-        batch_size: Samples at a time; changes nothing but the memory that is needed. As in
-            training by default, at most 64.
-
-    Returns:
-        ``float32 (len(indices), classes)``, the largest of a row the answer.
-
-    Raises:
-        ValueError: An answer is not finite.
-    """
-    if not len(indices):
-        return np.zeros((0, recognizer.classes), np.float32)
-    if isinstance(recognizer, FittedRecognizer):
-        fitted: NDArray[np.float32] = recognizer.scores(inputs.take(list(indices))).numpy()
-        return fitted
-    where = choose_device(device)
-    size = batch_size or min(64, recognizer.config.training.batch_size)
-    recognizer.to(where).eval()
-    order = [np.asarray(indices[i : i + size], np.int64) for i in range(0, len(indices), size)]
-    with torch.inference_mode(), exact_kernels(where):
-        parts = [recognizer(batch).float().cpu() for batch, _ in Batches(inputs, order, where)]
-    found: NDArray[np.float32] = torch.cat(parts).numpy()
-    if not np.isfinite(found).all():
-        raise ValueError(
-            f"{recognizer.name} answers NaN or infinity: its last steps of training diverged; lower"
-            " the learning rate, clip the gradient, or use precision=fp32"
-        )
-    return found
 
 
 def _seed(seed: int, step: int, stream: int) -> int:

@@ -47,6 +47,12 @@ class TrainingLog:
             for name, value in terms.items():
                 self._board.add_scalar(name, value, step)
 
+    def warn(self, step: int, epoch: int, message: str) -> None:
+        """Write what goes wrong after a step."""
+        line = {"step": step, "epoch": epoch, "warning": message}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
     def close(self) -> None:
         """Closes the files."""
         self._file.close()

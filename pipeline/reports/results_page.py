@@ -95,6 +95,10 @@ def notes_of(content: Mapping[str, Any]) -> list[str]:
             f"{refused} synthetic samples, in all folds and seeds together, descend from the people"
             " tested there and were refused"
         )
+    dead = [name for name, each in content["training"].items() if each.get("warnings")]
+    if dead:
+        first = content["training"][dead[0]]["warnings"][0]
+        found.append(f"{len(dead)} of {len(content['training'])} trainings, {dead[0]}: {first}")
     if len(content["config"]["seeds"]) < 3:
         found.append("fewer than three seeds: the deviation says little")
     for part in content["pooled"]["seeds"].values():

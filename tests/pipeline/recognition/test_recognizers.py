@@ -11,6 +11,7 @@ import torch
 
 from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import Card, load_checkpoint, save_checkpoint
+from miex.pipeline.recognition.prediction import predict
 from miex.pipeline.recognition.recognizers.base import (
     AnyRecognizer,
     FittedRecognizer,
@@ -21,7 +22,7 @@ from miex.pipeline.recognition.recognizers.base import (
 )
 from miex.pipeline.recognition.run_config import RunConfig
 from miex.pipeline.recognition.sample import Sample
-from miex.pipeline.recognition.training import Data, predict, train
+from miex.pipeline.recognition.training import Data, train
 
 ToySamples = Callable[..., list[Sample]]
 ToyInputs = Callable[[AnyRecognizer, list[Sample]], CachedInputs]

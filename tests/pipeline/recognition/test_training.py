@@ -21,6 +21,7 @@ from miex.pipeline.recognition.checkpoint import (
 )
 from miex.pipeline.recognition.optimization import learning_rate
 from miex.pipeline.recognition.order import batches_of, draw_weights
+from miex.pipeline.recognition.prediction import predict
 from miex.pipeline.recognition.recognizers.base import (
     AnyRecognizer,
     Hyperparameters,
@@ -28,7 +29,7 @@ from miex.pipeline.recognition.recognizers.base import (
 )
 from miex.pipeline.recognition.run_config import RunConfig
 from miex.pipeline.recognition.sample import Sample
-from miex.pipeline.recognition.training import UNFINISHED, Data, _share, predict, train
+from miex.pipeline.recognition.training import UNFINISHED, Data, _share, train
 from miex.pipeline.recognition.training_log import METRICS, TrainingLog
 
 ToySamples = Callable[..., list[Sample]]
