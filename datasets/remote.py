@@ -12,8 +12,8 @@ from typing import Any
 
 import fsspec
 
+from miex.datasets.dataset_format import MANIFEST, DatasetFolder
 from miex.datasets.files import sha256_file, whole_file
-from miex.datasets.shards import MANIFEST
 
 OnCopied = Callable[[int, int], None]
 """(bytes copied, bytes in all)."""
@@ -46,8 +46,8 @@ def local_copy(address: str, folder: Path, on_copied: OnCopied | None = None) ->
     """
     name = hashlib.sha256(address.encode()).hexdigest()[:16]
     out = folder / f"{address.rstrip('/').rpartition('/')[2] or 'dataset'}-{name}"
-    files, root = _open(address)
-    content = _read(files, f"{root}/{MANIFEST}", address)
+    files, root = open_address(address)
+    content = read_address(files, f"{root}/{MANIFEST}", address)
     try:
         shards = [(str(s["path"]), str(s["sha256"]), int(s["bytes"])) for s in _shards(content)]
     except (ValueError, KeyError, TypeError) as error:
@@ -71,7 +71,32 @@ def local_copy(address: str, folder: Path, on_copied: OnCopied | None = None) ->
     return out
 
 
-def _open(address: str) -> tuple[Any, str]:
+def read_manifest(place: str) -> dict[str, Any]:
+    """Read the manifest of a dataset in a folder or at an address.
+
+    Raises:
+        FileNotFoundError: There is no finished dataset.
+        ValueError: The manifest is damaged, or the address cannot be read.
+    """
+    if not is_remote(place):
+        return DatasetFolder.open(Path(place)).manifest
+    files, root = open_address(place)
+    try:
+        manifest = json.loads(read_address(files, f"{root}/{MANIFEST}", place))
+        for shard in manifest["shards"]:
+            _inside(Path("/dataset"), str(shard["path"]), place)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{place}/{MANIFEST} is damaged ({error!r})") from None
+    return dict(manifest)
+
+
+def open_address(address: str) -> tuple[Any, str]:
+    """Return the file system of an address, and the path of the address in it.
+
+    Raises:
+        ImportError: A package for this kind of address is missing; the message names it.
+        ValueError: The address cannot be read.
+    """
     try:
         files, root = fsspec.core.url_to_fs(address)
     except ImportError as error:
@@ -84,12 +109,18 @@ def _open(address: str) -> tuple[Any, str]:
     return files, str(root).rstrip("/")
 
 
-def _read(files: Any, path: str, address: str) -> bytes:
+def read_address(files: Any, path: str, address: str) -> bytes:
+    """Read a file of a dataset at an address.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The address cannot be read.
+    """
     try:
         return bytes(files.cat_file(path))
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"{address} holds no finished miex dataset: {MANIFEST} is missing"
+            f"{address} holds no finished miex dataset: {path.rpartition('/')[2]} is missing"
         ) from None
     except Exception as error:
         raise _unreadable(address, error) from None

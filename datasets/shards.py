@@ -1,205 +1,230 @@
-"""The datasets that miex writes: the schema of their rows, and how to read them back."""
+"""Datasets that miex wrote, as PyTorch datasets.
 
+`MiexDataset` reads a folder and gives any sample by its number. `MiexStream` reads shard after
+shard from a folder or an address (``hf://``, ``s3://``, ``https://``) without a local copy.
+Both give the same samples, work in a `DataLoader` with workers, and can be pickled.
+"""
+
+import bisect
+import hashlib
 import io
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
-from PIL import Image
+import torch
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-FORMAT = "miex-dataset/1"
-"""Written into every manifest and shard; a reader refuses what it does not know."""
+from miex.datasets.dataset_format import MANIFEST, SCHEMA, DatasetFolder, decode_frames
+from miex.datasets.remote import is_remote, open_address, read_address, read_manifest
 
-MANIFEST = "manifest.json"
+COLUMNS = ("sample_id", "identity", "label", "aus", "frames", "apex_index", "landmarks")
+"""Columns of a sample unless others are chosen; none of them is ever null."""
 
-RUN_LOG = "run.json"
-"""How long the last run took: not part of what equal configs have equal."""
+_ROW_GROUPS_KEPT = 4
+"""Row groups in memory for each dataset object: neighbours are read once when read in order."""
 
-_AU_COUNT = 17
-_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-
-SCHEMA = pa.schema(
-    [
-        pa.field("sample_id", pa.string(), nullable=False),
-        pa.field("identity", pa.string(), nullable=False),
-        pa.field("label", pa.int8(), nullable=False),
-        pa.field("emotion", pa.string(), nullable=False),
-        pa.field("fine_emotion", pa.string()),
-        pa.field("au_source", pa.string(), nullable=False),
-        pa.field("aus", pa.list_(pa.list_(pa.float32(), _AU_COUNT)), nullable=False),
-        # Hugging Face takes a column for images only if it is declared nullable; it never is null.
-        pa.field("frames", pa.list_(_IMAGE)),
-        pa.field("apex_index", pa.int16(), nullable=False),
-        pa.field("landmarks", pa.list_(pa.list_(pa.float32(), 2)), nullable=False),
-        pa.field("source_dataset", pa.string()),
-        pa.field("source_subject", pa.string()),
-        pa.field("source_clip", pa.string()),
-        pa.field("source_onset_frame", pa.int32()),
-        pa.field("source_apex_frame", pa.int32()),
-        pa.field("au_estimator", pa.string()),
-        pa.field("template", pa.string(), nullable=False),
-        pa.field("template_sha256", pa.string(), nullable=False),
-        pa.field("generator", pa.string(), nullable=False),
-        pa.field("generator_sha256", pa.string()),
-        pa.field("seed", pa.int64(), nullable=False),
-        pa.field("attempt", pa.int16(), nullable=False),
-        pa.field("motion", pa.float32()),
-        pa.field("motion_iod", pa.float32()),
-        pa.field("identity_similarity", pa.float32()),
-        pa.field("au_fidelity", pa.float32()),
-    ]
-)
-"""One row a sample; docs/dataset_format.md says what each column means."""
-
-COLUMN_NOTES: dict[str, str] = {
-    "label": "index of `emotion` in the label space",
-    "aus": "requested AUs, one vector a frame, order 01 02 04 05 06 07 09 10 12 14 15 17 20 23 25 "
-    "26 45, FACS intensity 0-5",
-    "frames": "frames[0] is the onset, frames[apex_index] the apex",
-    "attempt": "which draw was kept, 0 the first; seed, index and attempt remake the row",
-    "landmarks": "68 landmarks of the template (iBUG 300-W order), x and y in pixels of the frames",
-    "motion": "mean length of the optical flow (DIS) of the fastest 5 % of pixels from onset to "
-    "apex, in pixels of the frames",
-    "motion_iod": "motion in inter-ocular distances (eye centres) of the template",
-    "identity_similarity": "cosine between the embeddings (dlib ResNet) of the apex frame and of "
-    "the template; null where not measured",
-    "au_fidelity": "correlation of requested and re-estimated AU change; null where not measured",
-}
-"""Units and definitions, written into the metadata of every shard's schema."""
+Transform = Callable[[dict[str, Any]], Any]
 
 
-def huggingface_features() -> dict[str, Any]:
-    """The `huggingface` schema metadata: `load_dataset("parquet", ...)` then decodes the images."""
-    scalar = {
-        pa.string(): "string",
-        pa.int8(): "int8",
-        pa.int16(): "int16",
-        pa.int32(): "int32",
-        pa.int64(): "int64",
-        pa.float32(): "float32",
-    }
-    features: dict[str, Any] = {
-        field.name: {"dtype": scalar[field.type], "_type": "Value"}
-        for field in SCHEMA
-        if field.type in scalar
-    }
-    vector = {
-        "feature": {"dtype": "float32", "_type": "Value"},
-        "length": _AU_COUNT,
-        "_type": "List",
-    }
-    features["aus"] = {"feature": vector, "_type": "List"}
-    features["landmarks"] = {"feature": {**vector, "length": 2}, "_type": "List"}
-    features["frames"] = {"feature": {"_type": "Image"}, "_type": "List"}
-    ordered = {field.name: features[field.name] for field in SCHEMA}
-    return {"info": {"features": ordered}}
+class MiexDataset(Dataset[Any]):
+    """The samples of a dataset folder by number, for `torch.utils.data.DataLoader`.
 
+    A sample is a dictionary by column:
 
-@dataclass(frozen=True, slots=True)
-class MiexDataset:
-    """A finished dataset folder.
+    - `frames`: ``uint8 (T, 3, S, S)`` RGB; the onset is frame 0, the apex frame `apex_index`.
+    - `aus`: ``float32 (T, 17)``, FACS intensity 0 to 5. `landmarks`: ``float32 (68, 2)``, pixels.
+    - `label` and other numbers: Python numbers; strings stay strings.
+    - Null becomes NaN in a column of floats, -1 in a column of integers and "" in a column of
+      strings, so that the default collate function of PyTorch accepts every column.
 
-    Attributes:
-        folder: The folder that holds `manifest.json` and `data/`.
-        manifest: The manifest's content.
+    Args:
+        folder: A finished dataset.
+        columns: Columns of `miex.datasets.dataset_format.SCHEMA`; `COLUMNS` by default.
+        transform: Applied to each sample; what it returns is what the dataset returns.
+
+    Raises:
+        FileNotFoundError: The folder holds no finished dataset.
+        ValueError: The manifest is damaged, or a column does not exist.
     """
 
-    folder: Path
-    manifest: dict[str, Any]
-
-    @classmethod
-    def open(cls, folder: Path) -> "MiexDataset":
-        """Opens a folder that `miex synthesize` finished.
-
-        Raises:
-            FileNotFoundError: No manifest: no dataset, or one whose synthesis was interrupted.
-            ValueError: The manifest is damaged or of a format this version does not know.
-        """
-        path = Path(folder) / MANIFEST
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"{folder} holds no finished miex dataset: {MANIFEST} is missing. If a run was "
-                "interrupted there, start the same `miex synthesize` command again."
-            )
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(
-                f"{path} is damaged ({error}); synthesize again to rebuild it"
-            ) from None
-        found = manifest.get("format") if isinstance(manifest, dict) else None
-        if found != FORMAT:
-            raise ValueError(f"{path}: expected format {FORMAT!r}, found {found!r}")
-        return cls(Path(folder), manifest)
+    def __init__(
+        self,
+        folder: str | Path,
+        columns: Sequence[str] = COLUMNS,
+        transform: Transform | None = None,
+    ) -> None:
+        self._dataset = DatasetFolder.open(Path(folder).expanduser())
+        self.columns = _known(columns)
+        self.transform = transform
+        self._ends = list(accumulate(int(s["rows"]) for s in self.manifest["shards"]))
+        self._groups: OrderedDict[tuple[int, int], list[dict[str, Any]]] = OrderedDict()
+        self._starts: dict[int, list[int]] = {}
 
     @property
-    def shards(self) -> list[Path]:
-        """The Parquet files, in the order of the plan."""
-        return [self.folder / shard["path"] for shard in self.manifest["shards"]]
+    def manifest(self) -> dict[str, Any]:
+        """The manifest: config, versions, counts, licences and rejections."""
+        return self._dataset.manifest
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes; `label` is an index into them."""
+        return list(self.manifest["label_space"]["classes"])
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, index: int) -> Any:
+        """Return a sample.
+
+        Raises:
+            IndexError: There is no such number.
+            ValueError: A frame cannot be decoded; the message names sample and frame.
+        """
+        size = len(self)
+        number = index + size if index < 0 else index
+        if not 0 <= number < size:
+            raise IndexError(f"sample {index} of a dataset of {size} samples")
+        shard = bisect.bisect_right(self._ends, number)
+        row = number - (self._ends[shard - 1] if shard else 0)
+        return _sample(self._row(shard, row), self.transform)
+
+    def _row(self, shard: int, row: int) -> dict[str, Any]:
+        path = self._dataset.shards[shard]
+        if shard not in self._starts:
+            with pq.ParquetFile(path) as file:
+                counts = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
+            self._starts[shard] = [0, *accumulate(counts)]
+        starts = self._starts[shard]
+        group = bisect.bisect_right(starts, row) - 1
+        key = (shard, group)
+        if key not in self._groups:
+            with pq.ParquetFile(path) as file:
+                self._groups[key] = file.read_row_group(group, columns=self.columns).to_pylist()
+            if len(self._groups) > _ROW_GROUPS_KEPT:
+                self._groups.popitem(last=False)
+        self._groups.move_to_end(key)
+        return self._groups[key][row - starts[group]]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Rows in memory would be sent to every worker process.
+        return {**self.__dict__, "_groups": OrderedDict()}
+
+
+class MiexStream(IterableDataset[Any]):
+    """The samples of a dataset folder or address, shard after shard, without a local copy.
+
+    Each shard is read whole, compared with its checksum in the manifest, and then gives its
+    samples. With several workers in a `DataLoader` each shard is read by one of them.
+
+    Args:
+        place: A folder, or an address that fsspec reads.
+        columns: As in `MiexDataset`.
+        transform: As in `MiexDataset`.
+        shuffle: Draw the order of the shards, and of the samples within a shard.
+        seed: Seed of the order; call `set_epoch` for another order in each epoch.
+
+    Raises:
+        FileNotFoundError: There is no finished dataset.
+        ValueError: The manifest is damaged, a column does not exist, or the address cannot be read.
+    """
+
+    def __init__(
+        self,
+        place: str | Path,
+        columns: Sequence[str] = COLUMNS,
+        transform: Transform | None = None,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self._place = str(place) if is_remote(str(place)) else str(Path(place).expanduser())
+        self.manifest: dict[str, Any] = read_manifest(self._place)
+        self.columns = _known(columns)
+        self.transform = transform
+        self._shuffle, self._seed, self._epoch = shuffle, seed, 0
 
     def __len__(self) -> int:
         return sum(int(shard["rows"]) for shard in self.manifest["shards"])
 
-    def table(self, columns: Sequence[str]) -> pa.Table:
-        """Some columns of every row; leave out `frames` to keep this small."""
-        return pa.concat_tables(
-            [pq.read_table(path, columns=list(columns)) for path in self.shards]
-        )
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch, which changes the order of a shuffled stream."""
+        self._epoch = epoch
 
-    def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Every row as a dictionary, streamed: memory does not grow with the dataset."""
-        for path in self.shards:
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(64, columns=list(columns) if columns else None):
-                    yield from batch.to_pylist()
+    def __iter__(self) -> Iterator[Any]:
+        shards = list(enumerate(self.manifest["shards"]))
+        if self._shuffle:
+            np.random.default_rng((self._seed, self._epoch)).shuffle(shards)
+        worker = get_worker_info()
+        if worker is not None:
+            shards = shards[worker.id :: worker.num_workers]
+        for number, shard in shards:
+            yield from self._samples(number, shard)
 
-    def row(self, sample_id: str) -> dict[str, Any]:
-        """One row.
+    def _samples(self, number: int, shard: Mapping[str, Any]) -> Iterator[Any]:
+        files, root = open_address(self._place)
+        content = read_address(files, f"{root}/{shard['path']}", self._place)
+        if hashlib.sha256(content).hexdigest() != shard["sha256"]:
+            raise ValueError(
+                f"{self._place}/{shard['path']} differs from the sha256 in {MANIFEST}: it was "
+                "changed, or cut off on the way; copy the dataset again"
+            )
+        table = pq.read_table(io.BytesIO(content), columns=self.columns)
+        order = np.arange(table.num_rows)
+        if self._shuffle:
+            np.random.default_rng((self._seed, self._epoch, number)).shuffle(order)
+        for row in order.tolist():
+            yield _sample(table.slice(row, 1).to_pylist()[0], self.transform)
 
-        Raises:
-            KeyError: The dataset has no such sample.
-        """
-        for path in self.shards:
-            found = pq.read_table(path, filters=[("sample_id", "==", sample_id)])
-            if found.num_rows:
-                return dict(found.to_pylist()[0])
-        raise KeyError(f"{self.folder} has no sample {sample_id!r}")
 
+def load_dataset(
+    place: str | Path, columns: Sequence[str] = COLUMNS, transform: Transform | None = None
+) -> MiexDataset | MiexStream:
+    """Open a dataset: a folder as `MiexDataset`, an address as `MiexStream`.
 
-def decode_frames(row: dict[str, Any]) -> NDArray[np.uint8]:
-    """Decodes the frames of a row.
-
-    Returns:
-        ``uint8 (T, S, S, 3)`` RGB.
+    Args:
+        place: A folder, or an address such as ``hf://datasets/USER/NAME``.
+        columns: Columns of a sample.
+        transform: Applied to each sample.
 
     Raises:
-        ValueError: A frame is not a readable image; the message names the sample and the frame.
+        FileNotFoundError: There is no finished dataset.
+        ValueError: The manifest is damaged, or a column does not exist.
     """
-    frames = []
-    for number, frame in enumerate(row["frames"]):
-        try:
-            frames.append(_decode(frame["bytes"]))
-        except OSError as error:
-            raise ValueError(
-                f"sample {row.get('sample_id')}: frame {number} cannot be decoded ({error})"
-            ) from None
-    return np.stack(frames)
+    if is_remote(str(place)):
+        return MiexStream(place, columns, transform)
+    return MiexDataset(place, columns, transform)
 
 
-def _decode(encoded: bytes) -> NDArray[np.uint8]:
-    if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP":
-        # Half of Pillow's time, and other threads go on meanwhile. Of the other formats OpenCV
-        # hands out what is left of a truncated image.
-        frame = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
-        if frame is None:
-            raise OSError("damaged WebP image")
-        return np.asarray(frame, np.uint8)
-    with Image.open(io.BytesIO(encoded)) as image:
-        return np.asarray(image.convert("RGB"))
+def _known(columns: Sequence[str]) -> list[str]:
+    unknown = [name for name in columns if name not in SCHEMA.names]
+    if unknown or not columns:
+        raise ValueError(
+            f"columns: {', '.join(unknown) or 'none'}; a dataset has {', '.join(SCHEMA.names)}"
+        )
+    return list(columns)
+
+
+def _sample(row: Mapping[str, Any], transform: Transform | None) -> Any:
+    sample: dict[str, Any] = {}
+    for name, value in row.items():
+        if name == "frames":
+            frames = torch.from_numpy(decode_frames({**row, "frames": value}))
+            sample[name] = frames.permute(0, 3, 1, 2).contiguous()
+        elif isinstance(value, list):
+            sample[name] = torch.tensor(value, dtype=torch.float32)
+        else:
+            sample[name] = _absent(name) if value is None else value
+    return transform(sample) if transform else sample
+
+
+def _absent(name: str) -> float | int | str:
+    kind = SCHEMA.field(name).type
+    if pa.types.is_floating(kind):
+        return float("nan")
+    return -1 if pa.types.is_integer(kind) else ""

@@ -240,11 +240,11 @@ def verify(folder: DatasetFolder, workers: Workers = None) -> None:
     """Checks every checksum, row and frame of a dataset; exit code 1 if something is wrong."""
     from rich.markup import escape
 
-    from miex.datasets.shards import MiexDataset
+    from miex.datasets.dataset_format import DatasetFolder
     from miex.pipeline.synthesis.verify import verify as find_problems
 
     terminal = Terminal()
-    rows = len(MiexDataset.open(folder))
+    rows = len(DatasetFolder.open(folder))
     with terminal.stages() as stages:
         meter = stages.of("verify", "rows")
         meter.to(0, rows)

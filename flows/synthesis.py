@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from rich.markup import escape
 
 from miex.datasets.config import explain
+from miex.datasets.dataset_format import SCHEMA, DatasetFolder, decode_frames
 from miex.datasets.faces.base import open_face_source
 from miex.datasets.faces.emotionnet_download import DownloadConfig, download_emotionnet
-from miex.datasets.shards import SCHEMA, MiexDataset, decode_frames
 from miex.flows.terminal import Terminal, reasons
 from miex.pipeline.faces.prepare import prepare_faces
 from miex.pipeline.make_dataset import synthesize
@@ -157,7 +157,7 @@ def run_redraw(terminal: Terminal, folder: Path, sample_id: str) -> bool:
     Raises:
         KeyError: The dataset has no such sample.
     """
-    stored = MiexDataset.open(folder).row(sample_id)
+    stored = DatasetFolder.open(folder).row(sample_id)
     again = redraw(folder, sample_id)
     if isinstance(again, Rejection):
         terminal.fail(f"{sample_id} is rejected now: {again.reason} ({again.detail})")

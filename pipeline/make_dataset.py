@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from miex.datasets.dataset_format import RUN_LOG
 from miex.datasets.files import whole_file
-from miex.datasets.shards import RUN_LOG
 from miex.pipeline.reports.card import dataset_card
 from miex.pipeline.reports.report import write_report
 from miex.pipeline.reports.sheet import contact_sheet

@@ -19,9 +19,9 @@ from typing import Any
 
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import open_clips
+from miex.datasets.dataset_format import DatasetFolder
 from miex.datasets.files import sha256_file, whole_file
 from miex.datasets.labels import LABEL_SPACES, LabelSpace
-from miex.datasets.shards import MiexDataset
 from miex.pipeline.experiments.config import Experiment
 from miex.pipeline.experiments.page import write_table
 from miex.pipeline.experiments.plan import (
@@ -191,7 +191,7 @@ class _Runner:
 
     def _make(self, folder: Path, config: SynthesisConfig) -> None:
         try:
-            MiexDataset.open(folder)
+            DatasetFolder.open(folder)
         except FileNotFoundError:
             total = done = 0
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from miex.au_sources.action_units import AU_COUNT, AU_NAMES, AU_WORDS, parse_facs
 from miex.datasets.clips.base import Clip
+from miex.datasets.dataset_format import DatasetFolder
 from miex.datasets.labels import LABEL_SPACES, LabelSpace
-from miex.datasets.shards import MiexDataset
 from miex.pipeline.inside.canvas import LINE, Picture, svg_picture
 from miex.pipeline.reports.samples import read_dataset
 from miex.pipeline.reports.sheet import CLASS_COLOURS
@@ -89,7 +89,7 @@ def _of_database(name: str, clips: Sequence[Clip], space: LabelSpace) -> AUCount
     return AUCounts(name, samples, present, dict(sorted(outside.items())), dict(left_out))
 
 
-def count_dataset(dataset: MiexDataset) -> list[AUCounts]:
+def count_dataset(dataset: DatasetFolder) -> list[AUCounts]:
     """Counts the Action Units of a synthesized dataset: those that rise by `ACTIVE_FROM`.
 
     Returns:

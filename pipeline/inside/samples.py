@@ -12,10 +12,10 @@ from pydantic import Field, model_validator
 
 from miex.datasets.clips.base import Clip, open_clips
 from miex.datasets.config import FrozenConfig
+from miex.datasets.dataset_format import DatasetFolder
 from miex.datasets.device import choose_device
 from miex.datasets.labels import LabelSpace
 from miex.datasets.remote import is_remote, local_copy
-from miex.datasets.shards import MiexDataset
 from miex.pipeline.recognition.cache import CachedInputs, open_inputs
 from miex.pipeline.recognition.clip_samples import ClipSampleConfig, clip_blocks
 from miex.pipeline.recognition.recognizers.base import AnyRecognizer
@@ -95,7 +95,7 @@ class Material:
     available: int
     left_out: int
     clips: Sequence[Clip]
-    datasets: Sequence[MiexDataset]
+    datasets: Sequence[DatasetFolder]
 
 
 def gather(
@@ -150,11 +150,11 @@ def gather(
     )
 
 
-def _open(place: str, cache: Path, on_stage: OnStage | None) -> MiexDataset:
+def _open(place: str, cache: Path, on_stage: OnStage | None) -> DatasetFolder:
     if is_remote(place):
         copying = _reporter(on_stage, f"copying {place}")
-        return MiexDataset.open(local_copy(place, cache / "datasets", copying))
-    return MiexDataset.open(Path(place).expanduser())
+        return DatasetFolder.open(local_copy(place, cache / "datasets", copying))
+    return DatasetFolder.open(Path(place).expanduser())
 
 
 def _reporter(on_stage: OnStage | None, what: str) -> Callable[[int, int], None]:

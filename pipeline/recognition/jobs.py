@@ -17,11 +17,11 @@ from pydantic import Field, model_validator
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import open_clips
 from miex.datasets.config import FrozenConfig
+from miex.datasets.dataset_format import DatasetFolder
 from miex.datasets.device import choose_device
 from miex.datasets.files import whole_file
 from miex.datasets.labels import LabelSpace, find_label_space
 from miex.datasets.remote import is_remote, local_copy
-from miex.datasets.shards import MiexDataset
 from miex.pipeline.recognition.cache import CachedInputs, open_inputs
 from miex.pipeline.recognition.checkpoint import Card, load_checkpoint, transfer
 from miex.pipeline.recognition.clip_samples import ClipBlock, ClipSampleConfig, clip_blocks
@@ -288,7 +288,7 @@ def open_synthetic(
         folder = Path(place).expanduser()
         if is_remote(place):
             folder = local_copy(place, cache / "datasets", _reporter(on_stage, f"copying {place}"))
-        dataset = MiexDataset.open(folder)
+        dataset = DatasetFolder.open(folder)
         name = f"{dataset.manifest['name']}@{dataset.manifest['fingerprint'][:8]}"
         if name in names:
             raise ValueError(f"{place} is given twice ({name})")

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from miex.datasets.dataset_format import DatasetFolder, decode_frames
 from miex.datasets.files import sha256_file
 from miex.datasets.labels import LabelSpace
-from miex.datasets.shards import MiexDataset, decode_frames
 from miex.pipeline.recognition.landmarks import FOLLOW_VERSION, follow
 from miex.pipeline.recognition.sample import ANYONE, Sample, SampleInfo, Subject, person_of
 
@@ -102,7 +102,7 @@ def _sample(row: Mapping[str, Any], info: SampleInfo) -> Sample:
 
 
 def shard_blocks(
-    dataset: MiexDataset,
+    dataset: DatasetFolder,
     label_space: LabelSpace | None = None,
     *,
     template_database: str | None = None,

@@ -9,7 +9,7 @@ import jinja2
 import pyarrow as pa
 import yaml
 
-from miex.datasets.shards import COLUMN_NOTES, SCHEMA
+from miex.datasets.dataset_format import COLUMN_NOTES, SCHEMA
 
 _SIZES = {
     1_000: "n<1K",

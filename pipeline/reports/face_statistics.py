@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from miex.datasets.dataset_format import DatasetFolder
 from miex.datasets.files import sha256_file
-from miex.datasets.shards import MiexDataset
 from miex.pipeline.faces.table import QUALITIES, FaceTable
 from miex.pipeline.reports.samples import Samples
 
@@ -69,7 +69,7 @@ def read_faces(samples: Samples) -> Faces:
     )
 
 
-def _locate(dataset: MiexDataset) -> tuple[Path | None, str]:
+def _locate(dataset: DatasetFolder) -> tuple[Path | None, str]:
     recorded = dataset.manifest["inputs"]["faces"]
     named = Path(str(recorded.get("table", "")))
     for path in (dataset.folder / OWN_TABLE, named):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from miex.au_sources.action_units import AU_NAMES, AU_WORDS, format_aus
-from miex.datasets.shards import MiexDataset, decode_frames
+from miex.datasets.dataset_format import DatasetFolder, decode_frames
 from miex.pipeline.reports.card import COLUMN_MEANINGS
 from miex.pipeline.reports.motion_panel import (
     ARROW_LENGTH,
@@ -76,7 +76,7 @@ class _Film:
         return self.numbers.index(self.row["apex_index"])
 
 
-def gallery_section(dataset: MiexDataset | None, *, samples: int = 72, seed: int = 0) -> str:
+def gallery_section(dataset: DatasetFolder | None, *, samples: int = 72, seed: int = 0) -> str:
     """Draws the gallery as a piece of HTML with its own style and script.
 
     It uses the colours that `report.css.html` defines, and asks for nothing over the network.
@@ -131,7 +131,7 @@ def image_uri(image: bytes) -> str:
     return f"data:image/{kinds.get(image[:4], 'jpeg')};base64,{base64.b64encode(image).decode()}"
 
 
-def _affordable(dataset: MiexDataset, samples: int) -> int:
+def _affordable(dataset: DatasetFolder, samples: int) -> int:
     """How many samples fit into memory and into the page."""
     config = dataset.manifest["config"]
     stored = sum(shard["bytes"] for shard in dataset.manifest["shards"]) / len(dataset)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from miex.datasets.shards import MiexDataset
+from miex.datasets.dataset_format import DatasetFolder
 from miex.pipeline.reports.selection import open_shard
 
 SCREENED, COMPARED = 50_000, 6_000
@@ -54,7 +54,7 @@ class Pixels:
 
 
 def inspect_pixels(
-    dataset: MiexDataset, *, screened: int = SCREENED, compared: int = COMPARED, seed: int = 0
+    dataset: DatasetFolder, *, screened: int = SCREENED, compared: int = COMPARED, seed: int = 0
 ) -> Pixels:
     """Reads every frame of onset and apex once, on all cores; memory holds one row group a core.
 
@@ -97,7 +97,7 @@ def inspect_pixels(
     return found
 
 
-def _parts(dataset: MiexDataset) -> Iterator[tuple[Path, int, int]]:
+def _parts(dataset: DatasetFolder) -> Iterator[tuple[Path, int, int]]:
     """(shard, row group, number of its first row)."""
     start = 0
     for path in dataset.shards:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from miex.datasets.dataset_format import DatasetFolder
 from miex.datasets.files import whole_file
-from miex.datasets.shards import MiexDataset
 from miex.pipeline.reports import charts
 from miex.pipeline.reports.comparison import (
     Compared,
@@ -148,7 +148,7 @@ def _reference(pool: Samples) -> RealDatabase:
     )
 
 
-def _pixels(dataset: MiexDataset | None) -> Pixels | None:
+def _pixels(dataset: DatasetFolder | None) -> Pixels | None:
     return None if dataset is None else inspect_pixels(dataset)
 
 

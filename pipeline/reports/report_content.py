@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from miex.au_sources.action_units import AU_NAMES, AU_WORDS, format_aus
-from miex.datasets.shards import RUN_LOG, MiexDataset
+from miex.datasets.dataset_format import RUN_LOG, DatasetFolder
 from miex.pipeline.reports import charts
 from miex.pipeline.reports.comparison import MEASURE_WORDS, Compared, measures_of
 from miex.pipeline.reports.evidence import Evidence, Finding
@@ -115,7 +115,7 @@ def content(
     }
 
 
-def _manifest_content(dataset: MiexDataset) -> dict[str, Any]:
+def _manifest_content(dataset: DatasetFolder) -> dict[str, Any]:
     manifest, run = dataset.manifest, dataset.folder / RUN_LOG
     return {
         "counts": manifest["counts"],

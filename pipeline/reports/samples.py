@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from miex.au_sources.action_units import AU_COUNT
 from miex.au_sources.pool import AUPool
 from miex.au_sources.pool_file import read_table
+from miex.datasets.dataset_format import MANIFEST, SCHEMA, DatasetFolder
 from miex.datasets.labels import LABEL_SPACES, Emotion
-from miex.datasets.shards import MANIFEST, SCHEMA, MiexDataset
 from miex.pipeline.reports.selection import open_shard, source_label
 
 Values = NDArray[np.float64]
@@ -65,7 +65,7 @@ class Samples:
     template: Sequence[str]
     attempt: NDArray[np.int64]
     measures: dict[str, Values] = field(default_factory=dict)
-    dataset: MiexDataset | None = None
+    dataset: DatasetFolder | None = None
     citation: str = ""
     licence: str = ""
 
@@ -88,7 +88,7 @@ def open_target(path: Path) -> Samples:
     """
     path = Path(path)
     if path.is_dir():
-        return read_dataset(MiexDataset.open(path))
+        return read_dataset(DatasetFolder.open(path))
     if not path.exists():
         raise FileNotFoundError(
             f"{path} does not exist; expected a dataset folder that `miex synthesize` made, or an "
@@ -97,7 +97,7 @@ def open_target(path: Path) -> Samples:
     return read_pool(path)
 
 
-def read_dataset(dataset: MiexDataset) -> Samples:
+def read_dataset(dataset: DatasetFolder) -> Samples:
     """Reads every column that is asked for here, but no frame.
 
     Raises:
@@ -225,7 +225,7 @@ def join(parts: Sequence[Samples]) -> Samples:
     )
 
 
-def _check_manifest(dataset: MiexDataset) -> None:
+def _check_manifest(dataset: DatasetFolder) -> None:
     wanted = (
         "name", "config", "config_sha256", "inputs", "versions", "label_space", "counts", "shards",
         "rejections",

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from miex.datasets.shards import MiexDataset
+from miex.datasets.dataset_format import DatasetFolder
 
 _CANDIDATES = 4096
 """How many rows are looked at when a dataset has more: bounds memory and time."""
@@ -43,7 +43,7 @@ def source_label(row: Mapping[str, Any]) -> str:
     return row["au_source"] if origin is None else f"{row['au_source']}, {origin}"
 
 
-def choose_samples(dataset: MiexDataset, count: int, seed: int) -> list[dict[str, Any]]:
+def choose_samples(dataset: DatasetFolder, count: int, seed: int) -> list[dict[str, Any]]:
     """Reads a few rows, balanced over classes and AU sources, then identities and emotions.
 
     Args:
@@ -97,7 +97,7 @@ def _spread(keys: Mapping[int, Mapping[str, Any]], order: Sequence[int], count: 
 
 
 def read_rows(
-    dataset: MiexDataset, numbers: Sequence[int], columns: Sequence[str] | None
+    dataset: DatasetFolder, numbers: Sequence[int], columns: Sequence[str] | None
 ) -> Iterator[dict[str, Any]]:
     """Rows by their number in the dataset, ascending; only their row groups are read."""
     wanted = np.asarray(numbers, dtype=np.int64)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from miex.au_sources.action_units import format_aus
+from miex.datasets.dataset_format import DatasetFolder, decode_frames
 from miex.datasets.files import whole_file
-from miex.datasets.shards import MiexDataset, decode_frames
 from miex.pipeline.reports.motion_panel import (
     Flow,
     flow_length,
@@ -76,7 +76,7 @@ def contact_sheet(
         FileNotFoundError: No dataset there.
         ValueError: The dataset is empty or damaged, or `samples` or `seed` is out of range.
     """
-    dataset = MiexDataset.open(Path(folder))
+    dataset = DatasetFolder.open(Path(folder))
     path = dataset.folder / "sheet.png" if out is None else Path(out)
     sheet = draw_contact_sheet(dataset, samples, seed)
     with whole_file(path) as temporary:
@@ -84,7 +84,7 @@ def contact_sheet(
     return path
 
 
-def draw_contact_sheet(dataset: MiexDataset, samples: int = 24, seed: int = 0) -> Image.Image:
+def draw_contact_sheet(dataset: DatasetFolder, samples: int = 24, seed: int = 0) -> Image.Image:
     """Draws what `contact_sheet` writes.
 
     Raises:
@@ -110,7 +110,7 @@ def _card(row: dict[str, Any]) -> _Card:
     return _Card({**row, "frames": None}, numbers, frames, flow)
 
 
-def _draw_sheet(cards: Sequence[_Card], dataset: MiexDataset) -> Image.Image:
+def _draw_sheet(cards: Sequence[_Card], dataset: DatasetFolder) -> Image.Image:
     panels = max(len(card.numbers) for card in cards) + 1
     columns = 2 if panels == 3 and len(cards) > 1 else 1
     card_width = panels * (_PANEL + _GAP) - _GAP
@@ -136,7 +136,7 @@ def _motion_scale(cards: Sequence[_Card]) -> float:
     return max(0.1, float(np.quantile(peaks, 0.75)))
 
 
-def _draw_header(sheet: Image.Image, shown: int, dataset: MiexDataset, scale: float) -> None:
+def _draw_header(sheet: Image.Image, shown: int, dataset: DatasetFolder, scale: float) -> None:
     draw = ImageDraw.Draw(sheet)
     counts, generator = dataset.manifest["counts"], dataset.manifest["inputs"]["generator"]["name"]
     right = sheet.width - _MARGIN

@@ -13,9 +13,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from miex.datasets.config import explain
+from miex.datasets.dataset_format import FORMAT, MANIFEST, DatasetFolder
 from miex.datasets.faces.base import open_face_source
 from miex.datasets.files import remove_partial
-from miex.datasets.shards import FORMAT, MANIFEST, MiexDataset
 from miex.generators.base import create_generator
 from miex.pipeline.aus.estimators import labellers, refuse_training_estimators
 from miex.pipeline.faces.prepare import prepare_faces
@@ -120,7 +120,7 @@ def reopen(out: Path) -> Job:
         ValueError: An input or a version is no longer what the manifest says.
     """
     out = Path(out)
-    manifest = MiexDataset.open(out).manifest
+    manifest = DatasetFolder.open(out).manifest
     try:
         config = SynthesisConfig(**manifest["config"])
     except ValidationError as error:

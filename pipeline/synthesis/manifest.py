@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from miex.datasets.dataset_format import FORMAT, MANIFEST
 from miex.datasets.files import whole_file
-from miex.datasets.shards import FORMAT, MANIFEST
 from miex.pipeline.synthesis.inputs import Inputs
 from miex.pipeline.synthesis.plan import Plan
 from miex.pipeline.synthesis.shard_files import ShardRecord

@@ -1,7 +1,7 @@
 """Parquet shards: written whole or not at all, recognised again, recorded with their hash."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from miex.datasets.dataset_format import COLUMN_NOTES, FORMAT, SCHEMA, huggingface_features
 from miex.datasets.files import sha256_file, whole_file
-from miex.datasets.shards import COLUMN_NOTES, FORMAT, SCHEMA, huggingface_features
 from miex.pipeline.synthesis.render import Rejection
 
 _ROW_GROUP = 128
@@ -48,11 +48,16 @@ def shard_path(number: int, count: int) -> str:
     return f"data/train-{number:05d}-of-{count:05d}.parquet"
 
 
-def schema_with_metadata(config_json: str) -> pa.Schema:
-    """The dataset's schema with everything that makes a shard understandable alone."""
+def schema_with_metadata(config_json: str, classes: Sequence[str]) -> pa.Schema:
+    """Return the dataset's schema with everything that makes a shard understandable alone.
+
+    Args:
+        config_json: The config of the dataset.
+        classes: Names of the classes, in the order of their labels.
+    """
     return SCHEMA.with_metadata(
         {
-            "huggingface": json.dumps(huggingface_features()),
+            "huggingface": json.dumps(huggingface_features(classes)),
             "miex.format": FORMAT,
             "miex.config": config_json,
             "miex.columns": json.dumps(COLUMN_NOTES),

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from miex.au_sources.action_units import AU_COUNT, MAX_INTENSITY
+from miex.datasets.dataset_format import MANIFEST, SCHEMA, DatasetFolder, decode_frames
 from miex.datasets.files import sha256_file
-from miex.datasets.shards import MANIFEST, SCHEMA, MiexDataset, decode_frames
 from miex.pipeline.synthesis.manifest import NOT_ANNOTATED
 from miex.pipeline.workers import cores, map_in_threads
 
@@ -53,7 +53,7 @@ def verify(
         FileNotFoundError: The folder holds no finished dataset.
         ValueError: Its manifest cannot be read.
     """
-    dataset = MiexDataset.open(folder)
+    dataset = DatasetFolder.open(folder)
     counts: Counter[str] = Counter()
     problems: list[Problem] = []
 
@@ -68,7 +68,7 @@ def verify(
 
 
 def _check_shard(
-    dataset: MiexDataset,
+    dataset: DatasetFolder,
     shard: dict[str, Any],
     counts: Counter[str],
     on_rows: Callable[[int], None] | None,
@@ -134,7 +134,7 @@ def _check_row(row: dict[str, Any], manifest: dict[str, Any], previous: str) -> 
         yield "the apex equals the onset: a label without motion"
 
 
-def _check_folder(dataset: MiexDataset) -> Iterator[Problem]:
+def _check_folder(dataset: DatasetFolder) -> Iterator[Problem]:
     listed = set(dataset.shards)
     for path in sorted((dataset.folder / "data").glob("*.parquet")):
         if path not in listed:
@@ -142,7 +142,7 @@ def _check_folder(dataset: MiexDataset) -> Iterator[Problem]:
             yield Problem(where, "is not in the manifest, but readers of the folder would take it")
 
 
-def _check_counts(dataset: MiexDataset, found: Counter[str]) -> Iterator[Problem]:
+def _check_counts(dataset: DatasetFolder, found: Counter[str]) -> Iterator[Problem]:
     stated = dataset.manifest["counts"]
     found["identities"] = sum(name.startswith("identity ") for name in found)
     expected = {name: stated[name] for name in ("written", "frames", "redrawn", "identities")}

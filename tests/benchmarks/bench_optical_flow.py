@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 from miex.datasets.clips.frames import VideoFrames
-from miex.datasets.shards import MiexDataset
+from miex.datasets.dataset_format import DatasetFolder
 from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.crop import crop_transform, cut
 from miex.pipeline.faces.detection import DlibDetector
@@ -79,7 +79,7 @@ def video_pairs(files: Sequence[Path], count: int, side: int) -> Iterator[Pair]:
 
 def dataset_pairs(folder: Path, count: int) -> Iterator[Pair]:
     """Onsets and apexes of a synthesized dataset."""
-    for block in shard_blocks(MiexDataset.open(folder)):
+    for block in shard_blocks(DatasetFolder.open(folder)):
         for sample in block.load(False):
             if count:
                 count -= 1

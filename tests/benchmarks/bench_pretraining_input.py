@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from miex.datasets.shards import MiexDataset, decode_frames
+from miex.datasets.dataset_format import DatasetFolder, decode_frames
 from miex.pipeline.make_dataset import synthesize
 from miex.pipeline.recognition.cache import Batches, CachedInputs, open_inputs
 from miex.pipeline.recognition.order import batches_of
@@ -50,7 +50,7 @@ class PngFolder(Dataset[tuple[Tensor, Tensor, int]]):
         return frames[0], frames[1], int(self.folders[index].name.rpartition("-")[2])
 
 
-def write_folder(dataset: MiexDataset, folder: Path) -> None:
+def write_folder(dataset: DatasetFolder, folder: Path) -> None:
     for row in dataset.rows(["sample_id", "frames", "apex_index", "label"]):
         frames = decode_frames(row)
         place = folder / f"{row['sample_id']}-{row['label']}"
@@ -64,7 +64,7 @@ def from_folder(folder: Path, workers: int) -> Iterator[int]:
     yield from (len(labels) for _, _, labels in loader)
 
 
-def open_hugging_face(dataset: MiexDataset, cache: Path) -> Any:
+def open_hugging_face(dataset: DatasetFolder, cache: Path) -> Any:
     from datasets import load_dataset
 
     files = [str(path) for path in dataset.shards]
@@ -106,7 +106,7 @@ def main() -> None:
         if folder is None:
             folder = Path(scratch) / "dataset"
             synthesize(SynthesisConfig(samples=given.samples), folder)
-        dataset = MiexDataset.open(folder)
+        dataset = DatasetFolder.open(folder)
         write_folder(dataset, Path(scratch) / "png")
         blocks, pair = shard_blocks(dataset), FramePair(FramesConfig(side=128))
         inputs = open_inputs(blocks, pair, Path(scratch) / "cache")

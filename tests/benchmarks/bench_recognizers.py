@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from miex.datasets.shards import MiexDataset
+from miex.datasets.dataset_format import DatasetFolder
 from miex.pipeline.make_dataset import synthesize
 from miex.pipeline.recognition.cache import Batches, CachedInputs, open_inputs
 from miex.pipeline.recognition.checkpoint import Card
@@ -95,7 +95,7 @@ def main() -> None:
         if folder is None:
             folder = Path(scratch) / "dataset"
             synthesize(SynthesisConfig(), folder)
-        blocks = shard_blocks(MiexDataset.open(folder))
+        blocks = shard_blocks(DatasetFolder.open(folder))
         for name in given.recognizers:
             torch.manual_seed(0)
             recognizer = create_recognizer(name, 3)

@@ -19,7 +19,7 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 from prefect.testing.utilities import prefect_test_harness
 
-from miex.datasets.shards import MiexDataset
+from miex.datasets.dataset_format import DatasetFolder
 from miex.flows import artifacts
 from miex.flows import synthesize_miex as module
 from miex.flows.artifacts import ProgressArtifact, count_rows, paths_markdown, preview
@@ -256,5 +256,5 @@ def test_every_runner_makes_the_same_dataset_and_a_second_run_changes_nothing(
     changed = {path: path.stat().st_mtime_ns for path in (tmp_path / "dask" / "data").iterdir()}
     synthesize_miex(out=tmp_path / "dask", task_runner="threads", **shared)
     assert {path: path.stat().st_mtime_ns for path in changed} == changed
-    assert len(MiexDataset.open(tmp_path / "dask")) == 8
+    assert len(DatasetFolder.open(tmp_path / "dask")) == 8
     assert json.loads((tmp_path / "dask" / "manifest.json").read_text())["counts"]["planned"] == 8

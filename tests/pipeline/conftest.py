@@ -13,8 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from miex.datasets.dataset_format import (
+    COLUMN_NOTES,
+    FORMAT,
+    MANIFEST,
+    SCHEMA,
+    huggingface_features,
+)
 from miex.datasets.encoding import ImageConfig, encode_frame
-from miex.datasets.shards import COLUMN_NOTES, FORMAT, MANIFEST, SCHEMA, huggingface_features
 from miex.pipeline.synthesis.config import SynthesisConfig
 
 MakeDataset = Callable[..., Path]

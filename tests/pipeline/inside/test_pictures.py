@@ -8,8 +8,8 @@ import torch
 
 from miex.au_sources.action_units import AU_NUMBERS
 from miex.datasets.clips.base import ApexRule, Clip
+from miex.datasets.dataset_format import DatasetFolder
 from miex.datasets.labels import LABEL_SPACES, Emotion
-from miex.datasets.shards import MiexDataset
 from miex.pipeline.inside.actions import actions_picture, weights_by_class
 from miex.pipeline.inside.attention import attention_colours, attention_picture
 from miex.pipeline.inside.counts import AUCounts, count_clips, count_dataset, counts_picture
@@ -219,7 +219,7 @@ def test_counts_equal_those_by_hand() -> None:
 
 def test_counts_of_a_dataset(tiny_dataset: Path) -> None:
     """Drawn with AU04+07 or AU14, AU06+12, AU01+02+26, all above the threshold."""
-    dataset = MiexDataset.open(tiny_dataset)
+    dataset = DatasetFolder.open(tiny_dataset)
     counts = count_dataset(dataset)
     assert sum(int(each.samples.sum()) for each in counts) == len(dataset)
     rows = list(dataset.rows(["label", "fine_emotion", "au_estimator"]))

@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from miex.datasets.dataset_format import DatasetFolder
 from miex.datasets.labels import LABEL_SPACES
-from miex.datasets.shards import MiexDataset
 from miex.pipeline.recognition.cache import open_inputs
 from miex.pipeline.recognition.landmarks import follow
 from miex.pipeline.recognition.protocols import admit, require_disjoint
@@ -14,7 +14,7 @@ from miex.pipeline.recognition.shard_samples import _info, shard_blocks
 
 
 def test_every_row_is_a_sample_in_order(small_dataset: Path) -> None:
-    dataset = MiexDataset.open(small_dataset)
+    dataset = DatasetFolder.open(small_dataset)
     blocks = shard_blocks(dataset, LABEL_SPACES["three_class"])
     assert len(blocks) == len(dataset.shards) > 1
     samples = [sample for block in blocks for sample in block.load(landmarks=True)]
@@ -34,7 +34,7 @@ def test_every_row_is_a_sample_in_order(small_dataset: Path) -> None:
 
 
 def test_lineage_names_template_and_aus(small_dataset: Path) -> None:
-    dataset = MiexDataset.open(small_dataset)
+    dataset = DatasetFolder.open(small_dataset)
     info = shard_blocks(dataset)[0].infos[0]
     assert info.lineage == {("samples", info.subject)}
     of_a_database = shard_blocks(dataset, template_database="samm")[0].infos[0]
@@ -42,7 +42,7 @@ def test_lineage_names_template_and_aus(small_dataset: Path) -> None:
 
 
 def test_weights_and_label_spaces_are_checked(small_dataset: Path) -> None:
-    dataset = MiexDataset.open(small_dataset)
+    dataset = DatasetFolder.open(small_dataset)
     infos = shard_blocks(dataset, weights={"expert": 0.25})[0].infos
     assert {info.weight for info in infos} == {0.25}
     with pytest.raises(ValueError, match="expected numbers from 0 on for real_mie"):
@@ -75,7 +75,7 @@ def test_a_damaged_shard_is_named_and_leaves_nothing_behind(
     content = bytearray(shards[1].read_bytes())
     content[len(content) // 2] ^= 1
     shards[1].write_bytes(content)
-    blocks = shard_blocks(MiexDataset.open(copy))
+    blocks = shard_blocks(DatasetFolder.open(copy))
     cache = tmp_path / "cache"
     pair = FramePair(FramesConfig(side=32))
     with pytest.raises(ValueError, match=rf"{shards[1].name} is damaged \(its sha256"):
@@ -83,12 +83,12 @@ def test_a_damaged_shard_is_named_and_leaves_nothing_behind(
     assert len(list(cache.rglob("*.safetensors"))) == 1
     shards[2].write_bytes(content[:5000])
     with pytest.raises(ValueError, match=rf"{shards[2].name} is damaged .*miex synthesize"):
-        shard_blocks(MiexDataset.open(copy))
+        shard_blocks(DatasetFolder.open(copy))
 
 
 def test_people_of_one_study_are_the_same_in_both_of_its_databases(small_dataset: Path) -> None:
     """MMEW: early macro-expressions of whom the micro-expressions are tested on."""
-    row = next(MiexDataset.open(small_dataset).rows())
+    row = next(DatasetFolder.open(small_dataset).rows())
     row |= {"source_dataset": "mmew_macro", "source_subject": "S01"}
     info = _info("dataset", row, None, ())
     assert ("mmew", "S01") in info.lineage
@@ -99,7 +99,7 @@ def test_a_table_that_was_counted_on_clips_is_kept_from_whoever_tests_on_them(
     small_dataset: Path,
 ) -> None:
     """Pitfall 5: its odds were learnt of the people that are tested on."""
-    dataset = MiexDataset.open(small_dataset)
+    dataset = DatasetFolder.open(small_dataset)
     infos = [info for block in shard_blocks(dataset) for info in block.infos]
     tables = [row["au_estimator"].split()[1] for row in dataset.rows(["au_estimator"])]
     assert set(tables) == {"miex", "du2014", "casme3"}

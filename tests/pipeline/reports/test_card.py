@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from miex.datasets.shards import MANIFEST, SCHEMA
+from miex.datasets.dataset_format import MANIFEST, SCHEMA
 from miex.pipeline.reports.card import dataset_card
 from miex.pipeline.synthesis.config import SynthesisConfig
 

@@ -14,7 +14,7 @@ import pytest
 
 from miex.au_sources.expert import ExpertSource
 from miex.au_sources.expert_table import load_table
-from miex.datasets.shards import MANIFEST, MiexDataset
+from miex.datasets.dataset_format import MANIFEST, DatasetFolder
 from miex.pipeline.reports.evidence import Finding
 from miex.pipeline.reports.findings import CHECKS
 from miex.pipeline.reports.report import examine, write_report
@@ -190,7 +190,7 @@ def test_aus_that_an_expert_table_cannot_draw_are_swapped(sound):
         apex=np.array([pair.apex for pair in pairs]),
         fine=[str(pair.emotion) for pair in pairs],
         source=["expert, miex 1"] * len(pairs),
-        dataset=MiexDataset(samples.dataset.folder, manifest),
+        dataset=DatasetFolder(samples.dataset.folder, manifest),
     )
     assert doubt_labels(drawn).rows.size == 0
     # Surprise always has AU01 and AU02, happiness never: the apexes of two rows change places.

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from miex.datasets.shards import MANIFEST, SCHEMA, MiexDataset, decode_frames
+from miex.datasets.dataset_format import MANIFEST, SCHEMA, DatasetFolder, decode_frames
 from miex.pipeline.reports.gallery import gallery_section, image_uri
 
 
@@ -33,12 +33,12 @@ def test_there_is_none_without_samples(make_dataset, tmp_path):
     folder = make_dataset(tmp_path / "d", identities=1)
     manifest = json.loads((folder / MANIFEST).read_text())
     manifest["shards"] = []
-    assert gallery_section(MiexDataset(folder, manifest)) == ""
+    assert gallery_section(DatasetFolder(folder, manifest)) == ""
 
 
 def test_pairs_are_shown_as_stored(tiny_dataset):
-    section = gallery_section(MiexDataset.open(tiny_dataset), samples=6)
-    stored = {row["sample_id"]: row for row in MiexDataset.open(tiny_dataset).rows()}
+    section = gallery_section(DatasetFolder.open(tiny_dataset), samples=6)
+    stored = {row["sample_id"]: row for row in DatasetFolder.open(tiny_dataset).rows()}
     entries = data_of(section)["samples"]
     assert len(entries) == 6
     addresses = re.findall(r'class="gallery-(onset|apex)" src="([^"]+)"', section)
@@ -56,13 +56,13 @@ def test_pairs_are_shown_as_stored(tiny_dataset):
 
 
 def test_the_first_samples_show_every_class_and_source(tiny_dataset):
-    section = gallery_section(MiexDataset.open(tiny_dataset))
+    section = gallery_section(DatasetFolder.open(tiny_dataset))
     cards = re.findall(r'data-emotion="(\w+)" data-source="([^"]+)"', section)
     assert len(set(cards[:6])) == 6
 
 
 def test_the_difference_is_the_change_amplified(tiny_dataset):
-    dataset = MiexDataset.open(tiny_dataset)
+    dataset = DatasetFolder.open(tiny_dataset)
     section = gallery_section(dataset, samples=3)
     gain = int(re.search(r"difference &times; (\d+)", section).group(1))
     for entry in data_of(section)["samples"]:
@@ -74,7 +74,7 @@ def test_the_difference_is_the_change_amplified(tiny_dataset):
 
 
 def test_long_samples_keep_onset_apex_and_last_frame(make_dataset, tmp_path):
-    dataset = MiexDataset.open(make_dataset(tmp_path / "d", identities=1, frames=30))
+    dataset = DatasetFolder.open(make_dataset(tmp_path / "d", identities=1, frames=30))
     for entry in data_of(gallery_section(dataset))["samples"]:
         numbers = entry["numbers"]
         assert numbers[0] == 0
@@ -92,7 +92,7 @@ def test_large_frames_do_not_make_a_large_page(make_dataset, tmp_path):
     manifest = json.loads((folder / MANIFEST).read_text())
     manifest["inputs"]["faces"]["size"] = 320
     (folder / MANIFEST).write_text(json.dumps(manifest))
-    section = gallery_section(MiexDataset.open(folder))
+    section = gallery_section(DatasetFolder.open(folder))
     assert len(section) < 7_000_000
     entries = data_of(section)["samples"]
     assert 6 <= len(entries) < 72
@@ -101,40 +101,40 @@ def test_large_frames_do_not_make_a_large_page(make_dataset, tmp_path):
 
 def test_unmeasured_aus_stay_unmeasured(make_dataset, tmp_path):
     folder = make_dataset(tmp_path / "d", identities=1)
-    for path in MiexDataset.open(folder).shards:
+    for path in DatasetFolder.open(folder).shards:
         rows = pq.read_table(path).to_pylist()
         for row in rows:
             row["aus"] = [[float("nan"), *vector[1:]] for vector in row["aus"]]
         pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), path)
-    for entry in data_of(gallery_section(MiexDataset.open(folder)))["samples"]:
+    for entry in data_of(gallery_section(DatasetFolder.open(folder)))["samples"]:
         assert [vector[0] for vector in entry["row"]["aus"]] == [None, None]
 
 
 def test_equal_datasets_have_equal_galleries_but_for_their_place(make_dataset, tmp_path):
     folders = [make_dataset(tmp_path / name, identities=2) for name in ("one", "two")]
-    first, second = (gallery_section(MiexDataset.open(folder), samples=6) for folder in folders)
+    first, second = (gallery_section(DatasetFolder.open(folder), samples=6) for folder in folders)
     assert f"miex redraw {folders[0]}" in html.unescape(first)
     assert first.replace(str(folders[0]), "") == second.replace(str(folders[1]), "")
-    assert gallery_section(MiexDataset.open(folders[0]), samples=6, seed=1) != first
+    assert gallery_section(DatasetFolder.open(folders[0]), samples=6, seed=1) != first
 
 
 @pytest.mark.parametrize("wrong", [{"samples": 0}, {"seed": -1}])
 def test_arguments_out_of_range_are_named(tiny_dataset, wrong):
     with pytest.raises(ValueError, match="expected at least 1"):
-        gallery_section(MiexDataset.open(tiny_dataset), **wrong)
+        gallery_section(DatasetFolder.open(tiny_dataset), **wrong)
 
 
 @pytest.mark.parametrize("damaged", [1, 6])
 def test_samples_that_cannot_be_decoded_are_named(make_dataset, tmp_path, damaged):
     folder = make_dataset(tmp_path / "d", identities=1)
     broken = []
-    for path in MiexDataset.open(folder).shards:
+    for path in DatasetFolder.open(folder).shards:
         rows = pq.read_table(path).to_pylist()
         for row in rows[: damaged - len(broken)]:
             row["frames"][1]["bytes"] = b"no image"
             broken.append(row["sample_id"])
         pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), path)
-    section = gallery_section(MiexDataset.open(folder))
+    section = gallery_section(DatasetFolder.open(folder))
     if damaged == 6:
         assert section == ""
     else:

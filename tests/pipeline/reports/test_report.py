@@ -14,7 +14,7 @@ from miex.au_sources.action_units import AU_NUMBERS
 from miex.au_sources.expert import ExpertSource
 from miex.au_sources.expert_table import load_table
 from miex.au_sources.pool import AUPool
-from miex.datasets.shards import MANIFEST
+from miex.datasets.dataset_format import MANIFEST
 from miex.pipeline.reports.references import PUBLISHED, real_databases
 from miex.pipeline.reports.report import write_report
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from miex.datasets.shards import MiexDataset
+from miex.datasets.dataset_format import DatasetFolder
 from miex.pipeline.reports.report import write_report
 
 FIRST = ".gallery-card:not([hidden]) .gallery-view"
@@ -285,7 +285,7 @@ def test_play_flips_all(pairs):
 def test_the_panel_tells_the_whole_provenance(pairs, reports):
     pairs.click(FIRST)
     sample = pairs.run("document.querySelector('#gallery-panel-title').textContent")
-    dataset = MiexDataset.open(reports["pairs"].parents[1])
+    dataset = DatasetFolder.open(reports["pairs"].parents[1])
     row = dataset.row(sample)
     told = dict(
         pairs.run(
@@ -373,7 +373,7 @@ def test_paper_shows_onset_beside_apex(pairs):
 def test_markup_in_names_stays_text(page, make_dataset, tmp_path):
     folder = make_dataset(tmp_path / "<b onclick=x>'&", identities=1)
     name = "</script><i title='\"'>{{ 7 * 7 }}"
-    for path in MiexDataset.open(folder).shards:
+    for path in DatasetFolder.open(folder).shards:
         table = pq.read_table(path)
         place = table.schema.get_field_index("identity")
         names = pa.array([name] * len(table))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from miex.datasets.shards import MANIFEST, MiexDataset, decode_frames
+from miex.datasets.dataset_format import MANIFEST, DatasetFolder, decode_frames
 from miex.pipeline.reports import selection
 from miex.pipeline.reports.motion_panel import flow_length, measure_flow, motion_panel
 from miex.pipeline.reports.selection import choose_samples, source_label
@@ -42,13 +42,13 @@ def test_another_seed_and_place_show_other_samples(tiny_dataset, tmp_path):
 
 def test_longer_samples_are_shown_as_strips(make_dataset, tmp_path):
     folder = make_dataset(tmp_path / "d", identities=1, frames=10, image_format="webp")
-    sheet = draw_contact_sheet(MiexDataset.open(folder), samples=2)
+    sheet = draw_contact_sheet(DatasetFolder.open(folder), samples=2)
     assert 6 * 256 < sheet.width <= 2000
 
 
 def test_the_frames_on_the_sheet_are_those_of_the_dataset(make_dataset, tmp_path):
     folder = make_dataset(tmp_path / "d", identities=1, size=256)
-    dataset = MiexDataset.open(folder)
+    dataset = DatasetFolder.open(folder)
     (row,) = choose_samples(dataset, 1, seed=0)
     sheet = np.asarray(draw_contact_sheet(dataset, samples=1))
     onset = decode_frames(row)[0]
@@ -58,7 +58,7 @@ def test_the_frames_on_the_sheet_are_those_of_the_dataset(make_dataset, tmp_path
 
 
 def test_the_choice_is_balanced_over_classes_sources_and_identities(tiny_dataset):
-    rows = choose_samples(MiexDataset.open(tiny_dataset), 12, seed=0)
+    rows = choose_samples(DatasetFolder.open(tiny_dataset), 12, seed=0)
     assert len({row["sample_id"] for row in rows}) == 12
     assert Counter(row["emotion"] for row in rows) == dict.fromkeys(
         ("negative", "positive", "surprise"), 4
@@ -72,13 +72,13 @@ def test_the_choice_is_balanced_over_classes_sources_and_identities(tiny_dataset
 
 
 def test_a_number_that_does_not_divide_keeps_the_classes_balanced(tiny_dataset):
-    rows = choose_samples(MiexDataset.open(tiny_dataset), 9, seed=3)
+    rows = choose_samples(DatasetFolder.open(tiny_dataset), 9, seed=3)
     assert set(Counter(row["emotion"] for row in rows).values()) == {3}
 
 
 def test_the_choice_looks_at_a_bounded_number_of_rows(tiny_dataset, monkeypatch):
     monkeypatch.setattr(selection, "_CANDIDATES", 10)
-    dataset = MiexDataset.open(tiny_dataset)
+    dataset = DatasetFolder.open(tiny_dataset)
     rows = choose_samples(dataset, 24, seed=0)
     assert len(rows) == 10
     assert rows == choose_samples(dataset, 24, seed=0)

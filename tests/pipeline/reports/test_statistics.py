@@ -9,7 +9,7 @@ from scipy import stats
 from skimage.metrics import structural_similarity as reference_ssim
 
 from miex.au_sources.action_units import AU_COUNT
-from miex.datasets.shards import MiexDataset
+from miex.datasets.dataset_format import DatasetFolder
 from miex.pipeline.reports.effects import measure_effect
 from miex.pipeline.reports.pixels import correlation, inspect_pixels, structural_similarity
 from miex.pipeline.reports.samples import Samples, join, open_target, read_dataset
@@ -193,7 +193,7 @@ def test_ssim_equals_scikit_image():
 
 
 def test_pixels_are_measured_on_a_stated_part(tiny_dataset):
-    dataset = MiexDataset.open(tiny_dataset)
+    dataset = DatasetFolder.open(tiny_dataset)
     whole = inspect_pixels(dataset)
     assert whole.decoded.all()
     assert not whole.equal.any()
@@ -222,6 +222,6 @@ def test_samples_hold_what_the_fixture_drew(tiny_dataset, make_dataset, tmp_path
     assert group.cardinality[:5].tolist() == [0, 4, 12, 8, 0]
     assert summarise(samples.measures["identity_similarity"]).count == 5
     assert summarise(samples.measures["identity_similarity"]).missing == 19
-    two = read_dataset(MiexDataset.open(make_dataset(tmp_path / "two", identities=2)))
-    ten = read_dataset(MiexDataset.open(make_dataset(tmp_path / "ten", identities=2, frames=10)))
+    two = read_dataset(DatasetFolder.open(make_dataset(tmp_path / "two", identities=2)))
+    ten = read_dataset(DatasetFolder.open(make_dataset(tmp_path / "ten", identities=2, frames=10)))
     np.testing.assert_allclose(two.rises, ten.rises)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from miex.datasets.shards import MiexDataset, decode_frames
+from miex.datasets.dataset_format import DatasetFolder, decode_frames
 from miex.pipeline.make_dataset import synthesize
 from miex.pipeline.synthesis.config import DriftConfig, QualityConfig, SynthesisConfig
 from miex.pipeline.synthesis.drift import drift_transform, drifted
@@ -74,7 +74,7 @@ def two(sample_table: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Pa
 
 
 def test_heads_drift_and_nothing_else_changes(two: list[Path]) -> None:
-    still, moving = (list(MiexDataset.open(folder).rows()) for folder in two)
+    still, moving = (list(DatasetFolder.open(folder).rows()) for folder in two)
     for one, other in zip(still, moving, strict=True):
         frames = [decode_frames(row) for row in (one, other)]
         assert np.array_equal(frames[0][0], frames[1][0])
@@ -88,7 +88,7 @@ def test_heads_drift_and_nothing_else_changes(two: list[Path]) -> None:
 
 
 def test_half_way_the_head_has_drifted_by_half(two: list[Path]) -> None:
-    still, moving = (list(MiexDataset.open(folder).rows()) for folder in two)
+    still, moving = (list(DatasetFolder.open(folder).rows()) for folder in two)
     whole = np.array([affine(b) - affine(a) for a, b in zip(still, moving, strict=True)])[:, 0]
     half = [
         affine(b | {"apex_index": 1}) - affine(a | {"apex_index": 1})
@@ -99,7 +99,7 @@ def test_half_way_the_head_has_drifted_by_half(two: list[Path]) -> None:
 
 
 def test_one_row_alone_is_the_same(two: list[Path]) -> None:
-    rows = {row["sample_id"]: row for row in MiexDataset.open(two[1]).rows()}
+    rows = {row["sample_id"]: row for row in DatasetFolder.open(two[1]).rows()}
     name = sorted(rows)[7]
     assert redraw(two[1], name)["frames"] == rows[name]["frames"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from miex.datasets.shards import MiexDataset
+from miex.datasets.dataset_format import DatasetFolder
 from miex.pipeline.make_dataset import synthesize
 from miex.pipeline.synthesis.config import QualityConfig, SynthesisConfig
 from miex.pipeline.synthesis.run import redraw
@@ -24,7 +24,7 @@ def made(sample_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_share_of_the_rows_is_measured(made):
-    values = [row["au_fidelity"] for row in MiexDataset.open(made).rows(["au_fidelity"])]
+    values = [row["au_fidelity"] for row in DatasetFolder.open(made).rows(["au_fidelity"])]
     measured = [value for value in values if value is not None]
     assert 4 <= len(measured) <= 20
     assert all(-1 <= value <= 1 for value in measured)
@@ -32,13 +32,13 @@ def test_a_share_of_the_rows_is_measured(made):
 
 
 def test_the_manifest_says_with_what(made):
-    found = MiexDataset.open(made).manifest["inputs"]["fidelity"]
+    found = DatasetFolder.open(made).manifest["inputs"]["fidelity"]
     assert found["estimator"] == "landmarks"
     assert found["version"]
 
 
 def test_a_measured_row_can_be_made_again(made):
-    rows = {row["sample_id"]: row["au_fidelity"] for row in MiexDataset.open(made).rows()}
+    rows = {row["sample_id"]: row["au_fidelity"] for row in DatasetFolder.open(made).rows()}
     name = next(name for name, value in rows.items() if value is not None)
     assert redraw(made, name)["au_fidelity"] == pytest.approx(rows[name])
 
@@ -47,7 +47,7 @@ def test_it_does_not_change_what_is_drawn(made, sample_table, tmp_path):
     plain = QualityConfig(identity_share=0)
     config = SynthesisConfig(faces=str(sample_table), samples=24, identities=6, quality=plain)
     synthesize(config, tmp_path / "plain", workers=1)
-    one, other = MiexDataset.open(made), MiexDataset.open(tmp_path / "plain")
+    one, other = DatasetFolder.open(made), DatasetFolder.open(tmp_path / "plain")
     for a, b in zip(one.rows(), other.rows(), strict=True):
         assert a.pop("au_fidelity") is None or b["au_fidelity"] is None
         assert b.pop("au_fidelity") is None

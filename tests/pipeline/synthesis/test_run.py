@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from miex.datasets.shards import SCHEMA, MiexDataset, decode_frames
+from miex.datasets.dataset_format import SCHEMA, DatasetFolder, decode_frames
 from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.table import FaceTable
 from miex.pipeline.make_dataset import synthesize
@@ -55,7 +55,7 @@ def made(sample_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_folder_holds_what_was_planned(made: Path) -> None:
-    dataset = MiexDataset.open(made)
+    dataset = DatasetFolder.open(made)
     counts = dataset.manifest["counts"]
     assert counts["planned"] == 27
     assert counts["written"] + counts["rejected"] == 27
@@ -71,11 +71,11 @@ def test_the_folder_holds_what_was_planned(made: Path) -> None:
 def test_verify_finds_nothing(made: Path) -> None:
     rows = []
     assert verify(made, on_rows=rows.append) == []
-    assert sum(rows) == len(MiexDataset.open(made))
+    assert sum(rows) == len(DatasetFolder.open(made))
 
 
 def test_onset_shows_the_template_and_the_apex_moves(made: Path) -> None:
-    for row in MiexDataset.open(made).rows():
+    for row in DatasetFolder.open(made).rows():
         frames = decode_frames(row)
         assert not np.array_equal(frames[0], frames[row["apex_index"]])
         assert row["motion"] > 0
@@ -93,7 +93,7 @@ def test_another_number_of_workers_gives_the_same_bytes(
 
 
 def test_any_row_can_be_made_again_alone(made: Path) -> None:
-    dataset = MiexDataset.open(made)
+    dataset = DatasetFolder.open(made)
     rows = {row["sample_id"]: row for row in dataset.rows()}
     for sample_id in ("miex-00000000", "miex-00000014", max(rows)):
         again = redraw(made, sample_id)
@@ -191,7 +191,7 @@ def test_a_damaged_or_lost_shard_is_made_again(
     out = tmp_path / "dataset"
     config = small(sample_table)
     synthesize(config, out, workers=1)
-    shards = MiexDataset.open(out).shards
+    shards = DatasetFolder.open(out).shards
     shards[0].unlink()
     damaged = bytearray(shards[1].read_bytes())
     damaged[len(damaged) // 3] ^= 255
@@ -240,7 +240,7 @@ def test_a_tilde_is_the_home_folder(
     monkeypatch.setenv("HOME", str(sample_table.parent))
     config = SynthesisConfig(faces=f"~/{sample_table.name}", identities=2, samples=2)
     synthesize(config, tmp_path / "out", workers=1)
-    assert len(MiexDataset.open(tmp_path / "out")) == 2
+    assert len(DatasetFolder.open(tmp_path / "out")) == 2
 
 
 def test_a_missing_face_table_is_named(tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_n_frames_from_onset_to_apex_and_back(sample_table: Path, tmp_path: Path
     sequence = SequenceConfig(frames=5, easing="smooth", back_to_offset=True)
     out = tmp_path / "dataset"
     synthesize(small(sample_table, sequence=sequence, samples=9, identities=1), out, workers=1)
-    for row in MiexDataset.open(out).rows():
+    for row in DatasetFolder.open(out).rows():
         frames = decode_frames(row)
         assert len(frames) == 9
         assert row["apex_index"] == 4
@@ -284,10 +284,13 @@ def test_n_frames_from_onset_to_apex_and_back(sample_table: Path, tmp_path: Path
 def test_hugging_face_opens_the_result(made: Path, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     loaded = datasets.load_dataset(str(made), cache_dir=str(tmp_path), split="train")
-    first = next(MiexDataset.open(made).rows())
-    assert len(loaded) == len(MiexDataset.open(made))
+    first = next(DatasetFolder.open(made).rows())
+    assert len(loaded) == len(DatasetFolder.open(made))
     assert np.array_equal(np.asarray(loaded[0]["frames"][1]), decode_frames(first)[1])
     assert np.array_equal(loaded[0]["aus"], first["aus"])
+    label = loaded.features["label"]
+    assert isinstance(label, datasets.ClassLabel)
+    assert label.int2str(first["label"]) == first["emotion"]
 
 
 RUN = """

@@ -1,0 +1,211 @@
+"""The format of the datasets that miex writes: folder, manifest, schema of the rows."""
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image
+
+FORMAT = "miex-dataset/1"
+"""Written into every manifest and shard; a reader refuses what it does not know."""
+
+MANIFEST = "manifest.json"
+
+RUN_LOG = "run.json"
+"""How long the last run took: not part of what equal configs have equal."""
+
+_AU_COUNT = 17
+_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+SCHEMA = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("identity", pa.string(), nullable=False),
+        pa.field("label", pa.int8(), nullable=False),
+        pa.field("emotion", pa.string(), nullable=False),
+        pa.field("fine_emotion", pa.string()),
+        pa.field("au_source", pa.string(), nullable=False),
+        pa.field("aus", pa.list_(pa.list_(pa.float32(), _AU_COUNT)), nullable=False),
+        # Hugging Face takes a column for images only if it is declared nullable; it never is null.
+        pa.field("frames", pa.list_(_IMAGE)),
+        pa.field("apex_index", pa.int16(), nullable=False),
+        pa.field("landmarks", pa.list_(pa.list_(pa.float32(), 2)), nullable=False),
+        pa.field("source_dataset", pa.string()),
+        pa.field("source_subject", pa.string()),
+        pa.field("source_clip", pa.string()),
+        pa.field("source_onset_frame", pa.int32()),
+        pa.field("source_apex_frame", pa.int32()),
+        pa.field("au_estimator", pa.string()),
+        pa.field("template", pa.string(), nullable=False),
+        pa.field("template_sha256", pa.string(), nullable=False),
+        pa.field("generator", pa.string(), nullable=False),
+        pa.field("generator_sha256", pa.string()),
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("attempt", pa.int16(), nullable=False),
+        pa.field("motion", pa.float32()),
+        pa.field("motion_iod", pa.float32()),
+        pa.field("identity_similarity", pa.float32()),
+        pa.field("au_fidelity", pa.float32()),
+    ]
+)
+"""One row a sample; docs/dataset_format.md says what each column means."""
+
+COLUMN_NOTES: dict[str, str] = {
+    "label": "index of `emotion` in the label space",
+    "aus": "requested AUs, one vector a frame, order 01 02 04 05 06 07 09 10 12 14 15 17 20 23 25 "
+    "26 45, FACS intensity 0-5",
+    "frames": "frames[0] is the onset, frames[apex_index] the apex",
+    "attempt": "which draw was kept, 0 the first; seed, index and attempt remake the row",
+    "landmarks": "68 landmarks of the template (iBUG 300-W order), x and y in pixels of the frames",
+    "motion": "mean length of the optical flow (DIS) of the fastest 5 % of pixels from onset to "
+    "apex, in pixels of the frames",
+    "motion_iod": "motion in inter-ocular distances (eye centres) of the template",
+    "identity_similarity": "cosine between the embeddings (dlib ResNet) of the apex frame and of "
+    "the template; null where not measured",
+    "au_fidelity": "correlation of requested and re-estimated AU change; null where not measured",
+}
+"""Units and definitions, written into the metadata of every shard's schema."""
+
+
+def huggingface_features(classes: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the `huggingface` schema metadata, with which `load_dataset` decodes the images.
+
+    Args:
+        classes: Names of the classes in the order of `label`, which then is a `ClassLabel`.
+    """
+    scalar = {
+        pa.string(): "string",
+        pa.int8(): "int8",
+        pa.int16(): "int16",
+        pa.int32(): "int32",
+        pa.int64(): "int64",
+        pa.float32(): "float32",
+    }
+    features: dict[str, Any] = {
+        field.name: {"dtype": scalar[field.type], "_type": "Value"}
+        for field in SCHEMA
+        if field.type in scalar
+    }
+    if classes:
+        features["label"] = {"names": list(classes), "_type": "ClassLabel"}
+    vector = {
+        "feature": {"dtype": "float32", "_type": "Value"},
+        "length": _AU_COUNT,
+        "_type": "List",
+    }
+    features["aus"] = {"feature": vector, "_type": "List"}
+    features["landmarks"] = {"feature": {**vector, "length": 2}, "_type": "List"}
+    features["frames"] = {"feature": {"_type": "Image"}, "_type": "List"}
+    ordered = {field.name: features[field.name] for field in SCHEMA}
+    return {"info": {"features": ordered}}
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFolder:
+    """A finished dataset folder, read without PyTorch; see `miex.datasets.shards` for training.
+
+    Attributes:
+        folder: The folder that holds `manifest.json` and `data/`.
+        manifest: The manifest's content.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path) -> "DatasetFolder":
+        """Opens a folder that `miex synthesize` finished.
+
+        Raises:
+            FileNotFoundError: No manifest: no dataset, or one whose synthesis was interrupted.
+            ValueError: The manifest is damaged or of a format this version does not know.
+        """
+        path = Path(folder) / MANIFEST
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no finished miex dataset: {MANIFEST} is missing. If a run was "
+                "interrupted there, start the same `miex synthesize` command again."
+            )
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(
+                f"{path} is damaged ({error}); synthesize again to rebuild it"
+            ) from None
+        found = manifest.get("format") if isinstance(manifest, dict) else None
+        if found != FORMAT:
+            raise ValueError(f"{path}: expected format {FORMAT!r}, found {found!r}")
+        return cls(Path(folder), manifest)
+
+    @property
+    def shards(self) -> list[Path]:
+        """The Parquet files, in the order of the plan."""
+        return [self.folder / shard["path"] for shard in self.manifest["shards"]]
+
+    def __len__(self) -> int:
+        return sum(int(shard["rows"]) for shard in self.manifest["shards"])
+
+    def table(self, columns: Sequence[str]) -> pa.Table:
+        """Some columns of every row; leave out `frames` to keep this small."""
+        return pa.concat_tables(
+            [pq.read_table(path, columns=list(columns)) for path in self.shards]
+        )
+
+    def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Every row as a dictionary, streamed: memory does not grow with the dataset."""
+        for path in self.shards:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(64, columns=list(columns) if columns else None):
+                    yield from batch.to_pylist()
+
+    def row(self, sample_id: str) -> dict[str, Any]:
+        """One row.
+
+        Raises:
+            KeyError: The dataset has no such sample.
+        """
+        for path in self.shards:
+            found = pq.read_table(path, filters=[("sample_id", "==", sample_id)])
+            if found.num_rows:
+                return dict(found.to_pylist()[0])
+        raise KeyError(f"{self.folder} has no sample {sample_id!r}")
+
+
+def decode_frames(row: dict[str, Any]) -> NDArray[np.uint8]:
+    """Decodes the frames of a row.
+
+    Returns:
+        ``uint8 (T, S, S, 3)`` RGB.
+
+    Raises:
+        ValueError: A frame is not a readable image; the message names the sample and the frame.
+    """
+    frames = []
+    for number, frame in enumerate(row["frames"]):
+        try:
+            frames.append(_decode(frame["bytes"]))
+        except OSError as error:
+            raise ValueError(
+                f"sample {row.get('sample_id')}: frame {number} cannot be decoded ({error})"
+            ) from None
+    return np.stack(frames)
+
+
+def _decode(encoded: bytes) -> NDArray[np.uint8]:
+    if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP":
+        # Half of Pillow's time, and other threads go on meanwhile. Of the other formats OpenCV
+        # hands out what is left of a truncated image.
+        frame = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
+        if frame is None:
+            raise OSError("damaged WebP image")
+        return np.asarray(frame, np.uint8)
+    with Image.open(io.BytesIO(encoded)) as image:
+        return np.asarray(image.convert("RGB"))
