@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from miex.datasets.base import Rejection
+from miex.datasets.clips.flow_images import FlowImage
 from miex.datasets.clips.frames import Frame, Frames
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import Emotion
@@ -31,6 +32,8 @@ class ApexRule(StrEnum):
     """The annotated apex lies outside of onset and offset, or beyond the frames that are there."""
     LAST_FRAME = "last frame"
     """The sequence ends at its peak (CK+, Oulu-CASIA)."""
+    IN_FLOW = "in the published flow: its authors' choice of onset and apex"
+    """The clip is published as flow from onset to apex; frame numbers are not."""
     NONE = "nobody says: to be found in the frames"
     """Videos and sequences that come without annotated frames."""
 
@@ -61,6 +64,8 @@ class Clip:
         listed_label: Class in a challenge's own list of clips, an index of the label space
             `three_class`; None outside of such a list.
         frames: The images, None if the database was opened without.
+        flow: Motion from onset to apex as an image, of clips that are published as that and have
+            no frames.
         annotation: Where the annotation stands: ``coding.xlsx, row 12``.
         notes: What is peculiar, for people.
     """
@@ -79,6 +84,7 @@ class Clip:
     objective_class: int | None = None
     listed_label: int | None = None
     frames: Frames | None = field(default=None, compare=False, repr=False)
+    flow: FlowImage | None = field(default=None, compare=False, repr=False)
     annotation: str = ""
     notes: tuple[str, ...] = ()
 
@@ -120,6 +126,11 @@ class Clip:
         return self._opened().images(self.numbers() if numbers is None else numbers)
 
     def _opened(self) -> Frames:
+        if self.flow is not None:
+            raise ValueError(
+                f"{self.origin} is published as optical flow ({self.flow.path.name}); it has no"
+                " frames"
+            )
         if self.frames is None:
             raise ValueError(
                 f"{self.origin} was opened without frames; open the database with frames=True"
@@ -228,6 +239,14 @@ class ClipReader(Protocol):
             FileNotFoundError: See `clips`.
         """
         ...
+
+
+def gives_flow(reader: ClipReader) -> bool:
+    """Whether a reader's clips are published as flow images and have no frames.
+
+    Such a reader has the attribute `gives_flow`; others need none.
+    """
+    return bool(getattr(reader, "gives_flow", False))
 
 
 Factory = Callable[[SourceSpec, bool], ClipReader]

@@ -50,6 +50,20 @@ _OWN_NAMES: Mapping[str, Callable[[str, str], tuple[str, str]]] = {
 }
 
 
+def own_names(database: str, subject: str, clip: str) -> tuple[str, str]:
+    """Subject and clip as their own database names them.
+
+    Args:
+        database: casme2, smic or samm.
+        subject: As a list of the challenge writes it, padded or not.
+        clip: Likewise.
+
+    Raises:
+        ValueError: The subject of SMIC has no number.
+    """
+    return _OWN_NAMES[database](subject, clip)
+
+
 @dataclass(frozen=True, slots=True)
 class ListedClip:
     """One line of the list.
@@ -104,7 +118,7 @@ def _listed(path: Path, line: int, cells: Sequence[str]) -> ListedClip:
             f"one of {', '.join(EXPECTED)} and a label from 0 to 2"
         )
     database, subject, clip, label = cells
-    return ListedClip(database, *_OWN_NAMES[database](subject, clip), int(label), line)
+    return ListedClip(database, *own_names(database, subject, clip), int(label), line)
 
 
 def _require_whole(path: Path, listed: Sequence[ListedClip], blank: int) -> None:

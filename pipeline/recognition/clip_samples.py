@@ -16,6 +16,7 @@ from pydantic import Field
 
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import Clip, ClipReader
+from miex.datasets.clips.flow_images import FlowImage
 from miex.datasets.clips.frames import UnreadableFrame
 from miex.datasets.config import FrozenConfig
 from miex.datasets.labels import LABEL_SPACES, LabelSpace
@@ -25,6 +26,7 @@ from miex.pipeline.faces.detection import Box, DlibDetector, FaceDetector
 from miex.pipeline.recognition.landmarks import FOLLOW_VERSION, follow
 from miex.pipeline.recognition.sample import (
     MIN_SIDE,
+    NO_FRAMES,
     ClipFrames,
     Sample,
     SampleInfo,
@@ -113,17 +115,17 @@ class _Take:
     Attributes:
         info: Of the sample.
         clip: Whose frames.
-        numbers: Of the frames, the onset first.
+        numbers: Of the frames, the onset first; none of a clip that is published as flow.
         apex_index: In `numbers`.
-        face: The face in the onset.
-        digest: Hash of the decoded frames.
+        face: The face in the onset; None of a clip that is published as flow.
+        digest: Hash of the decoded frames, or of the flow image.
     """
 
     info: SampleInfo
     clip: Clip
     numbers: Sequence[int]
     apex_index: int
-    face: _Onset
+    face: _Onset | None
     digest: str
 
 
@@ -267,6 +269,8 @@ def largest_motion(frames: Iterable[NDArray[np.uint8]], landmarks: NDArray[np.fl
 
 def _take(clip: Clip, space: LabelSpace, config: ClipSampleConfig, detector: FaceDetector) -> _Take:
     label = _label(clip, space)
+    if clip.flow is not None:
+        return _take_flow(clip, clip.flow, label, space)
     there = clip.numbers()
     _require_motion(clip, there, config)
     face = _find_face(next(iter(clip.images(there[:1]))), config, detector)
@@ -277,21 +281,30 @@ def _take(clip: Clip, space: LabelSpace, config: ClipSampleConfig, detector: Fac
     assert config.frames is not None
     assert config.most is not None
     numbers = chosen_frames(there, apex, config.frames, config.most)
-    info = SampleInfo(
+    info = _info(clip, label, space, rule)
+    pixels = hashlib.sha256()
+    for image in clip.images(numbers):
+        pixels.update(repr(image.shape).encode())
+        pixels.update(np.ascontiguousarray(image).data)
+    return _Take(info, clip, numbers, numbers.index(apex), face, pixels.hexdigest())
+
+
+def _take_flow(clip: Clip, flow: FlowImage, label: int, space: LabelSpace) -> _Take:
+    digest = hashlib.sha256(flow.read().tobytes()).hexdigest()
+    return _Take(_info(clip, label, space, str(clip.apex_rule)), clip, (), 0, None, digest)
+
+
+def _info(clip: Clip, label: int, space: LabelSpace, apex_rule: str) -> SampleInfo:
+    return SampleInfo(
         key=clip.origin,
         label=label,
         emotion=space.classes[label],
         database=clip.database,
         subject=clip.subject,
         lineage=frozenset({person_of(clip.database, clip.subject)}),
-        apex_rule=rule,
+        apex_rule=apex_rule,
         aus=clip.aus,
     )
-    pixels = hashlib.sha256()
-    for image in clip.images(numbers):
-        pixels.update(repr(image.shape).encode())
-        pixels.update(np.ascontiguousarray(image).data)
-    return _Take(info, clip, numbers, numbers.index(apex), face, pixels.hexdigest())
 
 
 def _label(clip: Clip, space: LabelSpace) -> int:
@@ -348,6 +361,9 @@ def _sample(
     take: _Take, config: ClipSampleConfig, detector: FaceDetector, landmarks: bool
 ) -> Sample:
     face = take.face
+    if face is None:
+        assert take.clip.flow is not None
+        return Sample(take.info, NO_FRAMES, 0, flow=take.clip.flow.read())
     crops: list[NDArray[np.uint8]] = []
     points = [face.landmarks]
     try:

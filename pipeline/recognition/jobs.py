@@ -27,6 +27,7 @@ from miex.pipeline.recognition.checkpoint import Card, load_checkpoint, transfer
 from miex.pipeline.recognition.clip_samples import ClipBlock, ClipSampleConfig, clip_blocks
 from miex.pipeline.recognition.evaluation import evaluate
 from miex.pipeline.recognition.evaluation_config import EvaluationConfig, Material
+from miex.pipeline.recognition.input_form import with_input_form
 from miex.pipeline.recognition.protocols import find_protocol
 from miex.pipeline.recognition.recognizers.base import (
     AnyRecognizer,
@@ -133,7 +134,8 @@ def pretrain(
         FileNotFoundError: A dataset is not there.
     """
     space = find_label_space(job.label_space)
-    recognizer = _fresh(job.recognizer, job.config, space, job.run)
+    config = with_input_form(job.recognizer, job.config, ())
+    recognizer = _fresh(job.recognizer, config, space, job.run)
     hyper = recognizer.config.hyperparameters(job.training)
     inputs, name = open_synthetic(
         job.synthetic, space, recognizer.representation, cache, job.run.device, on_stage
@@ -172,7 +174,8 @@ def finetune(
         FileNotFoundError: A database or the checkpoint is not there.
     """
     space = find_label_space(job.label_space)
-    recognizer = _fresh(job.recognizer, job.config, space, job.run)
+    config = with_input_form(job.recognizer, job.config, job.clips.databases)
+    recognizer = _fresh(job.recognizer, config, space, job.run)
     hyper = recognizer.config.hyperparameters(job.training, pretrained=job.checkpoint is not None)
     card = _card(recognizer, space)
     if job.checkpoint:
@@ -231,7 +234,8 @@ def run_evaluation(
         raise ValueError(
             "evaluate runs in one process; pretrain with torchrun, and evaluate with --checkpoint"
         )
-    config = job.evaluation
+    own = with_input_form(job.evaluation.recognizer, job.evaluation.config, job.clips.databases)
+    config = job.evaluation.model_copy(update={"config": own})
     space = find_protocol(config.protocol).space
     recognizer = _fresh(config.recognizer, config.config, space, config.run)
     for changes in (config.pretraining, config.finetuning):

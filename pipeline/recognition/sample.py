@@ -92,12 +92,15 @@ class Sample:
         apex_index: Index of the apex in `frames`, 1 to T - 1.
         landmarks: ``float32 (T, 68, 2)``, x and y in pixels of the frames, iBUG 300-W order; NaN
             in frames where no face was found. None where nobody looked.
+        flow: ``uint8 (S, S, 3)``, u, v and strain from onset to apex, each stretched to 0-255, of
+            a clip that is published as that; `frames` is then ``(0, 0, 0, 3)``. None elsewhere.
     """
 
     info: SampleInfo
     frames: NDArray[np.uint8]
     apex_index: int
     landmarks: NDArray[np.float32] | None = None
+    flow: NDArray[np.uint8] | None = None
 
     @property
     def onset(self) -> NDArray[np.uint8]:
@@ -111,6 +114,9 @@ class Sample:
         apex: NDArray[np.uint8] = self.frames[self.apex_index]
         return apex
 
+
+NO_FRAMES = np.zeros((0, 0, 0, 3), np.uint8)
+"""`Sample.frames` of a clip that is published as flow."""
 
 MIN_SIDE = 28
 """Smallest side of a frame that any recognizer takes, pixels."""
@@ -128,6 +134,12 @@ def require_usable(sample: Sample, *, landmarks: bool = False, side: int | None 
         ValueError: Names the sample, what is wrong with it, and the way out.
     """
     key, frames = sample.info.key, sample.frames
+    if sample.flow is not None:
+        raise ValueError(
+            f"{key}: is published as optical flow of the whole face and has no frames; take a"
+            " recognizer of whole-face flow (`miex recognizers` lists them), or open the database"
+            " itself"
+        )
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
         raise ValueError(
             f"{key}: frames are {frames.dtype} {frames.shape}, expected uint8 (T, S, S, 3) RGB;"

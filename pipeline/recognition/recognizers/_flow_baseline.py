@@ -1,17 +1,31 @@
-"""What the baselines on small flow images have in common."""
+"""What the recognizers of whole-face flow have in common: their input and its augmentation."""
 
 from typing import Literal
 
+import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Generator, Tensor
+from torch.nn import functional
 
 from miex.pipeline.recognition.recognizers.base import RecognizerConfig
+from miex.pipeline.recognition.representations.base import Inputs
+from miex.pipeline.recognition.representations.flow_strain import FlowStrain, FlowStrainConfig
 from miex.pipeline.recognition.representations.optical_flow import FlowMethod
+from miex.pipeline.recognition.representations.published_flow import (
+    Crop,
+    PublishedFlow,
+    PublishedFlowConfig,
+    stretched,
+)
 from miex.pipeline.recognition.sample import MIN_SIDE
 
 STRAIN_GAIN = 10.0
 """A face moves a pixel where it is deformed by a tenth: with this gain, chosen by us, u, v and
 strain are of one order of magnitude."""
+
+_NOISE_SCALES = (0.45, 1.0, 2.0)
+"""Standard deviations of the Gaussians that white noise is smoothed with, pixels of 28: the
+published images have two to three times the energy of rendered ones at these scales."""
 
 
 class FlowBaselineConfig(RecognizerConfig):
@@ -20,26 +34,171 @@ class FlowBaselineConfig(RecognizerConfig):
     side: int = Field(28, ge=8, multiple_of=4, description="of the inputs, pixels")
     flow_side: int = Field(128, ge=MIN_SIDE, description="of the faces for the flow, pixels")
     method: FlowMethod = "tvl1"
+    form: Literal["auto", "face", "published"] = Field(
+        "auto",
+        description="face: flow of the face as miex cuts it; published: as flow of real clips is"
+        " published, cut by eyes and mouth, each channel stretched; auto: published where clips"
+        " are, else face",
+    )
     scaling: Literal["fixed", "image"] = Field(
         "fixed",
-        description="fixed: pixels of motion, so that size and sign count; image: each channel of"
-        " each sample stretched to 0-1, as the 8-bit flow images of the papers are",
+        description="of the form face. fixed: pixels of motion, so that size and sign count;"
+        " image: each channel of each sample stretched to 0-1, as the 8-bit flow images of the"
+        " papers are",
+    )
+    crops: tuple[Crop, ...] = Field(
+        PublishedFlowConfig().crops, description="of the form published, of rendered samples"
+    )
+    crop_jitter: float = Field(
+        PublishedFlowConfig().jitter, ge=0, le=0.2, description="likewise, share of the side"
+    )
+    rigid_motion: Literal["keep", "remove"] = Field(
+        "keep",
+        description="remove: flow without shift, turn and growth of the head, of samples that have"
+        " frames",
+    )
+    flip: float = Field(
+        0.5, ge=0, le=1, description="of the form published: probability of mirroring in training"
+    )
+    noise: float = Field(
+        0.25,
+        ge=0,
+        description="of the form published: noise on u and v in training, in their deviations",
+    )
+    drift: float = Field(
+        0.3,
+        ge=0,
+        description="of the form published: motion of the head that is added to u and v in"
+        " training, in their deviations",
+    )
+
+    @property
+    def published(self) -> bool:
+        """Whether the input has the form of published flow images."""
+        return self.form == "published"
+
+
+def flow_representation(
+    config: FlowBaselineConfig,
+    *,
+    strain: bool = True,
+    target: Literal["apex", "middle"] = "apex",
+) -> FlowStrain | PublishedFlow:
+    """What a recognizer of whole-face flow looks at.
+
+    Args:
+        config: Its parameters.
+        strain: Whether strain is the third channel.
+        target: Where the flow leads; published flow leads to the apex.
+    """
+    if config.published:
+        return PublishedFlow(
+            PublishedFlowConfig(
+                side=config.side,
+                flow_side=config.flow_side,
+                method=config.method,
+                crops=config.crops,
+                jitter=config.crop_jitter,
+                rigid_motion=config.rigid_motion,
+                strain=strain,
+            )
+        )
+    return FlowStrain(
+        FlowStrainConfig(
+            side=config.side,
+            flow_side=config.flow_side,
+            method=config.method,
+            target=target,
+            strain=strain,
+            rigid_motion=config.rigid_motion,
+        )
     )
 
 
-def scaled(flow: Tensor, scaling: Literal["fixed", "image"]) -> Tensor:
+def scaled(flow: Tensor, config: FlowBaselineConfig) -> Tensor:
     """Flow, and strain if it has any, as the networks take it.
 
     Args:
-        flow: ``(B, 2 or 3, S, S)`` of `FlowStrain`.
-        scaling: See `FlowBaselineConfig`.
+        flow: ``(B, 2 or 3, S, S)`` of `flow_representation`.
+        config: Form and scaling.
 
     Returns:
-        ``float32`` of the same shape. A channel without any motion is 0 in both.
+        ``float32`` of the same shape. A channel without any motion is 0.
     """
     flow = flow.float()
-    if scaling == "image":
-        low, high = flow.amin((-2, -1), keepdim=True), flow.amax((-2, -1), keepdim=True)
-        return (flow - low) / (high - low).clamp(min=1e-6)
+    if config.published:
+        return flow
+    if config.scaling == "image":
+        return stretched(flow)
     gains = flow.new_tensor([1.0, 1.0, STRAIN_GAIN])[: flow.shape[1]]
     return flow * gains[:, None, None]
+
+
+def augmented(inputs: Inputs, config: FlowBaselineConfig, generator: Generator) -> Inputs:
+    """Published flow as other cameras, heads and sides of a face would have given it.
+
+    Each sample is mirrored or not (u changes its sign), gets noise of three scales and the motion
+    of a head (shift, turn, growth) on u and v, the noise's gradient on the strain, all in units of
+    its own deviations, and is stretched again. The form ``face`` is left as it is.
+
+    Args:
+        inputs: ``flow`` as `flow_representation` gives it.
+        config: What is changed, and how much.
+        generator: Of the draws.
+
+    Returns:
+        ``flow``, ``float32 (B, 2 or 3, S, S)``, 0-1.
+    """
+    if not config.published or not (config.flip or config.noise or config.drift):
+        return inputs
+    flow = inputs["flow"].float()
+    device = flow.device
+    count, side = len(flow), flow.shape[-1]
+    mirrored = (torch.rand(count, generator=generator) < config.flip).to(device)
+    sign = flow.new_tensor([-1.0, *([1.0] * (flow.shape[1] - 1))])[:, None, None]
+    flow = torch.where(mirrored[:, None, None, None], flow.flip(-1) * sign, flow)
+    motion, strain = flow[:, :2], flow[:, 2:]
+    size = motion.flatten(1).view(count, 2, -1).std(-1).mean(1).clamp(min=1e-4).view(-1, 1, 1, 1)
+    noise = (_noise(count, side, generator) * config.noise).to(device) * size
+    head = (_head_motion(count, side, generator) * config.drift).to(device) * size
+    if strain.shape[1]:
+        ratio = strain.flatten(1).std(1).clamp(min=1e-4).view(-1, 1, 1, 1) / size
+        right = functional.pad(noise.diff(dim=-1), (0, 1, 0, 0))
+        down = functional.pad(noise.diff(dim=-2), (0, 0, 0, 1))
+        slope = (right.square() + down.square()).sum(1, keepdim=True).sqrt() / 2
+        strain = (strain.square() + (slope * ratio).square()).sqrt()
+    return {"flow": stretched(torch.cat([motion + noise + head, strain], 1))}
+
+
+def _noise(count: int, side: int, generator: Generator) -> Tensor:
+    """Noise of three scales, ``(count, 2, side, side)``; its strength differs between samples."""
+    total = torch.zeros(count, 2, side, side)
+    for scale in _NOISE_SCALES:
+        sigma = scale * side / 28
+        white = torch.randn(count, 2, side, side, generator=generator)
+        smooth = _smooth(white, sigma)
+        smooth = smooth / smooth.std((-2, -1), keepdim=True)
+        total += smooth * torch.rand(count, 1, 1, 1, generator=generator)
+    return total * 2 * torch.rand(count, 1, 1, 1, generator=generator)
+
+
+def _smooth(images: Tensor, sigma: float) -> Tensor:
+    """Gaussian filter, the border repeated."""
+    reach = max(1, round(3 * sigma))
+    at = torch.arange(-reach, reach + 1, dtype=images.dtype)
+    weights = torch.exp(-at.square() / (2 * sigma**2))
+    weights = (weights / weights.sum()).expand(images.shape[1], 1, -1)
+    channels = images.shape[1]
+    wide = functional.pad(images, (reach, reach, 0, 0), mode="replicate")
+    rows = functional.conv2d(wide, weights[:, :, None, :], groups=channels)
+    high = functional.pad(rows, (0, 0, reach, reach), mode="replicate")
+    return functional.conv2d(high, weights[:, :, :, None], groups=channels)
+
+
+def _head_motion(count: int, side: int, generator: Generator) -> Tensor:
+    """Shift, turn and growth about the middle, ``(count, 2, side, side)``."""
+    right, down, turn, growth = torch.randn(4, count, 1, 1, generator=generator)
+    at = torch.linspace(-1, 1, side)
+    x, y = at.expand(side, side), at[:, None].expand(side, side)
+    turn, growth = 0.4 * turn, 0.4 * growth
+    return torch.stack([right + growth * x - turn * y, down + turn * x + growth * y], 1)

@@ -87,12 +87,15 @@ class Recognizer(nn.Module, ABC):
         weights: What the parameters started from: ``random``, or the name of pretrained weights
             and where they came from. Always said in results.
         clip_frames: Which frames of a real clip it looks at.
+        takes_flow_images: Whether it looks at whole-face flow, and so at clips that are published
+            as that; its config then has the field `form`.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str]
     Config: ClassVar[type[RecognizerConfig]]
     clip_frames: ClassVar[ClipFrames] = ClipFrames()
+    takes_flow_images: ClassVar[bool] = False
     class_layers: ClassVar[tuple[str, ...]]
     weights: str = "random"
 
@@ -155,6 +158,7 @@ class FittedRecognizer(ABC):
     paper: ClassVar[str]
     Config: ClassVar[type[RecognizerConfig]]
     clip_frames: ClassVar[ClipFrames] = ClipFrames()
+    takes_flow_images: ClassVar[bool] = False
     weights: str = "none: fitted"
 
     def __init__(self, config: RecognizerConfig, classes: int) -> None:

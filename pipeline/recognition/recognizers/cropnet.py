@@ -54,6 +54,9 @@ class CropNetConfig(RecognizerConfig):
         "ars", description="residual sum, flow (both as in table 4) or difference"
     )
     key_frames: int = Field(5, ge=1, description="frames of a residual sum (figure 5)")
+    rigid_motion: Literal["keep", "remove"] = Field(
+        "keep", description="remove: of a residual sum, without shift, turn and growth of the head"
+    )
     stored: int = Field(128, ge=MIN_SIDE, description="side of the stored image, pixels")
     side: int = Field(320, ge=2 * MIN_SIDE, multiple_of=2, description="of the face, pixels")
     views: Literal["cgpo", "whole"] = Field(
@@ -115,7 +118,12 @@ class CropNet(Recognizer):
         kind, side = self.config.input, self.config.stored
         if kind == "tvl1" or kind == "farneback":
             return FlowImage(FlowImageConfig(method=kind, side=side))
-        config = ResidualSumConfig(kind=kind, key_frames=self.config.key_frames, side=side)
+        config = ResidualSumConfig(
+            kind=kind,
+            key_frames=self.config.key_frames,
+            side=side,
+            rigid_motion=self.config.rigid_motion,
+        )
         return ResidualSum(config)
 
     def augment(self, inputs: Inputs, generator: Generator) -> Inputs:

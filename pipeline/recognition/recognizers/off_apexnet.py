@@ -4,16 +4,22 @@ from typing import ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from miex.pipeline.recognition.recognizers._flow_baseline import FlowBaselineConfig, scaled
+from miex.pipeline.recognition.recognizers._flow_baseline import (
+    FlowBaselineConfig,
+    augmented,
+    flow_representation,
+    scaled,
+)
 from miex.pipeline.recognition.recognizers.base import (
     Hyperparameters,
     Recognizer,
     register_recognizer,
 )
 from miex.pipeline.recognition.representations.base import Inputs
-from miex.pipeline.recognition.representations.flow_strain import FlowStrain, FlowStrainConfig
+from miex.pipeline.recognition.representations.flow_strain import FlowStrain
+from miex.pipeline.recognition.representations.published_flow import PublishedFlow
 
 
 class OffApexNetConfig(FlowBaselineConfig):
@@ -47,6 +53,7 @@ class OffApexNet(Recognizer):
         " Processing: Image Communication 74, 2019"
     )
     Config: ClassVar[type[OffApexNetConfig]] = OffApexNetConfig
+    takes_flow_images = True
     class_layers = ("head",)
     config: OffApexNetConfig
 
@@ -65,18 +72,17 @@ class OffApexNet(Recognizer):
         self.head = nn.Linear(config.hidden, classes)
 
     @property
-    def representation(self) -> FlowStrain:
+    def representation(self) -> FlowStrain | PublishedFlow:
         """``flow``, ``float16 (B, 2, side, side)``."""
-        config = self.config
-        return FlowStrain(
-            FlowStrainConfig(
-                side=config.side, flow_side=config.flow_side, method=config.method, strain=False
-            )
-        )
+        return flow_representation(self.config, strain=False)
+
+    def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
+        """See `_flow_baseline.augmented`."""
+        return augmented(inputs, self.config, generator)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """See `Recognizer.forward`."""
-        parts = torch.split(scaled(inputs["flow"], self.config.scaling), 1, dim=1)
+        parts = torch.split(scaled(inputs["flow"], self.config), 1, dim=1)
         features = [stream(part) for stream, part in zip(self.streams, parts, strict=True)]
         logits: Tensor = self.head(self.hidden(torch.cat(features, dim=1).flatten(1)))
         return logits

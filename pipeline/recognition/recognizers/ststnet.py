@@ -4,16 +4,22 @@ from typing import ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from miex.pipeline.recognition.recognizers._flow_baseline import FlowBaselineConfig, scaled
+from miex.pipeline.recognition.recognizers._flow_baseline import (
+    FlowBaselineConfig,
+    augmented,
+    flow_representation,
+    scaled,
+)
 from miex.pipeline.recognition.recognizers.base import (
     Hyperparameters,
     Recognizer,
     register_recognizer,
 )
 from miex.pipeline.recognition.representations.base import Inputs
-from miex.pipeline.recognition.representations.flow_strain import FlowStrain, FlowStrainConfig
+from miex.pipeline.recognition.representations.flow_strain import FlowStrain
+from miex.pipeline.recognition.representations.published_flow import PublishedFlow
 
 
 class STSTNetConfig(FlowBaselineConfig):
@@ -46,6 +52,7 @@ class STSTNet(Recognizer):
         " Micro-expression Recognition. FG 2019"
     )
     Config: ClassVar[type[STSTNetConfig]] = STSTNetConfig
+    takes_flow_images = True
     class_layers = ("head",)
     config: STSTNetConfig
 
@@ -67,16 +74,17 @@ class STSTNet(Recognizer):
         self.head = nn.Linear(sum(config.filters) * pooled**2, classes)
 
     @property
-    def representation(self) -> FlowStrain:
+    def representation(self) -> FlowStrain | PublishedFlow:
         """``flow``, ``float16 (B, 3, side, side)``."""
-        config = self.config
-        return FlowStrain(
-            FlowStrainConfig(side=config.side, flow_side=config.flow_side, method=config.method)
-        )
+        return flow_representation(self.config)
+
+    def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
+        """See `_flow_baseline.augmented`."""
+        return augmented(inputs, self.config, generator)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """See `Recognizer.forward`."""
-        flow = scaled(inputs["flow"], self.config.scaling)
+        flow = scaled(inputs["flow"], self.config)
         features = self.pool(torch.cat([stream(flow) for stream in self.streams], dim=1))
         logits: Tensor = self.head(features.flatten(1))
         return logits

@@ -11,6 +11,7 @@ from torch import Tensor
 from miex.pipeline.recognition.representations.base import (
     RepresentationConfig,
     resize,
+    scaled_landmarks,
     to_tensor,
 )
 from miex.pipeline.recognition.representations.optical_flow import (
@@ -18,6 +19,7 @@ from miex.pipeline.recognition.representations.optical_flow import (
     optical_flow,
     to_grey,
 )
+from miex.pipeline.recognition.representations.rigid_motion import remove_rigid_motion
 from miex.pipeline.recognition.representations.strain import strain_magnitude
 from miex.pipeline.recognition.sample import MIN_SIDE, Sample, require_usable
 
@@ -36,6 +38,9 @@ class FlowStrainConfig(RepresentationConfig):
         " where a clip ends with it, whose middle is half of the way)",
     )
     strain: bool = Field(True, description="whether the strain is the third channel")
+    rigid_motion: Literal["keep", "remove"] = Field(
+        "keep", description="remove: without shift, turn and growth of the head; needs landmarks"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +55,26 @@ class FlowStrain:
     config: FlowStrainConfig = field(default_factory=FlowStrainConfig)
     name: ClassVar[str] = "flow_strain"
     version: ClassVar[int] = 2
-    needs_landmarks: ClassVar[bool] = False
+
+    @property
+    def needs_landmarks(self) -> bool:
+        """Whether the head's motion is taken off, which landmarks show."""
+        return self.config.rigid_motion == "remove"
 
     def compute(self, samples: Sequence[Sample], device: torch.device) -> dict[str, Tensor]:
         """See `Representation.compute`."""
         pairs = torch.stack([self._pair(sample, device) for sample in samples])
         flow = optical_flow(pairs[:, 0], pairs[:, 1], self.config.method)
+        if self.config.rigid_motion == "remove":
+            side = self.config.flow_side
+            flow = remove_rigid_motion(flow, [scaled_landmarks(each, side)[0] for each in samples])
         if self.config.strain:
             flow = torch.cat([flow, strain_magnitude(flow)[:, None]], dim=1)
         return {"flow": resize(flow, self.config.side).half()}
 
     def _pair(self, sample: Sample, device: torch.device) -> Tensor:
         """Onset and target in grey, ``float32 (2, flow_side, flow_side)``."""
-        require_usable(sample)
+        require_usable(sample, landmarks=self.needs_landmarks)
         target = sample.apex_index
         if self.config.target == "middle" and target < len(sample.frames) - 1:
             target = middle_frame(len(sample.frames))

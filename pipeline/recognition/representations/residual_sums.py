@@ -18,6 +18,7 @@ from miex.pipeline.recognition.representations.base import (
     resize,
     to_tensor,
 )
+from miex.pipeline.recognition.representations.rigid_motion import align_to_onset
 from miex.pipeline.recognition.sample import MIN_SIDE, Sample, require_usable
 
 _SHORT = 10
@@ -32,6 +33,11 @@ class ResidualSumConfig(RepresentationConfig):
     )
     key_frames: int = Field(5, ge=1, description="frames that are summed (paper sec. 3.1.1: 5)")
     side: int = Field(128, ge=MIN_SIDE, description="pixels")
+    rigid_motion: Literal["keep", "remove"] = Field(
+        "keep",
+        description="remove: the head is brought back to where it is in the onset first, for which"
+        " landmarks are needed",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +47,29 @@ class ResidualSum:
     config: ResidualSumConfig = field(default_factory=ResidualSumConfig)
     name: ClassVar[str] = "residual_sum"
     version: ClassVar[int] = 1
-    needs_landmarks: ClassVar[bool] = False
+
+    @property
+    def needs_landmarks(self) -> bool:
+        """Whether the head is aligned by its landmarks."""
+        return self.config.rigid_motion == "remove"
 
     def compute(self, samples: Sequence[Sample], device: torch.device) -> dict[str, Tensor]:
         """See `Representation.compute`."""
         return {"image": torch.stack([self._image(sample, device) for sample in samples])}
 
     def _image(self, sample: Sample, device: torch.device) -> Tensor:
-        require_usable(sample)
+        require_usable(sample, landmarks=self.needs_landmarks)
         if self.config.kind == "difference":
             chosen = [sample.apex_index]
         else:
             chosen = key_frames(sample.apex_index, len(sample.frames) - 1, self.config.key_frames)
         # Key frames repeat in short clips; each is scaled once.
         shown = sorted(set(chosen))
-        frames = resize(to_tensor(sample.frames[[0, *shown]], device), self.config.side)
+        used = sample.frames[[0, *shown]]
+        if self.config.rigid_motion == "remove":
+            assert sample.landmarks is not None
+            used = align_to_onset(used, sample.landmarks[[0, *shown]])
+        frames = resize(to_tensor(used, device), self.config.side)
         places = [1 + shown.index(number) for number in chosen]
         total = residual_sum(frames[places], frames[0])
         return relative(total) if self.config.kind == "rrs" else absolute(total)

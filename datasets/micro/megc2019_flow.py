@@ -1,0 +1,230 @@
+"""The MEGC2019 composite as published optical flow: 28 x 28 images, no licence to sign.
+
+`megc2019_flow:FOLDER` in the layout that the authors of HTNet publish with their code
+(github.com/wangzhifengharrison/HTNet, commit 91cf4bd): a table with the columns ``dataset``,
+``sub``, ``filename_o`` and ``label``, and a folder of images ``SUB_CLIP .png`` with a blank before
+the ending. Red, green and blue are u, v and strain of the TV-L1 flow from onset to apex, each
+channel of each image stretched to 0-255. Any other folder of such images with such a table opens
+too: the options `table` and `images` name them, blank or no blank.
+
+Clips carry the names that their own databases use, so that they are the same people and the same
+list as those of `megc2019`. Nothing but the flow is there: no frames, no frame numbers, no AUs.
+A part of the list opens as it is, and every result says how many of the 442 clips it is of.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from miex.datasets.base import Rejection
+from miex.datasets.clips.base import (
+    ApexRule,
+    Clip,
+    ClipReader,
+    ClipReport,
+    origin_of,
+    register_clips,
+)
+from miex.datasets.clips.database import find
+from miex.datasets.clips.flow_images import FlowImage
+from miex.datasets.clips.frames import inside
+from miex.datasets.clips.report import make_report, summary
+from miex.datasets.faces.base import SourceSpec
+from miex.datasets.labels import LABEL_SPACES, Emotion
+from miex.datasets.micro.megc2019 import CLIPS, EXPECTED, own_names
+
+NAME = "megc2019_flow"
+
+TABLES = ("combined_3_class2_for_optical_flow.csv", "combined_3class_gt.csv", "clips.csv")
+
+IMAGES = ("datasets/STSNet_whole_norm_u_v_os", "STSNet_whole_norm_u_v_os", "images", ".")
+
+_COLUMNS = {
+    "dataset": ("dataset", "database"),
+    "subject": ("sub", "subject"),
+    "clip": ("filename_o", "clip", "filename"),
+    "label": ("label",),
+}
+"""Names of each column that are understood, the published one first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        database: casme2, smic or samm.
+        subject: As the table writes it, which is in the image's name.
+        clip: Likewise.
+        label: 0 negative, 1 positive, 2 surprise.
+        line: Where it stands.
+    """
+
+    database: str
+    subject: str
+    clip: str
+    label: int
+    line: int
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Database, subject and clip as their own database names them."""
+        return (self.database, *own_names(self.database, self.subject, self.clip))
+
+
+def read_table(path: Path) -> list[Row]:
+    """Read the table of clips; blank lines are dropped.
+
+    Raises:
+        ValueError: A column is missing, a line cannot be read, or a clip stands there twice.
+    """
+    rows: list[Row] = []
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file)
+        header = [cell.strip().casefold() for cell in next(lines, [])]
+        places = {name: _place(path, header, name, known) for name, known in _COLUMNS.items()}
+        for number, cells in enumerate(lines, start=2):
+            if any(cell.strip() for cell in cells):
+                rows.append(_row(path, number, cells, places))
+    twice = [key for key, count in Counter(row.key for row in rows).items() if count > 1]
+    if twice:
+        raise ValueError(f"{path}: {origin_of(*twice[0])} stands there twice; keep one line of it")
+    if not rows:
+        raise ValueError(f"{path}: no line below the header; expected one for each clip")
+    return rows
+
+
+def _place(path: Path, header: Sequence[str], name: str, known: Sequence[str]) -> int:
+    for each in known:
+        if each in header:
+            return header.index(each)
+    raise ValueError(
+        f"{path}, line 1: no column of the {name}; expected {' or '.join(known)}, found"
+        f" {', '.join(header) or 'nothing'}"
+    )
+
+
+def _row(path: Path, number: int, cells: Sequence[str], places: dict[str, int]) -> Row:
+    values = {
+        name: cells[place].strip() if place < len(cells) else "" for name, place in places.items()
+    }
+    for name in ("subject", "clip"):
+        if not values[name]:
+            raise ValueError(f"{path}, line {number}: the {name} is empty")
+    if values["dataset"] not in EXPECTED:
+        raise ValueError(
+            f"{path}, line {number}: dataset is {values['dataset']!r}, expected one of"
+            f" {', '.join(EXPECTED)}"
+        )
+    if values["label"] not in ("0", "1", "2"):
+        raise ValueError(
+            f"{path}, line {number}: label is {values['label']!r}, expected 0 (negative),"
+            " 1 (positive) or 2 (surprise)"
+        )
+    try:
+        own_names(values["dataset"], values["subject"], values["clip"])
+    except ValueError:
+        raise ValueError(
+            f"{path}, line {number}: subject {values['subject']!r} is none of"
+            f" {values['dataset']}; expected a name such as sub01, s01 or 006"
+        ) from None
+    return Row(values["dataset"], values["subject"], values["clip"], int(values["label"]), number)
+
+
+class Megc2019Flow:
+    """Reader of the composite as flow images.
+
+    Args:
+        root: The folder that was opened.
+        table: The table of clips.
+        images: The folder of images; None leaves the clips without.
+    """
+
+    name = NAME
+    gives_flow = True
+    licence = (
+        "CASME II, SAMM, SMIC: derived flow without faces, published by the authors of HTNet with"
+        " their code, no licence stated; cite the databases"
+    )
+
+    def __init__(self, root: Path, table: Path, images: Path | None) -> None:
+        self._root = root
+        self._table = table
+        self._images = images
+
+    def clips(self) -> Sequence[Clip]:
+        """See `ClipReader.clips`. In the order of the table."""
+        if not self._built[0]:
+            raise ValueError(f"{summary(self.report())}: no clip is usable")
+        return self._built[0]
+
+    def report(self) -> ClipReport:
+        """See `ClipReader.report`."""
+        clips, rejections = self._built
+        return make_report(
+            NAME, self._root, self._table, self._images, CLIPS, clips, (), rejections
+        )
+
+    @cached_property
+    def _built(self) -> tuple[list[Clip], list[Rejection]]:
+        rows = read_table(self._table)
+        files: dict[str, Path] = {}
+        if self._images is not None:
+            files = {_stem(path): path for path in sorted(self._images.glob("*.png"))}
+        clips: list[Clip] = []
+        rejections: list[Rejection] = []
+        for row in rows:
+            # Some copies of the layout repeat the subject, some do not.
+            stems = (f"{row.subject}_{row.clip}", row.clip)
+            stem = next((each for each in stems if each in files), None)
+            if self._images is not None and stem is None:
+                detail = f"{self._table.name}, line {row.line}: no image '{stems[0]} .png'"
+                rejections.append(Rejection(origin_of(*row.key), "no_image", detail))
+                continue
+            clips.append(self._clip(row, files.pop(stem) if stem is not None else None))
+        rejections += [
+            Rejection(f"{NAME}:{path.name}", "not_in_table", f"{self._table.name} lacks it")
+            for path in files.values()
+        ]
+        return clips, rejections
+
+    def _clip(self, row: Row, path: Path | None) -> Clip:
+        assert self._images is not None or path is None
+        if path is not None and self._images is not None:
+            inside(self._images, path.name)
+        label = LABEL_SPACES["three_class"].classes[row.label]
+        return Clip(
+            *row.key,
+            emotion=Emotion(label),
+            emotion_text=str(row.label),
+            onset=0,
+            apex=None,
+            offset=0,
+            apex_rule=ApexRule.IN_FLOW,
+            listed_label=row.label,
+            flow=None if path is None else FlowImage(path),
+            annotation=f"{self._table.name}, line {row.line}",
+        )
+
+
+def _stem(path: Path) -> str:
+    """Name of an image without its ending and without the blank before it."""
+    return path.stem.strip()
+
+
+@register_clips(NAME)
+def create(spec: SourceSpec, frames: bool) -> ClipReader:
+    """`megc2019_flow:FOLDER`, with the options `table` and `images`."""
+    options = spec.known_options("table", "images")
+    root = spec.existing_path()
+    if root.is_file():
+        options = {"table": root.name, **options}
+        root = root.parent
+    table = find(NAME, root, TABLES, "table of clips", options.get("table"), option="table")
+    images = None
+    if frames:
+        images = find(NAME, root, IMAGES, "folder of flow images", options.get("images"))
+    return Megc2019Flow(root, table, images)

@@ -1,0 +1,52 @@
+"""Which form of input a recognizer gets where clips are published as flow images."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from miex.datasets.clips.base import gives_flow, open_clips
+from miex.pipeline.recognition.recognizers.base import recognizer_class, recognizer_names
+
+
+def with_input_form(
+    recognizer: str, config: Mapping[str, Any], databases: Sequence[str]
+) -> dict[str, Any]:
+    """Settle the form of a recognizer's input, so that whatever records its config records it.
+
+    Args:
+        recognizer: Its name.
+        config: Parameters that differ from its own.
+        databases: Databases of real clips, ``NAME:PATH``.
+
+    Returns:
+        The parameters; of a recognizer of whole-face flow ``form`` is no longer ``auto``:
+        ``published`` where a database gives flow images, else ``face``.
+
+    Raises:
+        ValueError: A database gives flow images, and the recognizer looks at something else, or is
+            told to.
+        FileNotFoundError: A database is not there.
+    """
+    found = recognizer_class(recognizer)
+    as_flow = [text for text in databases if gives_flow(open_clips(text))]
+    if not found.takes_flow_images:
+        if as_flow:
+            raise ValueError(
+                f"{as_flow[0]} holds optical flow of whole faces and no frames, and {recognizer}"
+                f" looks at something else; recognizers that take it:"
+                f" {', '.join(takers_of_flow())}. Or open the databases themselves (megc2019)"
+            )
+        return dict(config)
+    form = config.get("form", "auto")
+    if form == "face" and as_flow:
+        raise ValueError(
+            f"{as_flow[0]} holds finished flow images, of which form=face cannot be made; leave"
+            " config.form out, or set it to published"
+        )
+    if form == "auto":
+        form = "published" if as_flow else "face"
+    return {**config, "form": form}
+
+
+def takers_of_flow() -> list[str]:
+    """Names of the recognizers that take clips that are published as flow images."""
+    return [name for name in recognizer_names() if recognizer_class(name).takes_flow_images]
