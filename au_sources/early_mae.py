@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ from miex.au_sources.extraction import (
 from miex.au_sources.pool import AUPair
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import Clip, ClipReader
+from miex.datasets.config import Flag
 
 ALPHA = (1 / 4, 1 / 2)
 """Shares of the way to the macro apex between which MiE-X's released code draws the apex; it also
@@ -55,13 +57,17 @@ _BLINK = AU_NUMBERS.index(45)
 class EarlyMaeConfig(ExtractionConfig):
     """Which early frame is taken, and how its AUs are read."""
 
-    alpha: tuple[float, float] = Field(
-        ALPHA, description="shares of the n frames up to the macro apex; the apex is drawn between"
+    alpha: Annotated[tuple[float, float], Flag()] = Field(
+        ALPHA,
+        description="early_mae: the apex is drawn between these shares of the frames up to the "
+        "apex of the macro-expression",
     )
-    draws: int = Field(
-        1, ge=1, description="different apex frames a clip, as far as it has that many"
+    draws: Annotated[int, Flag()] = Field(
+        1, ge=1, description="early_mae: number of different apex frames of a clip, at most"
     )
-    seed: int = Field(0, ge=0, description="of the drawn apex frames")
+    seed: Annotated[int, Flag()] = Field(
+        0, ge=0, description="early_mae, facs: seed of everything that is drawn at random"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> "EarlyMaeConfig":

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from miex.au_sources.pool import AUPair, AUPool
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import Clip, ClipReader
 from miex.datasets.clips.frames import UnreadableFrame
-from miex.datasets.config import FrozenConfig
+from miex.datasets.config import Flag, FrozenConfig
 from miex.datasets.files import whole_file
 
 OnClip = Callable[[int, int], None]
@@ -37,25 +37,28 @@ ACCOUNT_SUFFIX = ".json"
 class ExtractionConfig(FrozenConfig):
     """How onset and apex AUs are read from the frames of a clip."""
 
-    window: int = Field(
+    window: Annotated[int, Flag()] = Field(
         1,
         ge=1,
         le=99,
-        description="an odd number of neighbouring frames whose median is taken; 1 takes the frame "
+        description="odd number of neighbouring frames whose median is taken; 1 takes the frame "
         "alone, as MiE-X does",
     )
-    relative: bool = Field(
+    relative: Annotated[bool, Flag()] = Field(
         False,
-        description="the change instead of absolute values: onset 0, apex max(0, apex - onset)",
+        description="take the change from the onset instead of absolute values: onset 0, apex "
+        "max(0, apex - onset)",
     )
-    min_change: float = Field(
+    min_change: Annotated[float, Flag()] = Field(
         0.0,
         ge=0,
         le=MAX_INTENSITY,
-        description="smallest difference between onset and apex in at least one AU, 0-5 scale; "
-        "clips below it are left out",
+        description="leave out clips in which no AU changes by this much from onset to apex, 0-5 "
+        "scale",
     )
-    track: bool = Field(False, description="keep the AUs of every frame from onset to apex")
+    track: Annotated[bool, Flag()] = Field(
+        False, description="keep the AUs of every frame from onset to apex"
+    )
 
     @field_validator("window")
     @classmethod

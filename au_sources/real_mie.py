@@ -6,7 +6,7 @@ the FACS codes that people gave, so that a sheet without images already makes a 
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -34,7 +34,7 @@ from miex.au_sources.extraction import (
 from miex.au_sources.pool import AUPair
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import Clip, ClipReader
-from miex.datasets.config import FrozenConfig
+from miex.datasets.config import Flag, FrozenConfig
 
 OUTSIDE = "outside of the 17 AUs"
 """Ending of the counts of AUs that no vector can hold, as ``AU24 outside of the 17 AUs``."""
@@ -106,9 +106,9 @@ def _extract_clip(
 class FacsConfig(FrozenConfig):
     """How FACS codes become intensities."""
 
-    intensity: tuple[float, float] = Field(
+    intensity: Annotated[tuple[float, float], Flag()] = Field(
         MICRO_INTENSITY,
-        description="AUs that are coded without a letter are uniform in it, on the 0-5 scale",
+        description="facs: range of the intensity of AUs coded without a letter, on the 0-5 scale",
     )
     letters: Literal["facs", "micro"] = Field(
         "facs",
@@ -119,7 +119,7 @@ class FacsConfig(FrozenConfig):
         "first",
         description="what 'R12 or R15' means: the first, all, or that the clip is left out",
     )
-    seed: int = Field(0, ge=0, description="of the drawn intensities")
+    seed: Annotated[int, Flag()] = Field(0, ge=0, description="seed of the drawn intensities")
 
     @model_validator(mode="after")
     def _ordered(self) -> "FacsConfig":

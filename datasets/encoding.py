@@ -1,7 +1,7 @@
 """Encodes frames for the shards. Settings are measured: docs/image_formats.md."""
 
 import io
-from typing import Literal
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from miex.datasets.config import FrozenConfig
+from miex.datasets.config import Flag, FrozenConfig
 
 # Run-length matching after the Paeth filter: smaller than zlib's level 9, ten times as fast.
 _PNG = (
@@ -25,8 +25,8 @@ _WEBP_METHOD = 0
 class ImageConfig(FrozenConfig):
     """How frames are encoded. Defaults are measured: docs/image_formats.md."""
 
-    format: Literal["png", "webp", "jpeg"] = Field(
-        "webp", description="webp and png are lossless, jpeg is not"
+    format: Annotated[Literal["png", "webp", "jpeg"], Flag("image_format")] = Field(
+        "webp", description="format of the frames; png and webp are lossless, jpeg is not"
     )
     quality: int = Field(95, ge=1, le=100, description="of jpeg only")
 

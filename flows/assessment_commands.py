@@ -99,8 +99,7 @@ def _config(values: dict[str, Any], settings: list[str]) -> "AssessmentConfig":
     """
     from pydantic import ValidationError
 
-    from miex.datasets.config import explain
-    from miex.flows.overrides import parse_assignments
+    from miex.datasets.config import explain, parse_assignments
     from miex.pipeline.assessment.config import AssessmentConfig
 
     if "embeddings" in values:

@@ -115,15 +115,15 @@ def extract_aus(
 
     --set takes fields of the source, as letters=micro (facs).
     """
+    from miex.datasets.config import build, parse_assignments
     from miex.flows.extraction import run_extraction
-    from miex.flows.overrides import parse_assignments
     from miex.pipeline.aus.extraction import AUExtractionConfig
 
     given = locals()
     flags = ("window", "relative", "min_change", "track", "alpha", "draws", "intensity", "seed")
     reading = {name: given[name] for name in flags if given[name] is not None}
     values = {name: given[name] for name in AUExtractionConfig.model_fields if name in given}
-    config = AUExtractionConfig.of(values, reading | parse_assignments(setting or []))
+    config = build(AUExtractionConfig, values | reading | parse_assignments(setting or []))
     run_extraction(Terminal(), config, out)
 
 

@@ -149,7 +149,8 @@ def synthesize(
 
     Flags win over --config, --set wins over both: --set quality.max_attempts=9.
     """
-    from miex.flows.overrides import chosen, configure, parse_assignments
+    from miex.datasets.config import parse_assignments
+    from miex.flows.overrides import chosen, configure
 
     whole = configure(config, chosen(ctx.params) | parse_assignments(setting or []))
     if show_config:
@@ -203,13 +204,12 @@ def faces(
 
     --set takes fields of the preparation, as size=256 or max_yaw=20.
     """
-    from miex.flows.overrides import configure, parse_assignments
+    from miex.datasets.config import build, parse_assignments
     from miex.flows.synthesis import run_faces
+    from miex.pipeline.faces.config import FaceConfig
 
-    values = parse_assignments(setting or [])
-    preparation = {f"face_preparation.{name}": value for name, value in values.items()}
-    config = configure(None, {"faces": source} | preparation)
-    run_faces(Terminal(), config, out, workers)
+    config = build(FaceConfig, parse_assignments(setting or []))
+    run_faces(Terminal(), source, config, out, workers)
 
 
 @app.command("faces-download")
@@ -229,7 +229,7 @@ def faces_download(
 
     --set takes fields of the download, as threads=8 or per_host=2.
     """
-    from miex.flows.overrides import parse_assignments
+    from miex.datasets.config import parse_assignments
     from miex.flows.synthesis import run_download
 
     run_download(Terminal(), lists, out, parse_assignments(setting or []), retry_failed)

@@ -9,7 +9,7 @@ from prefect import Flow, Task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import PrefectException
 
-from miex.flows.overrides import parse_assignments
+from miex.datasets.config import parse_assignments
 from miex.flows.terminal import EXPECTED_ERRORS, describe
 
 

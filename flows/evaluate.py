@@ -11,10 +11,12 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from miex.datasets.config import build
+from miex.flows.api import CACHE as DEFAULT_CACHE
 from miex.flows.artifacts import StageArtifacts, publish_scores
 from miex.flows.entry import is_transient, run_or_serve
-from miex.flows.recognition import DEFAULT_CACHE, assemble
 from miex.pipeline.recognition import jobs
+from miex.pipeline.recognition.job_config import EvaluateJob
 from miex.pipeline.recognition.results import RESULT, Result
 from miex.pipeline.reports.results_page import write_results_page
 
@@ -55,14 +57,14 @@ def evaluate(
         "checkpoint": checkpoint,
         **(settings or {}),
     }
-    job = assemble(jobs.EvaluateJob, config, values)
+    job = build(EvaluateJob, {k: v for k, v in values.items() if v is not None}, config)
     result = run(job, out.resolve(), cache.resolve())
     publish_scores(result)
     return str(result.folder / RESULT)
 
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
-def run(job: jobs.EvaluateJob, out: Path, cache: Path) -> Result:
+def run(job: EvaluateJob, out: Path, cache: Path) -> Result:
     """Runs the job."""
     result = jobs.run_evaluation(job, out, cache, on_stage=StageArtifacts().update)
     page = write_results_page([result], out)

@@ -99,8 +99,8 @@ def experiment(
     if name is None:
         _list(Terminal())
         return
-    from miex.flows.overrides import parse_assignments
-    from miex.flows.recognition import DEFAULT_CACHE
+    from miex.datasets.config import parse_assignments
+    from miex.flows.api import CACHE as DEFAULT_CACHE
     from miex.pipeline.experiments.config import load_experiment
     from miex.pipeline.experiments.plan import Inputs, plan_experiment
 

@@ -13,6 +13,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from miex.au_sources.extraction import Extraction
+from miex.datasets.config import build
 from miex.flows.artifacts import ProgressArtifact
 from miex.flows.entry import is_transient, run_or_serve
 from miex.pipeline.aus.extraction import AUExtractionConfig
@@ -52,7 +53,7 @@ def extract_aus(
     """
     fields = AUExtractionConfig.model_fields
     values = {name: value for name, value in locals().items() if name in fields}
-    config = AUExtractionConfig.of(values, settings or {})
+    config = build(AUExtractionConfig, values | (settings or {}))
     extraction = extract(config, out.resolve())
     create_table_artifact(key="aus", table=count_rows(extraction))
     return str(out.resolve())

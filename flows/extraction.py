@@ -14,6 +14,7 @@ from miex.au_sources.extraction import ACCOUNT_SUFFIX, Extraction
 from miex.au_sources.pool import AUPool
 from miex.datasets.clips.base import open_clips
 from miex.datasets.clips.report import markdown, summary
+from miex.datasets.config import build
 from miex.datasets.files import whole_file
 from miex.datasets.labels import parse_emotion
 from miex.flows.terminal import Terminal, reasons
@@ -60,8 +61,8 @@ def demo_pool(terminal: Terminal, out: Path) -> Path:
         out: The demo's dataset folder.
     """
     pool = out.with_name(f"{out.name}-early-mae.parquet")
-    values = {"clips": "samples", "source": "early_mae", "calibration": "none"}
-    config = AUExtractionConfig.of(values, {"draws": 3, "window": 3, "relative": True})
+    values = {"source": "early_mae", "calibration": "none"}
+    config = build(AUExtractionConfig, values | {"draws": 3, "window": 3, "relative": True})
     with terminal.stages() as stages:
 
         def on_clip(done: int, total: int) -> None:

@@ -44,7 +44,7 @@ def train_generator(
 
     --set takes fields of the recipe, as batch=32 or weights.cycle=5.
     """
-    from miex.flows.overrides import parse_assignments
+    from miex.datasets.config import parse_assignments
     from miex.generators.ganimation.recipe import choose_recipe
     from miex.generators.ganimation.training import TrainingConfig
 

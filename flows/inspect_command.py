@@ -41,7 +41,9 @@ def inspect(
     ] = None,
 ) -> None:
     """Shows where a recognizer looks: Grad-CAM, attention, actions, t-SNE, Action Units."""
-    from miex.flows.recognition import DEFAULT_CACHE, assemble, on_stage
+    from miex.datasets.config import build
+    from miex.flows.api import CACHE as DEFAULT_CACHE
+    from miex.flows.recognition import on_stage
     from miex.pipeline.inside.look import look_inside
     from miex.pipeline.inside.page import write_inside_page
     from miex.pipeline.inside.samples import InsideConfig
@@ -56,7 +58,7 @@ def inspect(
         "seed": seed,
         "device": device,
     }
-    config = assemble(InsideConfig, None, values)
+    config = build(InsideConfig, {k: v for k, v in values.items() if v is not None}, None)
     found = load_checkpoint(checkpoint)
     terminal = Terminal()
     with terminal.stages() as stages:

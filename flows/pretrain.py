@@ -11,11 +11,13 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from miex.datasets.config import build
+from miex.flows.api import CACHE as DEFAULT_CACHE
 from miex.flows.artifacts import StageArtifacts
 from miex.flows.entry import is_transient, run_or_serve
-from miex.flows.recognition import DEFAULT_CACHE, assemble
 from miex.pipeline.recognition import jobs
 from miex.pipeline.recognition.checkpoint import CHECKPOINT
+from miex.pipeline.recognition.job_config import PretrainJob
 
 
 @flow(name="pretrain", log_prints=True)
@@ -41,12 +43,12 @@ def pretrain(
         The checkpoint.
     """
     values = {"recognizer": recognizer, "synthetic.datasets": datasets, **(settings or {})}
-    job = assemble(jobs.PretrainJob, config, values)
+    job = build(PretrainJob, {k: v for k, v in values.items() if v is not None}, config)
     return str(run(job, out.resolve(), cache.resolve()))
 
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
-def run(job: jobs.PretrainJob, out: Path, cache: Path) -> Path:
+def run(job: PretrainJob, out: Path, cache: Path) -> Path:
     """Runs the job."""
     artifacts = StageArtifacts()
     jobs.pretrain(

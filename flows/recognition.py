@@ -1,121 +1,64 @@
-"""What the commands on recognizers do: assemble a job, run it with progress, say what came out."""
+"""Run the jobs on recognizers with progress, and print their results."""
 
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ValidationError
-
-from miex.datasets.config import explain
 from miex.flows.terminal import Meter, Stages, Terminal
 from miex.pipeline.inside.look import inside_pictures, look_inside
 from miex.pipeline.inside.samples import InsideConfig
 from miex.pipeline.recognition.checkpoint import CHECKPOINT, Card, load_checkpoint
-from miex.pipeline.recognition.jobs import (
-    LEFT_OUT,
-    EvaluateJob,
-    FinetuneJob,
-    OnStage,
-    PretrainJob,
-    finetune,
-    pretrain,
-    run_evaluation,
-)
+from miex.pipeline.recognition.job_config import EvaluateJob, FinetuneJob, PretrainJob
+from miex.pipeline.recognition.jobs import LEFT_OUT, OnStage, finetune, pretrain, run_evaluation
 from miex.pipeline.recognition.results import RESULT, Result, require_comparable
 from miex.pipeline.recognition.training_log import METRICS
 from miex.pipeline.reports.results_page import PAGE, notes_of, write_results_page
 
-Job = TypeVar("Job", bound=BaseModel)
 
-DEFAULT_CACHE = Path("out/cache")
-"""Where representations are kept unless another folder is named; safe to delete."""
+def run_training(
+    terminal: Terminal, job: PretrainJob | FinetuneJob, out: Path, cache: Path
+) -> Card:
+    """Pretrain or fine-tune with progress, and print what the recognizer was trained on.
 
-
-def assemble(kind: type[Job], file: Path | None, values: Mapping[str, Any]) -> Job:
-    """A job from a YAML file and values that win over it.
-
-    Args:
-        kind: Its class.
-        file: With fields of the job; none by default.
-        values: By field, nested ones with dots; None is not given.
+    Returns:
+        The card of the trained recognizer.
 
     Raises:
-        FileNotFoundError: No such file.
-        ValueError: A field that does not exist, or a value that does not fit.
+        FileNotFoundError: A dataset, database or checkpoint does not exist.
+        ValueError: A config that does not fit, or a dataset of another label space.
     """
-    fields: dict[str, Any] = {}
-    if file is not None:
-        if not file.is_file():
-            raise FileNotFoundError(f"{file}: no such file")
-        try:
-            fields = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{file} is no YAML ({' '.join(str(error).split())})") from None
-        if not isinstance(fields, dict):
-            raise ValueError(
-                f"{file}: expected `field: value` lines, found {type(fields).__name__}"
-            )
-    for name, value in values.items():
-        if value is not None:
-            _place(fields, name, value)
-    try:
-        return kind.model_validate(fields)
-    except ValidationError as error:
-        raise ValueError(explain(error)) from None
-
-
-def _place(fields: dict[str, Any], name: str, value: Any) -> None:
-    *parents, leaf = name.split(".")
-    for depth, parent in enumerate(parents, 1):
-        if fields.get(parent) is None:
-            fields[parent] = {}
-        inner = fields[parent]
-        if not isinstance(inner, dict):
-            given = ".".join(parents[:depth])
-            raise ValueError(f"{name}: {given} is {inner!r}, no group of fields")
-        fields = inner
-    fields[leaf] = value
-
-
-def run_pretraining(terminal: Terminal, job: PretrainJob, out: Path, cache: Path) -> None:
-    """`miex pretrain`."""
+    train: Callable[..., Card] = pretrain if isinstance(job, PretrainJob) else finetune
     warnings: list[str] = []
     with terminal.stages() as stages:
-        card = pretrain(
+        card = train(
             job,
             out,
             cache,
             on_stage=on_stage(stages),
-            on_step=on_step(stages, warnings),
+            on_step=_on_step(stages, warnings),
             on_warning=warnings.append,
         )
-    _say_trained(terminal, card, out, warnings)
+    _show_trained(terminal, card, out, warnings)
+    return card
 
 
-def run_finetuning(terminal: Terminal, job: FinetuneJob, out: Path, cache: Path) -> None:
-    """`miex finetune`."""
-    warnings: list[str] = []
-    with terminal.stages() as stages:
-        card = finetune(
-            job,
-            out,
-            cache,
-            on_stage=on_stage(stages),
-            on_step=on_step(stages, warnings),
-            on_warning=warnings.append,
-        )
-    _say_trained(terminal, card, out, warnings)
+def run_evaluating(terminal: Terminal, job: EvaluateJob, out: Path, cache: Path) -> Result:
+    """Evaluate with progress, write the page, and print the scores.
 
+    Returns:
+        The result.
 
-def run_evaluating(terminal: Terminal, job: EvaluateJob, out: Path, cache: Path) -> None:
-    """`miex evaluate`."""
+    Raises:
+        FileNotFoundError: A dataset, database or checkpoint does not exist.
+        ValueError: A config that does not fit, or a leak.
+    """
     with terminal.stages() as stages:
         result = run_evaluation(job, out, cache, on_stage=on_stage(stages))
     write_results_page([result], out)
     show_result(terminal, result)
+    return result
 
 
 def run_results(
@@ -126,7 +69,20 @@ def run_results(
     looking: InsideConfig | None,
     cache: Path,
 ) -> None:
-    """`miex results`."""
+    """Write the page of several evaluations, and print their scores.
+
+    Args:
+        terminal: Where to print.
+        folders: Folders of evaluations.
+        out: Folder of the page.
+        checkpoints: Recognizers whose pictures are added to the page.
+        looking: Samples for the pictures; None for no pictures.
+        cache: Folder of cached representations.
+
+    Raises:
+        FileNotFoundError: A folder or checkpoint does not exist.
+        ValueError: The evaluations cannot be compared: other clips or classes.
+    """
     results = [Result.open(folder) for folder in folders]
     require_comparable(results)
     pictures: dict[str, list[tuple[str, str]]] = {}
@@ -141,14 +97,14 @@ def run_results(
     page = write_results_page(results, out, pictures=pictures)
     for result in results:
         show_result(terminal, result)
-    terminal.tell(f"side by side: {page}")
+    terminal.tell(f"page of all evaluations: {page}")
 
 
 def on_stage(stages: Stages) -> OnStage:
-    """Progress of what a job does before and besides training."""
+    """Return a callback that shows the progress of every stage but training."""
 
     def report(what: str, done: int, total: int) -> None:
-        # Folds are one stage, whichever of them is on.
+        # All folds are one stage.
         stage, _, note = what.partition(": ")
         meter = stages.of(stage, stage if stage in ("folds", "pictures") else "samples")
         meter.note = note
@@ -157,10 +113,10 @@ def on_stage(stages: Stages) -> OnStage:
     return report
 
 
-def on_step(
+def _on_step(
     stages: Stages, warnings: Sequence[str] = ()
 ) -> Callable[[int, int, dict[str, float]], None]:
-    """Progress of a training, with its loss and whatever has been warned of so far."""
+    """Return a callback that shows the progress of training, with its loss and warnings."""
 
     def report(step: int, steps: int, terms: dict[str, float]) -> None:
         meter: Meter = stages.of("training", "steps")
@@ -170,7 +126,7 @@ def on_step(
     return report
 
 
-def _say_trained(terminal: Terminal, card: Card, out: Path, warnings: Sequence[str]) -> None:
+def _show_trained(terminal: Terminal, card: Card, out: Path, warnings: Sequence[str]) -> None:
     stage = card.stages[-1]
     rows = [(str(count), name) for name, count in stage.sources.items()]
     terminal.table(f"{card.recognizer}, trained on {stage.data}", ("samples", "source"), rows)
@@ -189,7 +145,7 @@ def _say_trained(terminal: Terminal, card: Card, out: Path, warnings: Sequence[s
 
 
 def show_result(terminal: Terminal, result: Result) -> None:
-    """Prints the scores, what they are of, and what they are to be compared with."""
+    """Print the scores of an evaluation beside its baselines."""
     content = result.content
     seeds = len(content["config"]["seeds"])
     title = (
@@ -208,7 +164,8 @@ def show_result(terminal: Terminal, result: Result) -> None:
     terminal.table(title, ("clips of", "UF1", "UAR", "accuracy"), rows)
     interval = content["interval"]["uf1"]
     terminal.tell(
-        f"95 % of UF1 over subjects: {interval['low']:.3f} to {interval['high']:.3f} (bootstrap)"
+        f"95 % interval of UF1: {interval['low']:.3f} to {interval['high']:.3f}"
+        " (bootstrap over subjects)"
     )
     for note in notes_of(content):
         terminal.tell(note)

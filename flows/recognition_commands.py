@@ -89,8 +89,10 @@ def pretrain(
     setting: _Settings = None,
 ) -> None:
     """Trains a recognizer on synthesized datasets; run again, it goes on where it stopped."""
-    from miex.flows.recognition import DEFAULT_CACHE, assemble, run_pretraining
-    from miex.pipeline.recognition.jobs import PretrainJob
+    from miex.datasets.config import build
+    from miex.flows.api import CACHE as DEFAULT_CACHE
+    from miex.flows.recognition import run_training
+    from miex.pipeline.recognition.job_config import PretrainJob
 
     values = _values(
         {
@@ -105,8 +107,8 @@ def pretrain(
         },
         setting,
     )
-    job = assemble(PretrainJob, config, values)
-    run_pretraining(Terminal(), job, out, cache or DEFAULT_CACHE)
+    job = build(PretrainJob, {k: v for k, v in values.items() if v is not None}, config)
+    run_training(Terminal(), job, out, cache or DEFAULT_CACHE)
 
 
 def finetune(
@@ -129,8 +131,10 @@ def finetune(
     setting: _Settings = None,
 ) -> None:
     """Trains a recognizer on real clips, from --checkpoint or from nothing."""
-    from miex.flows.recognition import DEFAULT_CACHE, assemble, run_finetuning
-    from miex.pipeline.recognition.jobs import FinetuneJob
+    from miex.datasets.config import build
+    from miex.flows.api import CACHE as DEFAULT_CACHE
+    from miex.flows.recognition import run_training
+    from miex.pipeline.recognition.job_config import FinetuneJob
 
     values = _values(
         {
@@ -147,8 +151,8 @@ def finetune(
         },
         setting,
     )
-    job = assemble(FinetuneJob, config, values)
-    run_finetuning(Terminal(), job, out, cache or DEFAULT_CACHE)
+    job = build(FinetuneJob, {k: v for k, v in values.items() if v is not None}, config)
+    run_training(Terminal(), job, out, cache or DEFAULT_CACHE)
 
 
 def evaluate(
@@ -178,8 +182,10 @@ def evaluate(
     setting: _Settings = None,
 ) -> None:
     """Evaluates by a protocol; each fold pretrains and fine-tunes without whom it tests on."""
-    from miex.flows.recognition import DEFAULT_CACHE, assemble, run_evaluating
-    from miex.pipeline.recognition.jobs import EvaluateJob
+    from miex.datasets.config import build
+    from miex.flows.api import CACHE as DEFAULT_CACHE
+    from miex.flows.recognition import run_evaluating
+    from miex.pipeline.recognition.job_config import EvaluateJob
 
     values = _values(
         {
@@ -198,7 +204,7 @@ def evaluate(
         },
         setting,
     )
-    job = assemble(EvaluateJob, config, values)
+    job = build(EvaluateJob, {k: v for k, v in values.items() if v is not None}, config)
     run_evaluating(Terminal(), job, out, cache or DEFAULT_CACHE)
 
 
@@ -223,16 +229,22 @@ def results(
     cache: _Cache = None,
 ) -> None:
     """Puts evaluations side by side in one page; refuses those on other clips or classes."""
-    from miex.flows.recognition import DEFAULT_CACHE, assemble, run_results
+    from miex.datasets.config import build
+    from miex.flows.api import CACHE as DEFAULT_CACHE
+    from miex.flows.recognition import run_results
     from miex.pipeline.inside.samples import InsideConfig
 
-    looking = {"clips": clips or None, "datasets": datasets or None}
-    config = assemble(InsideConfig, None, looking) if inside else None
+    looking = {"clips": clips or (), "datasets": datasets or ()}
+    config = (
+        build(InsideConfig, {k: v for k, v in looking.items() if v is not None}, None)
+        if inside
+        else None
+    )
     run_results(Terminal(), folders, out, inside or [], config, cache or DEFAULT_CACHE)
 
 
 def _values(flags: dict[str, Any], setting: list[str] | None) -> dict[str, Any]:
-    from miex.flows.overrides import parse_assignments
+    from miex.datasets.config import parse_assignments
 
     return flags | parse_assignments(setting or [])
 

@@ -18,7 +18,7 @@ _STYLES = {"fault": "bold red", "warning": "yellow", "note": "cyan", "good": "gr
 
 def run_report(
     terminal: Terminal, targets: Sequence[Path], against: Path | None, out: Path | None
-) -> None:
+) -> Path:
     """Writes a report and prints what it found.
 
     Raises:
@@ -34,6 +34,7 @@ def run_report(
         style = _STYLES.get(finding["severity"], "none")
         terminal.say(f"[{style}]{finding['severity']:8}[/]{escape(finding['text'])}")
     terminal.say(f"report: {escape(str(path))}")
+    return path
 
 
 def read_findings(report: Path) -> list[dict[str, Any]]:

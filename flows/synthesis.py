@@ -16,7 +16,9 @@ from miex.datasets.dataset_format import SCHEMA, DatasetFolder, decode_frames
 from miex.datasets.faces.base import open_face_source
 from miex.datasets.faces.emotionnet_download import DownloadConfig, download_emotionnet
 from miex.flows.terminal import Terminal, reasons
+from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.prepare import prepare_faces
+from miex.pipeline.faces.table import FaceTable
 from miex.pipeline.make_dataset import synthesize
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.job import Job
@@ -88,10 +90,17 @@ def show_dataset(terminal: Terminal, out: Path, manifest: dict[str, Any]) -> Non
     terminal.say(f"Next: look at the contact sheet, then  {again}")
 
 
-def run_faces(terminal: Terminal, config: SynthesisConfig, out: Path, workers: int | None) -> None:
-    """Prepares the faces that a config names and says what was left out."""
-    if config.faces.endswith(".parquet"):
-        raise ValueError(f"{config.faces} is a face table already; name photographs")
+def run_faces(
+    terminal: Terminal, photographs: str, config: FaceConfig, out: Path, workers: int | None
+) -> FaceTable:
+    """Prepare a face table and print what was left out.
+
+    Raises:
+        ValueError: The input is a face table already, or `out` is not a .parquet file.
+        FileNotFoundError: There are no such photographs.
+    """
+    if photographs.endswith(".parquet"):
+        raise ValueError(f"{photographs} is a face table already; name photographs")
     if out.suffix != ".parquet":
         raise ValueError(f"--out {out}: a face table ends in .parquet")
     with terminal.stages() as stages:
@@ -100,9 +109,9 @@ def run_faces(terminal: Terminal, config: SynthesisConfig, out: Path, workers: i
             stages.of("faces", "photographs").to(done, total)
 
         table = prepare_faces(
-            open_face_source(config.faces),
+            open_face_source(photographs),
             out,
-            config.face_preparation,
+            config,
             workers=workers,
             on_progress=on_faces,
         )
@@ -117,6 +126,7 @@ def run_faces(terminal: Terminal, config: SynthesisConfig, out: Path, workers: i
         write_json(account, {"left_out": [asdict(rejection) for rejection in table.rejections]})
         terminal.say(f"  every one of them with its reason: {escape(str(account))}")
     terminal.say(escape(f"Next: miex synthesize --faces {shlex.quote(str(out))} --out out/miex"))
+    return table
 
 
 def run_download(

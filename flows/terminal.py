@@ -31,13 +31,19 @@ LINE_INTERVAL = 5.0
 
 
 class Terminal:
-    """Results go to standard output, progress and errors to standard error."""
+    """Print results to standard output, progress and errors to standard error.
 
-    def __init__(self) -> None:
-        # One of the processes of torchrun speaks for all; errors are each's own.
-        self._silent = int(os.environ.get("RANK", "0")) > 0
+    Args:
+        results: Whether results are printed.
+        progress: Whether progress is shown.
+    """
+
+    def __init__(self, *, results: bool = True, progress: bool = True) -> None:
+        # One of the processes of torchrun prints for all; each prints its own errors.
+        first = int(os.environ.get("RANK", "0")) == 0
+        self._progress = progress and first
         # Soft wrapping keeps a path on one line, so that it can be copied and grepped.
-        self.out = Console(highlight=False, soft_wrap=True, quiet=self._silent)
+        self.out = Console(highlight=False, soft_wrap=True, quiet=not (results and first))
         self.err = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def say(self, text: str = "") -> None:
@@ -73,7 +79,7 @@ class Terminal:
     @contextmanager
     def stages(self) -> Iterator["Stages"]:
         """Shows progress while the block runs: bars, or lines where there is no terminal."""
-        console = Console(quiet=True) if self._silent else self.err
+        console = self.err if self._progress else Console(quiet=True)
         if console.is_terminal:
             with Progress(*_columns(), console=console) as progress:
                 yield Stages(lambda stage, unit: _BarMeter(progress, stage, unit))

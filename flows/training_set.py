@@ -51,7 +51,7 @@ def training_set(
 
     --set takes fields of the set, as held_out=100, min_agreement=0.4 or seed=1.
     """
-    from miex.flows.overrides import parse_assignments
+    from miex.datasets.config import parse_assignments
 
     values = {"estimator": estimator, "checks": tuple(check or ()), "size": size}
     run_training_set(Terminal(), faces, out, values | parse_assignments(setting or []), workers)

@@ -8,7 +8,7 @@ A new generator is one new file (or folder with a `generator.py`) here that regi
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from miex.au_sources.action_units import AUArray
 from miex.datasets.base import Face
-from miex.datasets.config import FrozenConfig
+from miex.datasets.config import Flag, FrozenConfig
 from miex.datasets.registry import Registry, modules_in
 from miex.generators._auto import better_generator
 
@@ -30,9 +30,15 @@ class GeneratorConfig(FrozenConfig):
     `miex.generators._auto`), so that whatever records a config records what really rendered.
     """
 
-    name: str = "warp"
-    checkpoint: Path | None = Field(None, description="weights, for generators that have any")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
+    name: Annotated[
+        str, Flag("generator", short="-g", choices=lambda: [*generator_names(), "auto"])
+    ] = Field("warp", description="what renders the faces; auto takes the better embedded one")
+    checkpoint: Annotated[Path | None, Flag()] = Field(
+        None, description="weights of the generator, if it needs any"
+    )
+    device: Annotated[str, Flag()] = Field(
+        "auto", description="where to compute: auto, cpu, cuda, cuda:1, ..."
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 where the device computes it in hardware"
     )

@@ -2,20 +2,20 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from miex.au_sources import early_mae, real_mie
 from miex.au_sources.calibrated_estimator import create_calibrated_estimator
 from miex.au_sources.early_mae import EarlyMaeConfig
-from miex.au_sources.estimators.base import Frame, Landmarker
+from miex.au_sources.estimators.base import Frame, Landmarker, estimator_names
 from miex.au_sources.extraction import Extraction, ExtractionConfig, OnClip
 from miex.au_sources.real_mie import FacsConfig
 from miex.datasets.clips.base import open_clips
-from miex.datasets.config import FrozenConfig, explain
+from miex.datasets.config import Flag, FrozenConfig
 from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.detection import DlibDetector
 
@@ -26,48 +26,51 @@ FACS = "facs"
 class AUExtractionConfig(FrozenConfig):
     """One pool: which clips, which source, which estimator, and how."""
 
-    clips: str = Field("samples", description="a database of clips, NAME:PATH, or samples")
-    source: Literal["real_mie", "early_mae"] = Field(
+    inlined = ("real_mie", "early_mae", "facs")
+
+    clips: Annotated[str, Flag(argument=True, metavar="[CLIPS]")] = Field(
+        "samples",
+        description="a database of clips, NAME:PATH as casme2:/data/CASME2, or samples (the videos "
+        "that come with miex)",
+    )
+    source: Annotated[Literal["real_mie", "early_mae"], Flag()] = Field(
         "real_mie", description="annotated onset and apex, or early frames of macro-expressions"
     )
-    estimator: str = Field(
+    estimator: Annotated[
+        str,
+        Flag(short="-e", metavar="NAME[:MODEL]", choices=lambda: [*estimator_names(), FACS]),
+    ] = Field(
         "landmarks",
-        description="NAME or NAME:MODEL; or facs, the human codes of the annotation, which needs "
-        "no images",
+        description="what measures the AUs; facs takes the human codes of the annotation, which "
+        "needs no images",
     )
-    calibration: str = Field(
+    calibration: Annotated[str, Flag()] = Field(
         "shipped",
         description="maps the estimator's scale onto 0-5: shipped, none, or a file of "
         "`miex calibrate`",
     )
-    drop_weak: bool = Field(False, description="leave AUs unmeasured whose map is weak")
-    device: str = Field("auto", description="of the estimator: auto, cpu, cuda, ...")
-    download: bool = Field(False, description="allow the estimator to download its weights")
-    person_calibration: bool = Field(
-        False, description="measure videos relative to the face at rest, where it can"
+    drop_weak: Annotated[bool, Flag()] = Field(
+        False, description="leave AUs unmeasured whose calibration is weak"
+    )
+    device: Annotated[str, Flag()] = Field(
+        "auto", description="device of the estimator: auto, cpu, cuda, cuda:1, ..."
+    )
+    download: Annotated[bool, Flag()] = Field(
+        False, description="allow the estimator to download its weights"
+    )
+    person_calibration: Annotated[bool, Flag()] = Field(
+        False, description="measure videos relative to the face at rest, where the estimator can"
     )
     real_mie: ExtractionConfig = ExtractionConfig()
     early_mae: EarlyMaeConfig = EarlyMaeConfig()
     facs: FacsConfig = FacsConfig()
 
     @classmethod
-    def of(cls, values: Mapping[str, Any], reading: Mapping[str, Any]) -> "AUExtractionConfig":
-        """A config whose section for the chosen source is given without its name.
-
-        Args:
-            values: Fields by name.
-            reading: Fields of `facs` if the estimator is that, else of `real_mie` or `early_mae`.
-
-        Raises:
-            ValueError: A field that does not exist there, or a value that does not fit.
-        """
-        facs = values.get("estimator") == FACS
-        section = FACS if facs else values.get("source", cls.model_fields["source"].default)
-        given = {**values, section: {**values.get(section, {}), **reading}} if reading else values
-        try:
-            return cls(**given)
-        except ValidationError as error:
-            raise ValueError(explain(error)) from None
+    def inlined_group(cls, values: Mapping[str, Any]) -> str:
+        """Return the section of the chosen source, or of the human codes."""
+        if values.get("estimator") == FACS:
+            return FACS
+        return str(values.get("source") or cls.model_fields["source"].default)
 
     @model_validator(mode="after")
     def _fits(self) -> "AUExtractionConfig":

@@ -19,7 +19,8 @@ from miex.pipeline.experiments.config import (
     nested,
     placeholders,
 )
-from miex.pipeline.recognition.jobs import EvaluateJob, result_folder
+from miex.pipeline.recognition.job_config import EvaluateJob
+from miex.pipeline.recognition.jobs import result_folder
 from miex.pipeline.recognition.protocols import find_protocol
 from miex.pipeline.recognition.recognizers.base import Hyperparameters, recognizer_class
 from miex.pipeline.synthesis.config import SynthesisConfig

@@ -35,13 +35,8 @@ from miex.pipeline.experiments.plan import (
 from miex.pipeline.experiments.table import Outcome, make_table
 from miex.pipeline.make_dataset import synthesize
 from miex.pipeline.recognition.clip_samples import ClipBlock
-from miex.pipeline.recognition.jobs import (
-    ClipData,
-    EvaluateJob,
-    OnStage,
-    read_clips,
-    run_evaluation,
-)
+from miex.pipeline.recognition.job_config import ClipData, EvaluateJob
+from miex.pipeline.recognition.jobs import OnStage, read_clips, run_evaluation
 from miex.pipeline.recognition.results import Result
 from miex.pipeline.reports.results_page import write_results_page
 from miex.pipeline.synthesis.config import SynthesisConfig

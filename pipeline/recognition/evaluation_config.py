@@ -2,41 +2,69 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from miex.datasets.base import Rejection
-from miex.datasets.config import FrozenConfig
+from miex.datasets.config import Flag, FrozenConfig, Group
 from miex.datasets.labels import LabelSpace, find_label_space
-from miex.pipeline.recognition.cache import CachedInputs
-from miex.pipeline.recognition.checkpoint import Checkpoint
-from miex.pipeline.recognition.protocols import find_protocol
+from miex.pipeline.recognition.protocols import PROTOCOLS, find_protocol
+from miex.pipeline.recognition.recognizer_config import Hyperparameters, recognizer_names
 from miex.pipeline.recognition.run_config import RunConfig
+
+if TYPE_CHECKING:
+    from miex.pipeline.recognition.cache import CachedInputs
+    from miex.pipeline.recognition.checkpoint import Checkpoint
 
 
 class EvaluationConfig(FrozenConfig):
     """What is evaluated, and how it is trained. Where things lie is not in here."""
 
-    recognizer: str
+    recognizer: Annotated[str, Flag(short="-r", choices=recognizer_names)]
     config: dict[str, Any] = Field({}, description="parameters that differ from the paper's")
-    protocol: str = "megc2019"
-    seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field((0, 1, 2), min_length=1)
+    protocol: Annotated[str, Flag(short="-p", choices=lambda: tuple(PROTOCOLS))] = Field(
+        "megc2019", description="which clips are tested, and which subjects share a fold"
+    )
+    seeds: Annotated[
+        tuple[Annotated[int, Field(ge=0, lt=2**63)], ...],
+        Flag(kind=int, description="number of runs, with the seeds 0, 1, ...; 3 by default"),
+    ] = Field((0, 1, 2), min_length=1, description="training seeds, or how many of them")
     fold_seed: int = Field(0, ge=0, description="who shares a fold, in protocols of k folds")
-    finetune: bool = Field(True, description="False tests what pretraining alone has learnt")
-    pretraining: dict[str, Any] = Field({}, description="hyperparameters that differ, pretraining")
-    finetuning: dict[str, Any] = Field({}, description="hyperparameters that differ, fine-tuning")
+    finetune: Annotated[bool, Flag()] = Field(
+        True,
+        description="fine-tune on the clips of each fold; without, pretraining alone is tested",
+    )
+    pretraining: Annotated[
+        dict[str, Any],
+        Group(
+            Hyperparameters,
+            epochs=Flag(
+                "pretraining_epochs", description="epochs of pretraining; the paper's by default"
+            ),
+            batch_size=None,
+        ),
+    ] = Field({}, description="hyperparameters of pretraining that differ from the paper's")
+    finetuning: Annotated[dict[str, Any], Group(Hyperparameters)] = Field(
+        {}, description="hyperparameters of fine-tuning that differ from the paper's"
+    )
     pretraining_space: str | None = Field(
         None, description="label space to pretrain in; the protocol's by default"
     )
-    selection: Literal["last", "validation", "oracle"] = Field(
+    selection: Annotated[Literal["last", "validation", "oracle"], Flag()] = Field(
         "last",
-        description="which epoch is tested: the last; the best on people of the training set who "
-        "are set aside; or the best on the test itself, which is not a result",
+        description="which epoch is tested: the last; the best on validation subjects, held out of "
+        "training; or the best on the test clips, which is not a result",
     )
     allow_oracle: bool = Field(False, description="needed for selection=oracle; stamps the result")
     validation_share: float = Field(0.2, gt=0, lt=1, description="people set aside, of selection")
-    run: RunConfig = RunConfig()
+    run: Annotated[RunConfig, Group(seed=None)] = RunConfig()
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_of_seeds(cls, value: Any) -> Any:
+        counted = isinstance(value, int) and not isinstance(value, bool)
+        return tuple(range(value)) if counted else value
 
     @model_validator(mode="after")
     def _honest(self) -> "EvaluationConfig":
@@ -54,7 +82,7 @@ class EvaluationConfig(FrozenConfig):
                 f" {self.protocol} tests ({own.name}); leave pretraining_space out, or fine-tune"
             )
         if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"seeds {list(self.seeds)}: each may stand once")
+            raise ValueError(f"seeds {list(self.seeds)}: give each once")
         return self
 
     @property
@@ -82,9 +110,9 @@ class Material:
         about: Anything else to be recorded: databases, datasets, how clips were cut.
     """
 
-    clips: CachedInputs
-    synthetic: CachedInputs | None = None
+    clips: "CachedInputs"
+    synthetic: "CachedInputs | None" = None
     synthetic_name: str = ""
-    checkpoint: Checkpoint | None = None
+    checkpoint: "Checkpoint | None" = None
     rejections: Sequence[Rejection] = ()
     about: Mapping[str, Any] | None = None

@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field, model_validator
 
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import open_clips
-from miex.datasets.config import FrozenConfig
 from miex.datasets.dataset_format import DatasetFolder
 from miex.datasets.device import choose_device
 from miex.datasets.files import whole_file
@@ -24,10 +22,17 @@ from miex.datasets.labels import LabelSpace, find_label_space
 from miex.datasets.remote import is_remote, local_copy
 from miex.pipeline.recognition.cache import CachedInputs, open_inputs
 from miex.pipeline.recognition.checkpoint import Card, load_checkpoint, transfer
-from miex.pipeline.recognition.clip_samples import ClipBlock, ClipSampleConfig, clip_blocks
+from miex.pipeline.recognition.clip_samples import ClipBlock, clip_blocks
 from miex.pipeline.recognition.evaluation import evaluate
-from miex.pipeline.recognition.evaluation_config import EvaluationConfig, Material
+from miex.pipeline.recognition.evaluation_config import Material
 from miex.pipeline.recognition.input_form import with_input_form
+from miex.pipeline.recognition.job_config import (
+    ClipData,
+    EvaluateJob,
+    FinetuneJob,
+    PretrainJob,
+    SyntheticData,
+)
 from miex.pipeline.recognition.protocols import find_protocol
 from miex.pipeline.recognition.recognizers.base import (
     AnyRecognizer,
@@ -47,67 +52,9 @@ OnStage = Callable[[str, int, int], None]
 """(what is being done, done, in all)."""
 
 ReadClips = Callable[
-    ["ClipData", LabelSpace, OnStage | None], tuple[list[ClipBlock], list[Rejection]]
+    [ClipData, LabelSpace, OnStage | None], tuple[list[ClipBlock], list[Rejection]]
 ]
 """`read_clips`, or what remembers its answers."""
-
-
-class SyntheticData(FrozenConfig):
-    """Synthesized datasets to pretrain on."""
-
-    datasets: tuple[str, ...] = Field((), description="folders or addresses of datasets")
-    weights: dict[str, float] = Field(
-        {}, description="how often samples of an AU source are drawn, relative to others"
-    )
-    template_database: str | None = Field(
-        None, description="the clip database whose subjects the templates are, if they are"
-    )
-
-
-class ClipData(FrozenConfig):
-    """Databases of real clips."""
-
-    databases: tuple[str, ...] = Field((), description="NAME:PATH, as in `miex clips`")
-    samples: ClipSampleConfig = ClipSampleConfig()
-
-
-class PretrainJob(FrozenConfig):
-    """Trains a recognizer on synthesized datasets."""
-
-    recognizer: str
-    config: dict[str, Any] = Field({}, description="parameters that differ from the paper's")
-    synthetic: SyntheticData = SyntheticData()
-    label_space: str = "three_class"
-    training: dict[str, Any] = Field({}, description="hyperparameters that differ")
-    run: RunConfig = RunConfig()
-
-
-class FinetuneJob(FrozenConfig):
-    """Trains a recognizer on real clips, from a pretrained one or from nothing."""
-
-    recognizer: str
-    config: dict[str, Any] = Field({}, description="parameters that differ from the paper's")
-    checkpoint: Path | None = Field(None, description="what to start from")
-    clips: ClipData = ClipData()
-    exclude: tuple[str, ...] = Field((), description="DATABASE:SUBJECT to leave out, for tests")
-    label_space: str = "three_class"
-    training: dict[str, Any] = Field({}, description="hyperparameters that differ")
-    run: RunConfig = RunConfig()
-
-
-class EvaluateJob(FrozenConfig):
-    """Evaluates by a protocol: every fold pretrains, fine-tunes and tests."""
-
-    evaluation: EvaluationConfig
-    clips: ClipData = ClipData()
-    synthetic: SyntheticData = SyntheticData()
-    checkpoint: Path | None = Field(None, description="a pretrained recognizer, not datasets")
-
-    @model_validator(mode="after")
-    def _one_start(self) -> "EvaluateJob":
-        if self.checkpoint and self.synthetic.datasets:
-            raise ValueError("give datasets to pretrain on or a checkpoint, not both")
-        return self
 
 
 def pretrain(

@@ -8,20 +8,18 @@ import hashlib
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     Field,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
 from miex.au_sources.action_units import MAX_INTENSITY
-from miex.datasets.config import FrozenConfig, explain
+from miex.datasets.config import Flag, FrozenConfig, build
 from miex.datasets.encoding import ImageConfig
-from miex.datasets.labels import find_label_space
+from miex.datasets.labels import LABEL_SPACES, find_label_space
 from miex.generators.base import GeneratorConfig
 from miex.pipeline.faces.config import FaceConfig
 
@@ -29,12 +27,16 @@ from miex.pipeline.faces.config import FaceConfig
 class SequenceConfig(FrozenConfig):
     """How many frames a sample has, and how the expression grows over them."""
 
-    frames: int = Field(2, ge=2, le=256, description="frames from onset to apex, both counted")
-    easing: Literal["linear", "smooth", "early", "late"] = Field(
+    frames: Annotated[int, Flag()] = Field(
+        2, ge=2, le=256, description="frames from onset to apex, both counted"
+    )
+    easing: Annotated[Literal["linear", "smooth", "early", "late"], Flag()] = Field(
         "linear", description="growth from onset to apex; linear as in MiE-X's video variant"
     )
-    back_to_offset: bool = Field(
-        False, description="append the way back: frames - 1 more frames, the last one the onset"
+    back_to_offset: Annotated[bool, Flag()] = Field(
+        False,
+        description="append the way back to the offset: frames - 1 more frames, the last one equal "
+        "to the onset",
     )
 
 
@@ -106,43 +108,53 @@ class DriftConfig(FrozenConfig):
 class SynthesisConfig(FrozenConfig):
     """One dataset: which faces, which AUs, which generator, how many samples."""
 
-    name: str = Field("miex", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="id prefix")
-    seed: int = Field(0, ge=0, lt=2**63, description="a shard holds it as a 64-bit integer")
-    faces: str = Field(
+    name: Annotated[str, Flag()] = Field(
+        "miex", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="prefix of the sample ids"
+    )
+    seed: Annotated[int, Flag()] = Field(
+        0, ge=0, lt=2**63, description="seed of everything that is drawn at random"
+    )
+    faces: Annotated[str, Flag()] = Field(
         "samples",
-        description="a face table (.parquet), or a source to prepare: samples, folder:PATH, "
-        "celeba:PATH, emotionnet:PATH",
+        description="a face table (.parquet), or photographs: samples, folder:PATH, celeba:PATH, "
+        "emotionnet:PATH",
     )
     face_preparation: FaceConfig = FaceConfig()
-    identities: int | None = Field(
-        None, ge=1, description="how many identities take part; all that there are by default"
+    identities: Annotated[int | None, Flag(short="-n")] = Field(
+        None, ge=1, description="number of identities; all by default"
     )
-    label_space: str = "three_class"
-    sources: tuple[str, ...] = Field(
+    label_space: Annotated[str, Flag(choices=lambda: tuple(LABEL_SPACES))] = Field(
+        "three_class", description="classes of the samples"
+    )
+    sources: Annotated[tuple[str, ...], Flag(option="--source")] = Field(
         ("expert:miex", "expert:du2014", "expert:casme3"),
         min_length=1,
-        description="AU sources: expert:TABLE (a name or a YAML file) or pool:FILE.parquet",
+        description="AU sources: expert:TABLE (miex, du2014, casme3 or a YAML file) or "
+        "pool:FILE.parquet",
     )
-    intensity: tuple[float, float] = Field(
-        (0.5, 1.5), description="expert intensities are uniform in it, on the 0-5 scale"
+    intensity: Annotated[tuple[float, float], Flag()] = Field(
+        (0.5, 1.5), description="range of the expert intensities, on the 0-5 scale"
     )
     emotion_weights: dict[str, float] = Field(
         default_factory=dict, description="weights of fine emotions within their class"
     )
-    samples: int | None = Field(
+    samples: Annotated[int | None, Flag()] = Field(
         None,
         ge=1,
-        description="samples in all; by default each identity gets every class from every source "
-        "once",
+        description="number of samples; by default each identity gets every class from every "
+        "source once",
     )
-    au_triplets: int | None = Field(
+    au_triplets: Annotated[int | None, Flag()] = Field(
         None,
         ge=1,
-        description="distinct (onset AUs, apex AUs, label) triplets in all, shared by several "
+        description="number of distinct (onset AUs, apex AUs, label) triplets, shared by several "
         "identities; by default every sample has its own",
     )
     sequence: SequenceConfig = SequenceConfig()
-    drift: DriftConfig = DriftConfig()
+    drift: Annotated[
+        DriftConfig,
+        Flag(kind=bool, description="move heads a little between onset and apex, as in real clips"),
+    ] = DriftConfig()
     generator: GeneratorConfig = GeneratorConfig()
     quality: QualityConfig = QualityConfig()
     image: ImageConfig = ImageConfig()
@@ -166,29 +178,18 @@ class SynthesisConfig(FrozenConfig):
     def _distinct_sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         twice = [source for source, count in Counter(value).items() if count > 1]
         if twice:
-            raise ValueError(f"{', '.join(twice)} stands there twice; name every source once")
+            raise ValueError(f"{', '.join(twice)} is given twice; name every source once")
         return value
 
     @classmethod
     def from_yaml(cls, path: Path) -> "SynthesisConfig":
-        """Reads a config file.
+        """Read a config file.
 
         Raises:
             FileNotFoundError: No such file.
             ValueError: Not YAML, or a field that does not fit; the message names each one.
         """
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not YAML: {error}") from None
-        if not isinstance(content, dict):
-            raise ValueError(
-                f"{path}: expected `field: value` lines, found {type(content).__name__}"
-            )
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            raise ValueError(f"{path}: {explain(error)}") from None
+        return build(cls, file=path)
 
     def record(self) -> dict[str, Any]:
         """The config as a dataset remembers it.

@@ -112,7 +112,7 @@ def test_the_shown_config_is_a_config_file(tmp_path: Path) -> None:
     [
         (("synthesize", "-c", "nowhere.yaml"), "nowhere.yaml: No such file or directory"),
         (("synthesize", "--seed", "-1"), "seed: Input should be greater than or equal to 0"),
-        (("synthesize", "--set", "sedd=1"), "the config has no field 'sedd'"),
+        (("synthesize", "--set", "sedd=1"), "sedd: there is no such field"),
         (("synthesize", "--faces", "nowhere.parquet"), "no face table at nowhere.parquet"),
         (("synthesize", "--generator", "magic"), "no generator is called 'magic'"),
         (("faces", "folder:nowhere"), "nowhere"),

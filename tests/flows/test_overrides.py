@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from miex.flows.overrides import configure, parse_assignments
+from miex.datasets.config import parse_assignments
+from miex.flows.overrides import configure
 from miex.pipeline.synthesis.config import SynthesisConfig
 
 
@@ -35,13 +36,13 @@ def test_emotion_weights_are_free_names() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"sedd": 1}, r"sedd: the config has no field 'sedd' there; it has: name, seed, faces"),
-        ({"generator.batch": 1}, r"generator.batch: .* it has: name, checkpoint"),
+        ({"sedd": 1}, r"sedd: there is no such field; there are: name, seed, faces"),
+        ({"generator.batch": 1}, r"generator.batch: .* there are: name, checkpoint"),
         ({"seed.deep": 1}, r"seed.deep: 'seed' is no group of fields"),
         ({"seed": -1, "sequence.frames": 1}, r"seed: .*\(given: -1\); sequence.frames: .*: 1\)"),
         ({"seed": 2**63}, r"seed: .*less than 9223372036854775808"),
         ({"intensity": (3, 1)}, r"^intensity: expected 0 < low <= high <= 5 \(given: \(3, 1\)\)$"),
-        ({"sources": ["expert:miex"] * 2}, r"^sources: expert:miex stands there twice"),
+        ({"sources": ["expert:miex"] * 2}, r"^sources: expert:miex is given twice"),
         ({"label_space": "nine"}, r"label_space: no label space is called 'nine'"),
     ],
 )

@@ -11,12 +11,13 @@ import yaml
 from prefect.testing.utilities import prefect_test_harness
 from typer.testing import CliRunner, Result
 
+from miex.datasets.config import build
 from miex.flows.cli import app
-from miex.flows.recognition import assemble
 from miex.pipeline.fictitious_databases.write import write_fictitious
 from miex.pipeline.make_dataset import synthesize
 from miex.pipeline.recognition.checkpoint import CHECKPOINT, load_checkpoint
-from miex.pipeline.recognition.jobs import LEFT_OUT, EvaluateJob, PretrainJob, run_evaluation
+from miex.pipeline.recognition.job_config import EvaluateJob, PretrainJob
+from miex.pipeline.recognition.jobs import LEFT_OUT, run_evaluation
 from miex.pipeline.recognition.results import Result as Evaluation
 from miex.pipeline.synthesis.config import SynthesisConfig
 
@@ -181,21 +182,21 @@ def test_a_job_from_a_file_and_flags(tmp_path: Path) -> None:
             {"evaluation": {"recognizer": "ststnet", "seeds": [4]}, "clips": {"databases": ["a"]}}
         )
     )
-    job = assemble(EvaluateJob, path, {"evaluation.protocol": "loso", "evaluation.seeds": None})
+    job = build(EvaluateJob, {"evaluation.protocol": "loso"}, path)
     assert job.evaluation.recognizer == "ststnet"
     assert job.evaluation.seeds == (4,)
     assert job.evaluation.protocol == "loso"
     with pytest.raises(ValueError, match="evaluation"):
-        assemble(EvaluateJob, None, {"evaluation.no_field": 1})
-    with pytest.raises(FileNotFoundError, match="no such file"):
-        assemble(PretrainJob, tmp_path / "none.yaml", {})
+        build(EvaluateJob, {"evaluation.no_field": 1})
+    with pytest.raises(FileNotFoundError, match="No such file"):
+        build(PretrainJob, {}, tmp_path / "none.yaml")
 
 
 @pytest.mark.parametrize(
     ("content", "values", "message"),
     [
         ("- a\n- b\n", {}, r"job\.yaml: expected `field: value` lines, found list"),
-        ("clips: casme2\n", {"clips.databases": ["a"]}, r"clips\.databases: clips is 'casme2', no"),
+        ("clips: casme2\n", {"clips.databases": ["a"]}, r"clips is 'casme2', no"),
     ],
 )
 def test_a_config_that_is_no_config(
@@ -204,20 +205,18 @@ def test_a_config_that_is_no_config(
     path = tmp_path / "job.yaml"
     path.write_text(content)
     with pytest.raises(ValueError, match=message):
-        assemble(EvaluateJob, path, values)
+        build(EvaluateJob, values, path)
 
 
 def test_an_empty_group_of_fields(tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     path.write_text("evaluation:\nclips: {databases: [a]}\n")
-    assert assemble(EvaluateJob, path, {"evaluation.recognizer": "ststnet"}).clips.databases
+    assert build(EvaluateJob, {"evaluation.recognizer": "ststnet"}, path).clips.databases
 
 
 def test_evaluate_is_one_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    job = assemble(
-        EvaluateJob, None, {"evaluation.recognizer": "ststnet", "clips.databases": ["casme2:x"]}
-    )
+    job = build(EvaluateJob, {"recognizer": "ststnet", "clips.databases": ["casme2:x"]})
     with pytest.raises(ValueError, match="evaluate runs in one process"):
         run_evaluation(job, tmp_path, tmp_path)
 

@@ -109,7 +109,7 @@ def test_other_processes_report_to_the_same_server(
 
 
 def test_a_wrong_parameter_is_named(recorded: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="the config has no field 'sedd'"):
+    with pytest.raises(ValueError, match="sedd: there is no such field"):
         synthesize_miex.fn(settings={"sedd": 1})
 
 

@@ -10,63 +10,21 @@ device, lets the recognizer augment them, and takes a loss.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from miex.datasets.config import FrozenConfig, explain
-from miex.datasets.registry import Registry, modules_in
+from miex.datasets.config import build
+from miex.pipeline.recognition.recognizer_config import RECOGNIZERS
+from miex.pipeline.recognition.recognizer_config import Hyperparameters as Hyperparameters
+from miex.pipeline.recognition.recognizer_config import RecognizerConfig as RecognizerConfig
+from miex.pipeline.recognition.recognizer_config import recognizer_names as recognizer_names
 from miex.pipeline.recognition.representations.base import Inputs, Representation
 from miex.pipeline.recognition.sample import ClipFrames
-
-
-class Hyperparameters(FrozenConfig):
-    """How a paper trains its recognizer. Each config states those of its paper as defaults."""
-
-    optimizer: Literal["adam", "adamw", "adamp", "sgd"] = "adam"
-    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
-    betas: tuple[float, float] = (0.9, 0.999)
-    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd only")
-    weight_decay: float = Field(0.0, ge=0)
-    epochs: int = Field(60, ge=1)
-    batch_size: int = Field(32, ge=1)
-    schedule: Literal["constant", "cosine", "step", "linear_second_half"] = "constant"
-    step_epochs: int = Field(10, ge=1, description="of step: epochs between two steps")
-    step_factor: float = Field(0.5, gt=0, le=1, description="of step: factor at each")
-    gradient_clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
-
-
-class RecognizerConfig(FrozenConfig):
-    """Parameters of a recognizer; each subclass adds its own and the paper's training."""
-
-    training: Hyperparameters = Hyperparameters()
-    fine_tuning: Hyperparameters | None = Field(
-        None, description="training that starts from a pretrained recognizer, where it differs"
-    )
-
-    def hyperparameters(
-        self, changes: Mapping[str, Any], *, pretrained: bool = False
-    ) -> Hyperparameters:
-        """The paper's training with some changes.
-
-        Args:
-            changes: By field of `Hyperparameters`.
-            pretrained: Whether the training starts from a pretrained recognizer.
-
-        Raises:
-            ValueError: A field that does not exist, or a value that does not fit.
-        """
-        own = self.fine_tuning if pretrained and self.fine_tuning else self.training
-        try:
-            return Hyperparameters.model_validate(own.model_dump() | dict(changes))
-        except ValidationError as error:
-            raise ValueError(f"hyperparameters: {explain(error)}") from None
 
 
 class Recognizer(nn.Module, ABC):
@@ -211,22 +169,9 @@ class FittedRecognizer(ABC):
 
 
 AnyRecognizer = Recognizer | FittedRecognizer
-Maker = Callable[[Any, int], AnyRecognizer]
 
-
-def _modules() -> dict[str, str]:
-    return modules_in("miex.pipeline.recognition.recognizers", Path(__file__).parent)
-
-
-_RECOGNIZERS = Registry[Maker]("recognizer", _modules)
-
-register_recognizer = _RECOGNIZERS.register
+register_recognizer = RECOGNIZERS.register
 """Registers a recognizer's class under the name of its file."""
-
-
-def recognizer_names() -> list[str]:
-    """Every recognizer."""
-    return _RECOGNIZERS.names()
 
 
 def recognizer_class(name: str) -> type[Recognizer] | type[FittedRecognizer]:
@@ -235,7 +180,7 @@ def recognizer_class(name: str) -> type[Recognizer] | type[FittedRecognizer]:
     Raises:
         ValueError: There is none of this name; the message lists those that there are.
     """
-    found = _RECOGNIZERS.find(name)
+    found = RECOGNIZERS.find(name)
     assert isinstance(found, type)
     return found
 
@@ -253,10 +198,10 @@ def create_recognizer(
     Raises:
         ValueError: No such recognizer, or a parameter that it does not know or take.
     """
-    maker = recognizer_class(name)
+    kind = recognizer_class(name)
     if not isinstance(config, RecognizerConfig):
         try:
-            config = maker.Config.model_validate(dict(config or {}))
-        except ValidationError as error:
-            raise ValueError(f"{name}: {explain(error)}") from None
-    return maker(config, classes)
+            config = build(kind.Config, config)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    return kind(config, classes)

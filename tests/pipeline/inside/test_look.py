@@ -16,13 +16,8 @@ from miex.pipeline.inside.look import Inside, inside_pictures, look_inside
 from miex.pipeline.inside.page import write_inside_page
 from miex.pipeline.inside.samples import InsideConfig, choose, draw, gather, in_turns
 from miex.pipeline.recognition.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint
-from miex.pipeline.recognition.jobs import (
-    ClipData,
-    PretrainJob,
-    SyntheticData,
-    open_real,
-    pretrain,
-)
+from miex.pipeline.recognition.job_config import ClipData, PretrainJob, SyntheticData
+from miex.pipeline.recognition.jobs import open_real, pretrain
 from miex.pipeline.recognition.recognizers.base import create_recognizer
 from miex.pipeline.recognition.run_config import RunConfig
 from miex.pipeline.recognition.sample import Sample, SampleInfo

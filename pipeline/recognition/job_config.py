@@ -1,0 +1,103 @@
+"""Configure the three jobs on recognizers: pretrain, fine-tune, evaluate; needs no torch."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from miex.datasets.config import Flag, FrozenConfig, Group
+from miex.datasets.labels import LABEL_SPACES
+from miex.pipeline.recognition.clip_samples import ClipSampleConfig
+from miex.pipeline.recognition.evaluation_config import EvaluationConfig
+from miex.pipeline.recognition.recognizer_config import Hyperparameters, recognizer_names
+from miex.pipeline.recognition.run_config import RunConfig
+
+_RECOGNIZER = Flag(short="-r", choices=recognizer_names)
+_LABEL_SPACE = Flag(choices=lambda: tuple(LABEL_SPACES))
+
+
+class SyntheticData(FrozenConfig):
+    """Synthesized datasets to pretrain on."""
+
+    datasets: Annotated[tuple[str, ...], Flag(argument=True, metavar="[DATASET]...")] = Field(
+        (), description="synthesized datasets to pretrain on, folders or addresses"
+    )
+    weights: dict[str, float] = Field(
+        {}, description="how often samples of an AU source are drawn, relative to others"
+    )
+    template_database: str | None = Field(
+        None, description="clip database whose subjects are the templates, if they are"
+    )
+
+
+class ClipData(FrozenConfig):
+    """Databases of real clips."""
+
+    databases: Annotated[tuple[str, ...], Flag("clips", metavar="NAME:PATH")] = Field(
+        (), description="databases of real clips, as in `miex clips`"
+    )
+    samples: ClipSampleConfig = ClipSampleConfig()
+
+
+class PretrainJob(FrozenConfig):
+    """Train a recognizer on synthesized datasets."""
+
+    recognizer: Annotated[str, _RECOGNIZER]
+    config: dict[str, Any] = Field({}, description="parameters that differ from the paper's")
+    synthetic: SyntheticData = SyntheticData()
+    label_space: Annotated[str, _LABEL_SPACE] = Field(
+        "three_class", description="classes to tell apart"
+    )
+    training: Annotated[dict[str, Any], Group(Hyperparameters)] = Field(
+        {}, description="hyperparameters that differ from the paper's"
+    )
+    run: RunConfig = RunConfig()
+
+
+class FinetuneJob(FrozenConfig):
+    """Train a recognizer on real clips, from a pretrained one or from scratch."""
+
+    recognizer: Annotated[str, _RECOGNIZER]
+    config: dict[str, Any] = Field({}, description="parameters that differ from the paper's")
+    checkpoint: Annotated[Path | None, Flag()] = Field(
+        None, description="pretrained recognizer (.safetensors) to start from"
+    )
+    clips: ClipData = ClipData()
+    exclude: Annotated[tuple[str, ...], Flag(metavar="DATABASE:SUBJECT")] = Field(
+        (), description="subjects to leave out, for a test"
+    )
+    label_space: Annotated[str, _LABEL_SPACE] = Field(
+        "three_class", description="classes to tell apart"
+    )
+    training: Annotated[dict[str, Any], Group(Hyperparameters)] = Field(
+        {}, description="hyperparameters that differ from the paper's"
+    )
+    run: RunConfig = RunConfig()
+
+
+class EvaluateJob(FrozenConfig):
+    """Evaluate by a protocol: every fold pretrains, fine-tunes and tests."""
+
+    inlined = ("evaluation",)
+
+    evaluation: EvaluationConfig
+    clips: ClipData = ClipData()
+    synthetic: Annotated[
+        SyntheticData,
+        Group(
+            datasets=Flag(
+                option="--pretrain",
+                metavar="DATASET",
+                description="synthesized datasets that each fold pretrains on",
+            )
+        ),
+    ] = SyntheticData()
+    checkpoint: Annotated[Path | None, Flag()] = Field(
+        None, description="pretrained recognizer (.safetensors), instead of datasets"
+    )
+
+    @model_validator(mode="after")
+    def _one_start(self) -> "EvaluateJob":
+        if self.checkpoint and self.synthetic.datasets:
+            raise ValueError("give datasets to pretrain on or a checkpoint, not both")
+        return self

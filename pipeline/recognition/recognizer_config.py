@@ -1,0 +1,68 @@
+"""Configure recognizers, and list those of miex; importing this needs no torch."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from miex.datasets.config import Flag, FrozenConfig, explain
+from miex.datasets.registry import Registry, modules_in
+
+
+def _modules() -> dict[str, str]:
+    return modules_in(
+        "miex.pipeline.recognition.recognizers", Path(__file__).parent / "recognizers"
+    )
+
+
+RECOGNIZERS = Registry[Callable[[Any, int], Any]]("recognizer", _modules)
+"""Every recognizer by name; its class is imported, and torch with it, when it is asked for."""
+
+recognizer_names = RECOGNIZERS.names
+"""Return the names of all recognizers, sorted."""
+
+
+class Hyperparameters(FrozenConfig):
+    """How a paper trains its recognizer. Each config states those of its paper as defaults."""
+
+    optimizer: Literal["adam", "adamw", "adamp", "sgd"] = "adam"
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
+    betas: tuple[float, float] = (0.9, 0.999)
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd only")
+    weight_decay: float = Field(0.0, ge=0)
+    epochs: Annotated[int, Flag(description="epochs; the paper's by default")] = Field(60, ge=1)
+    batch_size: Annotated[int, Flag(description="batch size; the paper's by default")] = Field(
+        32, ge=1
+    )
+    schedule: Literal["constant", "cosine", "step", "linear_second_half"] = "constant"
+    step_epochs: int = Field(10, ge=1, description="of step: epochs between two steps")
+    step_factor: float = Field(0.5, gt=0, le=1, description="of step: factor at each")
+    gradient_clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
+
+
+class RecognizerConfig(FrozenConfig):
+    """Parameters of a recognizer; each subclass adds its own and the paper's training."""
+
+    training: Hyperparameters = Hyperparameters()
+    fine_tuning: Hyperparameters | None = Field(
+        None, description="training that starts from a pretrained recognizer, where it differs"
+    )
+
+    def hyperparameters(
+        self, changes: Mapping[str, Any], *, pretrained: bool = False
+    ) -> Hyperparameters:
+        """Return the paper's hyperparameters with some changes.
+
+        Args:
+            changes: By field of `Hyperparameters`.
+            pretrained: Whether the training starts from a pretrained recognizer.
+
+        Raises:
+            ValueError: A field that does not exist, or a value that does not fit.
+        """
+        own = self.fine_tuning if pretrained and self.fine_tuning else self.training
+        try:
+            return Hyperparameters.model_validate(own.model_dump() | dict(changes))
+        except ValidationError as error:
+            raise ValueError(f"hyperparameters: {explain(error)}") from None
