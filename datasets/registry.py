@@ -1,62 +1,154 @@
-"""Plug-ins by name: one new file registers one factory, and nothing else needs to know."""
+"""Find plug-ins by name: files of miex, and entry points of other installed packages.
 
+A plug-in of miex is one file that registers one factory; nothing else lists it. Another package
+adds one by an entry point, in its `pyproject.toml`:
+
+    [project.entry-points."miex.recognizers"]
+    flow_linear = "their_package.flow_linear:FlowLinear"
+
+Names are listed without importing what they name.
+"""
+
+import functools
 import importlib
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 Factory = TypeVar("Factory", bound=Callable[..., object])
 
 
 class Registry(Generic[Factory]):
-    """Factories by name. A factory's file is imported when it is first asked for.
+    """Hold factories by name. A factory's module is imported when it is first asked for.
 
     Args:
         kind: What they make, for messages: `generator`.
-        modules: Tells the module of every name; called anew each time, so that a new file is
+        modules: Returns the module of every name; called anew each time, so that a new file is
             found without a list of files.
+        group: Group of entry points through which other packages add theirs.
     """
 
-    def __init__(self, kind: str, modules: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(self, kind: str, modules: Callable[[], Mapping[str, str]], group: str) -> None:
         self._kind = kind
         self._modules = modules
+        self._group = group
         self._factories: dict[str, Factory] = {}
 
     def register(self, name: str) -> Callable[[Factory], Factory]:
-        """Registers the decorated factory.
+        """Register the decorated factory.
 
         Raises:
-            ValueError: The name is taken.
+            ValueError: The name is taken; both modules are named.
         """
 
         def keep(factory: Factory) -> Factory:
-            if name in self._factories:
-                raise ValueError(f"{self._kind} {name!r} is registered twice")
+            taken = self._factories.get(name)
+            owner = self._modules().get(name) if taken is None else taken.__module__
+            if taken is not factory and owner not in (None, factory.__module__):
+                raise ValueError(
+                    f"{self._kind} {name!r} is registered twice, by {owner} and by"
+                    f" {factory.__module__}; rename one of them"
+                )
             self._factories[name] = factory
             return factory
 
         return keep
 
     def names(self) -> list[str]:
-        """Every name, whether or not what it needs is installed."""
-        return sorted(self._modules())
+        """Return every name, sorted, whether or not what it needs is installed."""
+        return sorted({*self._modules(), *self._entry_points()})
+
+    def places(self) -> dict[str, str]:
+        """Return where each name comes from: a module, or ``PACKAGE (MODULE:ATTRIBUTE)``."""
+        found = {name: _described(points) for name, points in self._entry_points().items()}
+        return dict(sorted({**found, **self._modules()}.items()))
 
     def find(self, name: str) -> Factory:
-        """The factory of a name.
+        """Return the factory of a name; import its module if it was not used before.
 
         Raises:
-            ValueError: There is none; the message lists those that there are.
+            ValueError: No such name (the message lists all), a name that several packages claim,
+                or an entry point that cannot be loaded. Other names stay usable.
         """
+        modules, points = self._modules(), self._entry_points().get(name, ())
+        module = modules.get(name)
+        if len(points) + (module is not None) > 1:
+            places = [f"miex ({module})"] * (module is not None) + [_described([p]) for p in points]
+            raise ValueError(
+                f"{self._kind} {name!r} is claimed by {' and '.join(places)}; uninstall one of them"
+                " or rename its entry point"
+            )
         if name not in self._factories:
-            modules = self._modules()
-            if name not in modules:
-                known = ", ".join(sorted(modules))
-                raise ValueError(f"no {self._kind} is called {name!r}; there are: {known}")
-            importlib.import_module(modules[name])
+            if points:
+                self._factories[name] = self._load(points[0])
+            elif module is None:
+                raise ValueError(
+                    f"no {self._kind} is called {name!r}; there are: {', '.join(self.names())}"
+                )
+            else:
+                importlib.import_module(module)
+        if name not in self._factories:
+            raise ValueError(
+                f"{module} registers no {self._kind} under the name of its file, {name!r}; correct"
+                " the name in its decorator"
+            )
         return self._factories[name]
+
+    def _entry_points(self) -> dict[str, tuple[EntryPoint, ...]]:
+        return _entry_points(self._group, tuple(sys.path))
+
+    def _load(self, point: EntryPoint) -> Factory:
+        """Import what an entry point names.
+
+        Raises:
+            ValueError: Importing failed, or it is no factory, or one of another name.
+        """
+        where = f"entry point {point.name!r} of {_described([point])} in group {self._group!r}"
+        try:
+            factory = point.load()
+        except Exception as error:  # Whatever the other package raises while it is imported.
+            raise ValueError(
+                f"{where} cannot be loaded ({type(error).__name__}: {error}); repair or uninstall"
+                f" that package. Every other {self._kind} works without it"
+            ) from error
+        if not callable(factory):
+            raise ValueError(
+                f"{where} is a {type(factory).__name__}, expected a factory as"
+                " MODULE:FUNCTION or MODULE:CLASS"
+            )
+        own = getattr(factory, "name", point.name)
+        if isinstance(own, str) and own != point.name:
+            raise ValueError(f"{where} has the attribute name = {own!r}; give both the same name")
+        return cast(Factory, factory)
+
+
+@functools.cache
+def _entry_points(group: str, path: tuple[str, ...]) -> dict[str, tuple[EntryPoint, ...]]:
+    """Return the entry points of a group by name. Reading them for every question takes too long.
+
+    Args:
+        group: `miex.recognizers`.
+        path: `sys.path`, where installed packages are looked for.
+    """
+    del path  # Of the key of the cache alone.
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for point in entry_points(group=group):
+        # An editable install beside a built one lists the same entry point twice.
+        if point.value not in {other.value for other in found.get(point.name, ())}:
+            found[point.name] = (*found.get(point.name, ()), point)
+    return found
+
+
+def _described(points: Sequence[EntryPoint]) -> str:
+    return " and ".join(
+        f"{point.dist.name if point.dist else 'an unnamed package'} ({point.value})"
+        for point in points
+    )
 
 
 def modules_in(package: str, folder: Path) -> dict[str, str]:
-    """Modules of a folder by file name; `base` and files that begin with `_` are machinery."""
+    """Return modules of a folder by file name, without `base` and files that begin with `_`."""
     stems = {path.stem for path in folder.glob("[!_]*.py")} - {"base"}
     return {stem: f"{package}.{stem}" for stem in stems}

@@ -119,7 +119,7 @@ def _modules() -> dict[str, str]:
     return modules_in("miex.generators", here) | nested
 
 
-_GENERATORS = Registry[Factory]("generator", _modules)
+_GENERATORS = Registry[Factory]("generator", _modules, "miex.generators")
 
 register_generator = _GENERATORS.register
 """Registers a factory under the name of its file (or folder)."""

@@ -7,6 +7,7 @@ os.environ["DO_NOT_TRACK"] = "1"
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 
 import pytest
+from outside_package import install  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
 

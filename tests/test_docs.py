@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tables
 import torch
 import typer
 import yaml
@@ -22,7 +23,7 @@ from miex.pipeline.recognition.protocols import PROTOCOLS
 from miex.pipeline.recognition.recognizers.base import (
     create_recognizer,
     recognizer_class,
-    recognizer_names,
+    recognizer_places,
 )
 from miex.pipeline.recognition.results import Prediction, summarize
 from miex.pipeline.recognition.sample import SampleInfo
@@ -182,19 +183,27 @@ def section(text: str, heading: str) -> str:
     return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
-def test_every_recognizer_is_described() -> None:
-    page = text_of(ROOT / "docs" / "recognizers.md")
-    for name in recognizer_names():
-        assert f"| `{name}` |" in text_of(ROOT / "README.md")
-        assert f"| `{name}` |" in page
-        if section(page, name):
-            assert "Switches:" in section(page, name) or name in ("apex_me", "dual_atme")
+@pytest.mark.parametrize("path", tables.pages(), ids=lambda path: path.name)
+def test_tables_say_what_the_classes_say(path: Path) -> None:
+    """After a change of a class, `python tests/support/tables.py` writes them anew."""
+    assert tables.rewritten(text_of(path)) == text_of(path)
+
+
+def test_every_table_is_used() -> None:
+    used = {name for path in PAGES for _, name, _ in tables.BLOCK.findall(text_of(path))}
+    assert used == set(tables.TABLES)
+
+
+def test_every_recognizer_of_miex_is_in_its_table() -> None:
+    names = [line.split("`")[1] for line in tables.table("recognizers").splitlines()[2:]]
+    assert names == tables.own(recognizer_places())
+    assert {"branches", "lbp_top"} <= set(names)
 
 
 def test_the_parameters_that_are_named_exist() -> None:
     page = text_of(ROOT / "docs" / "recognizers.md")
     checked = 0
-    for name in recognizer_names():
+    for name in tables.own(recognizer_places()):
         fields = recognizer_class(name).Config.model_fields
         switches = section(page, name).partition("Switches:")[2].partition("\n\n")[0]
         row = re.search(rf"^\| `{name}` \| [^|]+ \| (`[^|]+) \| [^|]+ \|$", page, re.MULTILINE)

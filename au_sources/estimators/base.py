@@ -311,7 +311,7 @@ def _modules() -> dict[str, str]:
     }
 
 
-_ESTIMATORS = Registry[Factory]("AU estimator", _modules)
+_ESTIMATORS = Registry[Factory]("AU estimator", _modules, "miex.estimators")
 
 register_estimator = _ESTIMATORS.register
 """Registers a factory under the name of its file, with hyphens for underscores."""

@@ -260,7 +260,7 @@ def _modules(rooms: Sequence[str] = _ROOMS) -> dict[str, str]:
     return {name: module for part in parts for name, module in part.items()}
 
 
-_DATABASES = Registry[Factory]("clip database", _modules)
+_DATABASES = Registry[Factory]("clip database", _modules, "miex.readers")
 
 register_clips = _DATABASES.register
 """Registers a factory under the name of its file."""

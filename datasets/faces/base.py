@@ -101,7 +101,7 @@ def _modules() -> dict[str, str]:
     return {name: module for name, module in found.items() if "_" not in name}
 
 
-_SOURCES = Registry[Factory]("face source", _modules)
+_SOURCES = Registry[Factory]("face source", _modules, "miex.face_readers")
 
 register_face_source = _SOURCES.register
 """Registers a factory under the name of its file, which holds no underscore."""

@@ -9,7 +9,7 @@
     datasets: {miex: {faces: "${faces}", ...}}         fields of SynthesisConfig, nested with dots
     settings: {evaluation.recognizer: branches}        fields of EvaluateJob, of every cell
     rows: [{name: ..., datasets: [miex], settings: {...}, paper: {COLUMN: {uf1: [.477, .005]}}}]
-    columns: [{name: ..., settings: {...}}]
+    columns: [{name: ..., settings: {...}}]            or `recognizers`: one column for each
     notes: [what else must be known]
 
 A cell takes the settings of the experiment, its row and its column; a later one wins.
@@ -24,6 +24,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from miex.datasets.config import FrozenConfig, explain
+from miex.pipeline.recognition.recognizers.base import recognizer_class, recognizer_names
 
 Metric = Literal["uf1", "uar", "accuracy"]
 
@@ -85,6 +86,16 @@ class Experiment(FrozenConfig):
         if not isinstance(value, dict):
             return value
         return {name: {"about": it} if isinstance(it, str) else it for name, it in value.items()}
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _every_recognizer(cls, value: Any) -> Any:
+        if value != "recognizers":
+            return value
+        return [
+            {"name": recognizer_class(name).title, "settings": {"evaluation.recognizer": name}}
+            for name in recognizer_names()
+        ]
 
     @model_validator(mode="after")
     def _whole(self) -> "Experiment":

@@ -16,11 +16,14 @@ def _modules() -> dict[str, str]:
     )
 
 
-RECOGNIZERS = Registry[Callable[[Any, int], Any]]("recognizer", _modules)
+RECOGNIZERS = Registry[Callable[[Any, int], Any]]("recognizer", _modules, "miex.recognizers")
 """Every recognizer by name; its class is imported, and torch with it, when it is asked for."""
 
 recognizer_names = RECOGNIZERS.names
-"""Return the names of all recognizers, sorted."""
+"""Return the names of all recognizers, of miex and of installed packages, sorted."""
+
+recognizer_places = RECOGNIZERS.places
+"""Return the module or package of each recognizer, see `Registry.places`."""
 
 
 class Hyperparameters(FrozenConfig):

@@ -18,6 +18,7 @@ from typing import Any
 from miex.pipeline.experiments.config import Experiment, load_experiment
 from miex.pipeline.experiments.plan import Inputs, Scale
 from miex.pipeline.experiments.run import run_experiment
+from miex.pipeline.recognition.recognizers.base import recognizer_class, recognizer_names
 
 IDENTITIES, SAMPLES = 300, 900
 """Of the largest dataset of an experiment."""
@@ -92,11 +93,21 @@ weights; all others see what their papers say, with flow by DIS; trainings are s
 papers' and most rates higher."""
 
 
+def size_of(name: str) -> Fields:
+    """Settings of a recognizer: those of `SMALL`, else its toy size."""
+    if name in SMALL:
+        return SMALL[name]
+    toy = recognizer_class(name).toy
+    config = {f"evaluation.config.{field}": value for field, value in toy.config.items()}
+    training = dict(toy.training)
+    return {**config, "evaluation.pretraining": training, "evaluation.finetuning": training}
+
+
 def resized(experiment: Experiment) -> Experiment:
-    """The experiment with the columns of `SMALL`."""
+    """The experiment with recognizers of the sizes of `size_of`."""
     columns = [
         column.model_copy(
-            update={"settings": column.settings | SMALL[column.settings["evaluation.recognizer"]]}
+            update={"settings": column.settings | size_of(column.settings["evaluation.recognizer"])}
         )
         for column in experiment.columns
     ]
@@ -158,7 +169,7 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, required=True, help="made by make.py")
     parser.add_argument("--faces", required=True, help="a face table without their people")
     parser.add_argument("--pool", action="append", default=[], help="NAME=FILE")
-    parser.add_argument("-r", "--recognizer", action="append", choices=list(SMALL))
+    parser.add_argument("-r", "--recognizer", action="append", choices=recognizer_names())
     parser.add_argument("--row", action="append", default=[], help="only such rows, as 'nothing*'")
     parser.add_argument("-o", "--out", type=Path, required=True)
     options = parser.parse_args()
@@ -168,7 +179,7 @@ def main() -> None:
         files={"faces": options.faces} | dict(pool.split("=", 1) for pool in options.pool),
     )
     (options.out / "datasets").mkdir(parents=True, exist_ok=True)
-    for name in options.recognizer or SMALL:
+    for name in options.recognizer or recognizer_names():
         compare(name, experiment, inputs, options.out, options.row)
         (options.out / "table.md").write_text(side_by_side(options.out), encoding="utf-8")
 

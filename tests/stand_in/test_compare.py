@@ -18,8 +18,8 @@ def compare():
     return compare
 
 
-def test_every_recognizer_has_a_size(compare) -> None:
-    assert set(compare.SMALL) == set(recognizer_names())
+def test_every_size_is_of_a_recognizer(compare) -> None:
+    assert set(compare.SMALL) <= set(recognizer_names())
 
 
 @pytest.mark.parametrize("name", ["stand_in", "stand_in_identities"])
@@ -32,7 +32,7 @@ def test_the_sizes_suit_the_experiments(compare, name, tmp_path) -> None:
     scale = Scale(identities=compare.IDENTITIES, samples=compare.SAMPLES)
     plan = plan_experiment(experiment, Inputs(files=files), tmp_path, scale)
     jobs = {cell.column.name: cell.job for cell in plan.cells}
-    assert len(jobs) == len(compare.SMALL)
+    assert len(jobs) == len(recognizer_names())
     assert all(job is not None for job in jobs.values())
     evaluation = jobs["STSTNet"].evaluation
     assert evaluation.pretraining == {"epochs": 60, "learning_rate": 2e-3, "batch_size": 64}

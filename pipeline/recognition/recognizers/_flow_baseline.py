@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from miex.pipeline.recognition.recognizers.base import RecognizerConfig
+from miex.pipeline.recognition.recognizers.base import RecognizerConfig, ToySize
 from miex.pipeline.recognition.representations.base import Inputs
 from miex.pipeline.recognition.representations.flow_strain import FlowStrain, FlowStrainConfig
 from miex.pipeline.recognition.representations.optical_flow import FlowMethod
@@ -26,6 +26,11 @@ strain are of one order of magnitude."""
 _NOISE_SCALES = (0.45, 1.0, 2.0)
 """Standard deviations of the Gaussians that white noise is smoothed with, pixels of 28: the
 published images have two to three times the energy of rendered ones at these scales."""
+
+FLOW_TOY = ToySize(
+    {"flow_side": 64, "method": "dis"}, {"epochs": 15, "learning_rate": 3e-3, "batch_size": 16}
+)
+"""Toy size of all of them."""
 
 
 class FlowBaselineConfig(RecognizerConfig):

@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 from miex.pipeline.recognition.recognizers import _augment
 from miex.pipeline.recognition.recognizers._pretrained import resnet18, timm_backbone
-from miex.pipeline.recognition.recognizers.base import Hyperparameters, RecognizerConfig
+from miex.pipeline.recognition.recognizers.base import Hyperparameters, RecognizerConfig, ToySize
 from miex.pipeline.recognition.representations.frames import MAX_SIDE
 from miex.pipeline.recognition.sample import MIN_SIDE
 
@@ -21,6 +21,21 @@ _RESNET_FEATURES = 512
 
 _HIDDEN = (128, 32)
 """Widths of the head's two hidden layers."""
+
+TOY = ToySize(
+    {
+        "weights": "random",
+        "backbone": "test_efficientnet",
+        "side": 64,
+        "resized": 50,
+        "crop": 48,
+        "rotation": 0,
+        "jitter": 0,
+        "dropout": 0,
+    },
+    {"epochs": 20, "learning_rate": 2e-3, "batch_size": 10},
+)
+"""Toy size of both recognizers."""
 
 
 class MiexConfig(RecognizerConfig):

@@ -24,10 +24,15 @@ class ApexME(Recognizer):
     """A ResNet-18 on the apex, and three layers on top."""
 
     name: ClassVar[str] = "apex_me"
+    title = "ApexME"
     paper: ClassVar[str] = (
         "Liu et al., How to Synthesize a Large-Scale and Trainable Micro-Expression Dataset?,"
         " ECCV 2022"
     )
+    citation = "Liu et al., ECCV 2022 (MiE-X)"
+    year = 2022
+    looks_at = "apex, 128 px stored, 224 px seen"
+    toy = _miex.TOY
     Config: ClassVar[type[ApexMEConfig]] = ApexMEConfig
     class_layers: ClassVar[tuple[str, ...]] = ("head.6.",)
     config: ApexMEConfig

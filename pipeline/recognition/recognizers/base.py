@@ -1,6 +1,7 @@
-"""What a recognizer is, and how it is found by name.
+"""Define recognizers and find them by name.
 
-A new one is one new file in this folder:
+A new one is one new file in this folder, or a class that another installed package names in its
+entry points `miex.recognizers`:
 
     @register_recognizer("name")
     class Name(Recognizer): ...
@@ -11,6 +12,7 @@ device, lets the recognizer augment them, and takes a loss.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,11 +25,56 @@ from miex.pipeline.recognition.recognizer_config import RECOGNIZERS
 from miex.pipeline.recognition.recognizer_config import Hyperparameters as Hyperparameters
 from miex.pipeline.recognition.recognizer_config import RecognizerConfig as RecognizerConfig
 from miex.pipeline.recognition.recognizer_config import recognizer_names as recognizer_names
+from miex.pipeline.recognition.recognizer_config import recognizer_places as recognizer_places
 from miex.pipeline.recognition.representations.base import Inputs, Representation
 from miex.pipeline.recognition.sample import ClipFrames
 
 
-class Recognizer(nn.Module, ABC):
+@dataclass(frozen=True)
+class ToySize:
+    """A size at which a recognizer learns 60 drawn faces of 64 px in seconds, for its tests.
+
+    Attributes:
+        config: Config fields that differ from the paper's.
+        training: Hyperparameters that differ from the paper's.
+    """
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+class RecognizerFacts:
+    """Facts about a recognizer that commands, tests and the tables of the docs read.
+
+    Write them as literals: `miex recognizers` reads them without importing torch.
+
+    Attributes:
+        name: The registered name.
+        title: The name in tables of results.
+        paper: Authors, title, venue and year.
+        citation: The paper in a few words, `Liong et al., FG 2019`.
+        year: Year of the paper.
+        looks_at: The representation in a few words.
+        Config: The class of its config.
+        clip_frames: Frames of a real clip that it needs.
+        takes_flow_images: Whether it looks at whole-face flow, and so at clips that are published
+            as that; its config then has the field `form`.
+        toy: Size at which tests train it.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    citation: ClassVar[str]
+    year: ClassVar[int]
+    looks_at: ClassVar[str]
+    Config: ClassVar[type[RecognizerConfig]]
+    clip_frames: ClassVar[ClipFrames] = ClipFrames()
+    takes_flow_images: ClassVar[bool] = False
+    toy: ClassVar[ToySize] = ToySize()
+
+
+class Recognizer(RecognizerFacts, nn.Module, ABC):
     """A network that tells expressions apart.
 
     Args:
@@ -35,25 +82,14 @@ class Recognizer(nn.Module, ABC):
         classes: Number of classes.
 
     Attributes:
-        name: The registered name.
-        paper: Authors, title, venue and year.
-        Config: The class of its config.
         class_layers: Prefixes of the parameters whose shape or meaning depends on the classes: a
             checkpoint for other classes is loaded without them.
         config: Its parameters.
         classes: Number of classes.
         weights: What the parameters started from: ``random``, or the name of pretrained weights
             and where they came from. Always said in results.
-        clip_frames: Which frames of a real clip it looks at.
-        takes_flow_images: Whether it looks at whole-face flow, and so at clips that are published
-            as that; its config then has the field `form`.
     """
 
-    name: ClassVar[str]
-    paper: ClassVar[str]
-    Config: ClassVar[type[RecognizerConfig]]
-    clip_frames: ClassVar[ClipFrames] = ClipFrames()
-    takes_flow_images: ClassVar[bool] = False
     class_layers: ClassVar[tuple[str, ...]]
     weights: str = "random"
 
@@ -106,17 +142,12 @@ class Recognizer(nn.Module, ABC):
         return {"loss": functional.cross_entropy(self(inputs), labels)}
 
 
-class FittedRecognizer(ABC):
+class FittedRecognizer(RecognizerFacts, ABC):
     """A recognizer without gradients: a descriptor and a classifier that is fitted once.
 
     The attributes are those of `Recognizer`.
     """
 
-    name: ClassVar[str]
-    paper: ClassVar[str]
-    Config: ClassVar[type[RecognizerConfig]]
-    clip_frames: ClassVar[ClipFrames] = ClipFrames()
-    takes_flow_images: ClassVar[bool] = False
     weights: str = "none: fitted"
 
     def __init__(self, config: RecognizerConfig, classes: int) -> None:
@@ -181,7 +212,11 @@ def recognizer_class(name: str) -> type[Recognizer] | type[FittedRecognizer]:
         ValueError: There is none of this name; the message lists those that there are.
     """
     found = RECOGNIZERS.find(name)
-    assert isinstance(found, type)
+    if not (isinstance(found, type) and issubclass(found, (Recognizer, FittedRecognizer))):
+        raise ValueError(
+            f"recognizer {name!r} is {found!r}, expected a subclass of Recognizer or"
+            " FittedRecognizer; correct the decorator or the entry point that registers it"
+        )
     return found
 
 

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from miex.pipeline.recognition.recognizers._linear_svm import LinearSvmConfig, LinearSvmRecognizer
-from miex.pipeline.recognition.recognizers.base import register_recognizer
+from miex.pipeline.recognition.recognizers.base import ToySize, register_recognizer
 from miex.pipeline.recognition.representations.bi_woof import BiWoof, BiWoofConfig
 
 
@@ -18,10 +18,15 @@ class BiWoofRecognizer(LinearSvmRecognizer):
     """Bi-weighted oriented optical flow."""
 
     name = "bi_woof"
+    title = "Bi-WOOF"
     paper = (
         "Liong, See, Wong, Phan: Less is more: Micro-expression recognition from video using apex"
         " frame, Signal Processing: Image Communication 62, 2018"
     )
+    citation = "Liong et al., SPIC 2018"
+    year = 2018
+    looks_at = "weighted histograms of flow in 25 blocks, 200 numbers"
+    toy = ToySize({"descriptor": {"side": 64, "method": "dis"}})
     Config = BiWoofRecognizerConfig
     key = "bi_woof"
     config: BiWoofRecognizerConfig

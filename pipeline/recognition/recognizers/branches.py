@@ -5,6 +5,7 @@ Micro-Expression Recognizer, FG 2019), to which the name refers, looks at optica
 network and pools its two halves (`MiexConfig.part_pooling`).
 """
 
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -25,10 +26,15 @@ class Branches(Recognizer):
     """Two ResNet-18s on onset and apex, concatenated, and three layers on top."""
 
     name: ClassVar[str] = "branches"
+    title = "Branches"
     paper: ClassVar[str] = (
         "Liu et al., How to Synthesize a Large-Scale and Trainable Micro-Expression Dataset?,"
         " ECCV 2022"
     )
+    citation = "Liu et al., ECCV 2022 (MiE-X)"
+    year = 2022
+    looks_at = "onset and apex, 128 px stored, 224 px seen"
+    toy = replace(_miex.TOY, training={**_miex.TOY.training, "epochs": 12})
     Config: ClassVar[type[BranchesConfig]] = BranchesConfig
     class_layers: ClassVar[tuple[str, ...]] = ("head.6.",)
     config: BranchesConfig

@@ -29,6 +29,7 @@ from miex.pipeline.recognition.recognizers.base import (
     Hyperparameters,
     Recognizer,
     RecognizerConfig,
+    ToySize,
     register_recognizer,
 )
 from miex.pipeline.recognition.representations import cgpo
@@ -83,9 +84,29 @@ class CropNet(Recognizer):
     """One ReXNet for all views, position embeddings, and one layer on all features."""
 
     name: ClassVar[str] = "cropnet"
+    title = "CropNet"
     paper: ClassVar[str] = (
         "Zhao et al., Micro-Expression Recognition Based on Pixel Residual Sum and Cropped Gaussian"
         " Pyramid, Frontiers in Neurorobotics, 2021"
+    )
+    citation = "Zhao et al., Front. Neurorobot. 2021"
+    year = 2021
+    looks_at = "residual sum of five key frames, in ten views of 160 px"
+    toy = ToySize(
+        {
+            "weights": "random",
+            "backbone": "test_efficientnet",
+            "stored": 64,
+            "side": 64,
+            "overlap": 0.0,
+            "features": 32,
+            "jitter": 0,
+            "hue": 0,
+            "grey": 0,
+            "flip": 0,
+            "rotation": 0,
+        },
+        {"epochs": 8, "learning_rate": 3e-3, "batch_size": 16},
     )
     Config: ClassVar[type[CropNetConfig]] = CropNetConfig
     clip_frames = ClipFrames("to_offset", most=1000)

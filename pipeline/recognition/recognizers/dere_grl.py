@@ -31,6 +31,7 @@ from miex.pipeline.recognition.recognizers.base import (
     Hyperparameters,
     Recognizer,
     RecognizerConfig,
+    ToySize,
     register_recognizer,
 )
 from miex.pipeline.recognition.representations.base import Inputs
@@ -214,11 +215,16 @@ class DereGrl(Recognizer):
     """See the module. Looks at `LandmarkGraph`."""
 
     name = "dere_grl"
+    title = "DeRe-GRL"
     paper = (
         "Wei et al., Prior Information based Decomposition and Reconstruction Learning for "
         "Micro-Expression Recognition (DeRe-GRL), IEICE Transactions on Information and Systems "
         "E106-D(10), 2023"
     )
+    citation = "Wei et al., IEICE Trans. 2023"
+    year = 2023
+    looks_at = "graph of 31 landmarks in three key frames, motion magnified; landmarks"
+    toy = ToySize(training={"epochs": 40, "learning_rate": 1e-2, "batch_size": 20})
     Config = DereGrlConfig
     clip_frames = ClipFrames("to_offset", most=3)
     class_layers = ("classifier.", "weight_centres")

@@ -26,6 +26,7 @@ from miex.pipeline.recognition.recognizers.base import (
     Hyperparameters,
     Recognizer,
     RecognizerConfig,
+    ToySize,
     register_recognizer,
 )
 from miex.pipeline.recognition.representations.base import Inputs
@@ -82,9 +83,21 @@ class DTSCNN(Recognizer):
     """A stream for each time scale, and one layer on the features of all."""
 
     name: ClassVar[str] = "dtscnn"
+    title = "DTSCNN"
     paper: ClassVar[str] = (
         "Peng et al., Dual Temporal Scale Convolutional Neural Network for Micro-Expression"
         " Recognition, Frontiers in Psychology, 2017"
+    )
+    citation = "Peng et al., Front. Psychol. 2017, as in MiE-X"
+    year = 2017
+    looks_at = "flow from the onset to each frame, 64 px, two time scales"
+    toy = ToySize(
+        {
+            "flow": {"frames": 4, "flow_side": 64, "side": 32, "method": "farneback"},
+            "time_scales": [32, 64],
+            "features": 32,
+        },
+        {"epochs": 8, "learning_rate": 3e-3, "batch_size": 16},
     )
     Config: ClassVar[type[DTSCNNConfig]] = DTSCNNConfig
     clip_frames = ClipFrames("to_apex", most=129)

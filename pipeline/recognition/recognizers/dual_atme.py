@@ -27,6 +27,7 @@ from miex.pipeline.recognition.recognizers.base import (
     Hyperparameters,
     Recognizer,
     RecognizerConfig,
+    ToySize,
     register_recognizer,
 )
 from miex.pipeline.recognition.representations.base import Inputs
@@ -215,9 +216,17 @@ class DualAtme(Recognizer):
     """
 
     name = "dual_atme"
+    title = "Dual-ATME"
     paper = (
         "Zhou, Huang, Li, Wang: Dual-ATME: Dual-Branch Attention Network for Micro-Expression"
         " Recognition, Entropy 25(3):460, 2023"
+    )
+    citation = "Zhou et al., Entropy 2023"
+    year = 2023
+    looks_at = "flow and strain of the face and of a puzzle of brows and mouth, 28 px; landmarks"
+    toy = ToySize(
+        {"flow_side": 64, "hidden": 64, "method": "dis"},
+        {"epochs": 8, "learning_rate": 3e-3, "batch_size": 16},
     )
     Config = DualAtmeConfig
     class_layers: ClassVar[tuple[str, ...]] = ("output.",)

@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from miex.pipeline.recognition.recognizers._flow_baseline import (
+    FLOW_TOY,
     FlowBaselineConfig,
     augmented,
     flow_representation,
@@ -51,10 +52,15 @@ class DualInception(Recognizer):
     """
 
     name = "dual_inception"
+    title = "Dual-Inception"
     paper = (
         "Zhou, Mao, Xue: Dual-Inception Network for Cross-Database Micro-Expression Recognition."
         " FG 2019"
     )
+    citation = "Zhou et al., FG 2019"
+    year = 2019
+    looks_at = "flow to the middle frame, 28 px"
+    toy = FLOW_TOY
     Config: ClassVar[type[DualInceptionConfig]] = DualInceptionConfig
     clip_frames = ClipFrames("to_offset", most=65)
     takes_flow_images = True

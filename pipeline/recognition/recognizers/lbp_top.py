@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from miex.pipeline.recognition.recognizers._linear_svm import LinearSvmConfig, LinearSvmRecognizer
-from miex.pipeline.recognition.recognizers.base import register_recognizer
+from miex.pipeline.recognition.recognizers.base import ToySize, register_recognizer
 from miex.pipeline.recognition.representations.lbp_top import LbpTop, LbpTopConfig
 from miex.pipeline.recognition.sample import ClipFrames
 
@@ -19,11 +19,16 @@ class LbpTopRecognizer(LinearSvmRecognizer):
     """Local binary patterns on three orthogonal planes."""
 
     name = "lbp_top"
+    title = "LBP-TOP"
     paper = (
         "Zhao, Pietikäinen: Dynamic Texture Recognition Using Local Binary Patterns with an"
         " Application to Facial Expressions, IEEE TPAMI 29(6), 2007; as the baseline of See, Yap,"
         " Li, Hong, Wang: MEGC 2019 - The Second Facial Micro-Expressions Grand Challenge, FG 2019"
     )
+    citation = "Zhao and Pietikäinen, TPAMI 2007"
+    year = 2007
+    looks_at = "histograms of 25 blocks on three planes, 4,425 numbers"
+    toy = ToySize({"descriptor": {"side": 64}})
     Config = LbpTopRecognizerConfig
     clip_frames = ClipFrames("to_offset")
     key = "histograms"

@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from miex.pipeline.recognition.recognizers._flow_baseline import (
+    FLOW_TOY,
     FlowBaselineConfig,
     augmented,
     flow_representation,
@@ -48,10 +49,15 @@ class OffApexNet(Recognizer):
     """
 
     name = "off_apexnet"
+    title = "OFF-ApexNet"
     paper = (
         "Gan, Liong, Yau, Huang, Tan: OFF-ApexNet on micro-expression recognition system. Signal"
         " Processing: Image Communication 74, 2019"
     )
+    citation = "Gan et al., SPIC 2019"
+    year = 2019
+    looks_at = "flow, 28 px"
+    toy = FLOW_TOY
     Config: ClassVar[type[OffApexNetConfig]] = OffApexNetConfig
     takes_flow_images = True
     class_layers = ("head",)

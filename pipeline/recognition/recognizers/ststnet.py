@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from miex.pipeline.recognition.recognizers._flow_baseline import (
+    FLOW_TOY,
     FlowBaselineConfig,
     augmented,
     flow_representation,
@@ -47,10 +48,15 @@ class STSTNet(Recognizer):
     """
 
     name = "ststnet"
+    title = "STSTNet"
     paper = (
         "Liong, Gan, See, Khor, Huang: Shallow Triple Stream Three-dimensional CNN (STSTNet) for"
         " Micro-expression Recognition. FG 2019"
     )
+    citation = "Liong et al., FG 2019"
+    year = 2019
+    looks_at = "flow and strain, 28 px"
+    toy = FLOW_TOY
     Config: ClassVar[type[STSTNetConfig]] = STSTNetConfig
     takes_flow_images = True
     class_layers = ("head",)

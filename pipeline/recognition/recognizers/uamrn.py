@@ -20,6 +20,7 @@ from miex.pipeline.recognition.recognizers.base import (
     Hyperparameters,
     Recognizer,
     RecognizerConfig,
+    ToySize,
     register_recognizer,
 )
 from miex.pipeline.recognition.representations.base import Inputs, resize
@@ -154,9 +155,29 @@ class UAMRN(Recognizer):
     """
 
     name: ClassVar[str] = "uamrn"
+    title = "UAMRN"
     paper: ClassVar[str] = (
         "Wei et al., Micro-Expression Recognition Using Uncertainty-Aware Magnification-Robust"
         " Networks, Entropy 24(9):1271, 2022"
+    )
+    citation = "Wei et al., Entropy 2022"
+    year = 2022
+    looks_at = "onset and apex, magnified by 32 factors, 224 px"
+    toy = ToySize(
+        {
+            "weights": "random",
+            "side": 32,
+            "stored_side": 32,
+            "magnification": "linear",
+            "length": 4,
+            "factors": (2, 8),
+            "stages": 2,
+            "model_size": 64,
+            "hidden_size": 64,
+            "blocks": 3,
+            "passes": 2,
+        },
+        {"epochs": 8, "learning_rate": 2e-3, "batch_size": 10},
     )
     Config: ClassVar[type[UAMRNConfig]] = UAMRNConfig
     class_layers: ClassVar[tuple[str, ...]] = ("mean.", "variance.")
