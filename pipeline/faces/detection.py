@@ -7,6 +7,7 @@ the 128-D ResNet embedding (dlib's `face_recognition_resnet_model_v1`).
 
 import importlib.metadata
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
@@ -14,6 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miex.pipeline.faces.config import FaceConfig
+from miex.pipeline.faces.embedding import (
+    CHIP_SIDE,
+    EMBEDDING_VERSION,
+    FaceEmbedding,
+    read_model,
+)
 from miex.pipeline.faces.models import (
     CNN_MODEL,
     EMBEDDING_MODEL,
@@ -24,6 +31,9 @@ from miex.pipeline.faces.models import (
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
+
+_CHIP_PADDING = 0.25
+"""Share of the face around it in its aligned copy, as dlib's `compute_face_descriptor` has it."""
 
 CNN_SIDE = 320
 """Pixels; the CNN takes 0.6 s for that and its smallest face is a quarter of it."""
@@ -86,7 +96,10 @@ class DlibDetector:
     def name(self) -> str:
         """See `FaceDetector`."""
         models = importlib.metadata.version("face_recognition_models")
-        return f"dlib {self._dlib.__version__}, face_recognition_models {models}"
+        return (
+            f"dlib {self._dlib.__version__}, face_recognition_models {models}, "
+            f"embedding {EMBEDDING_VERSION}"
+        )
 
     # Models are loaded when first used: they take most of a second and 130 MB.
 
@@ -103,8 +116,8 @@ class DlibDetector:
         return self._dlib.shape_predictor(self._files[SHAPE_MODEL])
 
     @cached_property
-    def _embedding(self) -> Any:
-        return self._dlib.face_recognition_model_v1(self._files[EMBEDDING_MODEL])
+    def _embedding(self) -> FaceEmbedding:
+        return read_model(Path(self._files[EMBEDDING_MODEL]))
 
     def find(self, image: NDArray[np.uint8]) -> list[Box]:
         """See `FaceDetector.find`."""
@@ -135,8 +148,10 @@ class DlibDetector:
         shape = self._dlib.full_object_detection(
             self._rectangle((float(left), float(top), float(right), float(bottom))), points
         )
-        descriptor = self._embedding.compute_face_descriptor(np.ascontiguousarray(image), shape)
-        return np.array(descriptor, dtype=np.float32)
+        chip = self._dlib.get_face_chip(
+            np.ascontiguousarray(image), shape, size=CHIP_SIDE, padding=_CHIP_PADDING
+        )
+        return self._embedding.embed(chip)
 
     def _rectangle(self, box: Box) -> Any:
         return self._dlib.rectangle(*(round(edge) for edge in box))
