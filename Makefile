@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PACKAGES := $(addprefix -p miex.,pipeline generators au_sources datasets flows)
+PACKAGES := -p miex $(addprefix -p miex.,pipeline generators au_sources datasets flows)
 # No telemetry of the libraries, no temporary files beside the sources.
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
@@ -19,7 +19,7 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m "slow and not weights and not licensed and not gpu"
 
-check: $(READY) .typing/miex
+check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	MYPYPATH=.typing $(BIN)/mypy $(PACKAGES)
@@ -27,11 +27,12 @@ check: $(READY) .typing/miex
 bench: $(READY)
 	for b in tests/benchmarks/bench_*.py; do $(BIN)/python $$b || exit 1; done
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt | .typing/miex
 	test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q uv; }
 	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[dev]' -c constraints.txt
 	touch $@
 
+# mypy and editors see the repository as the package `miex` through this link.
 .typing/miex:
 	mkdir -p .typing && ln -sfn .. $@
 

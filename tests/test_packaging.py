@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+FRONT = ("__init__.py", "__main__.py", "py.typed")
 ROOMS = ("pipeline", "generators", "au_sources", "datasets", "flows")
 DATA_SUFFIXES = (".csv", ".html", ".js", ".json", ".md", ".yaml")
 _NOT_OURS = ("__pycache__", ".ruff_cache", ".mypy_cache", ".pytest_cache")
@@ -30,13 +31,20 @@ def folders(root: Path) -> list[Path]:
 
 
 def test_the_package_list_equals_the_tree(root, project, folders):
-    expected = sorted("miex." + ".".join(path.relative_to(root).parts) for path in folders)
+    below = ("miex." + ".".join(path.relative_to(root).parts) for path in folders)
+    expected = sorted(["miex", *below])
     assert sorted(project["tool"]["setuptools"]["packages"]) == expected
 
 
 def test_every_folder_is_typed_and_has_no_init(folders):
     assert [path for path in folders if not (path / "py.typed").is_file()] == []
     assert [path for path in folders if (path / "__init__.py").exists()] == []
+
+
+def test_the_root_is_the_front_door(root):
+    """The only `__init__.py` lies at the root, and nothing but it and `python -m miex`."""
+    assert {path.name for path in root.glob("*.py")} == {"__init__.py", "__main__.py"}
+    assert (root / "py.typed").is_file()
 
 
 def test_every_file_in_the_rooms_is_code_or_listed_data(folders, project):
@@ -112,7 +120,7 @@ def test_the_wheel_carries_only_the_package(wheel):
     (information,) = tops - {"miex"}
     assert re.fullmatch(r"miex-[\d.]+\.dist-info", information)
     inside = {name.split("/")[1] for name in wheel.namelist() if name.startswith("miex/")}
-    assert inside == set(ROOMS)
+    assert inside == {*ROOMS, *FRONT}
 
 
 def test_the_wheel_carries_every_file_of_the_rooms(wheel, root, folders):
@@ -122,6 +130,7 @@ def test_the_wheel_carries_every_file_of_the_rooms(wheel, root, folders):
         for path in folder.iterdir()
         if path.is_file()
     }
+    expected |= {f"miex/{name}" for name in FRONT}
     packed = {name for name in wheel.namelist() if name.startswith("miex/")}
     assert packed == expected
     assert {Path(name).suffix for name in packed} >= {".py", ".csv", ".yaml", ".html", ".md"}
