@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PACKAGES := -p miex $(addprefix -p miex.,pipeline generators au_sources datasets flows)
+PACKAGES := -m miex -m miex.__main__ $(addprefix -p miex.,pipeline generators au_sources datasets flows)
 # No telemetry of the libraries, no temporary files beside the sources.
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
