@@ -7,7 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +23,7 @@ from miex.datasets.dataset_format import SCHEMA, DatasetFolder, decode_frames
 from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.table import FaceTable
 from miex.pipeline.make_dataset import synthesize
-from miex.pipeline.synthesis import job
+from miex.pipeline.synthesis import inputs, job
 from miex.pipeline.synthesis.config import QualityConfig, SequenceConfig, SynthesisConfig
 from miex.pipeline.synthesis.inputs import Inputs
 from miex.pipeline.synthesis.job import pending, start
@@ -333,3 +337,27 @@ def test_ten_kills_change_nothing(sample_table: Path, tmp_path: Path) -> None:
     assert killed >= 5
     assert content(war) == content(peace)
     assert not list(war.glob("data/.*"))
+
+
+def test_inputs_are_opened_once(
+    sample_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the start to the finished folder: face table, each AU source, plan and generator."""
+    opened: Counter[str] = Counter()
+
+    def counted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*arguments: Any, **options: Any) -> Any:
+            opened[name] += 1
+            return call(*arguments, **options)
+
+        return wrapper
+
+    monkeypatch.setattr(job, "create_generator", counted("generator", job.create_generator))
+    monkeypatch.setattr(inputs, "create_generator", counted("generator", inputs.create_generator))
+    monkeypatch.setattr(inputs, "open_source", counted("source", inputs.open_source))
+    monkeypatch.setattr(inputs, "Plan", counted("plan", inputs.Plan))
+    table = counted("faces", inputs.FaceTable.open)
+    monkeypatch.setattr(inputs, "FaceTable", SimpleNamespace(open=table))
+    config = small(sample_table, sources=("expert:miex", "expert:du2014"), identities=1)
+    synthesize(config, tmp_path / "dataset", workers=1)
+    assert opened == {"generator": 1, "source": 2, "plan": 1, "faces": 1}
