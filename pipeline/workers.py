@@ -1,4 +1,4 @@
-"""Spreads shards over processes; no process outlives the one that started it."""
+"""Distribution of work over processes and threads; no worker outlives its parent process."""
 
 import multiprocessing
 import os
@@ -8,38 +8,43 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_compl
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-Job = TypeVar("Job")
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_Job = TypeVar("_Job")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 _progress: Any = None
 
 
 def cores() -> int:
-    """Cores that this process may use; inside a container fewer than the machine has."""
+    """Return the number of cores that this process may use.
+
+    In a container or under a CPU affinity mask this can be less than the machine has.
+    """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_in_processes(
-    work: Callable[[Job, int, Callable[[int], None] | None], Any],
-    job: Job,
+    work: Callable[[_Job, int, Callable[[int], None] | None], Any],
+    job: _Job,
     numbers: Sequence[int],
     *,
     workers: int | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Calls ``work(job, number, report)`` for every number.
+    """Call ``work(job, number, report)`` for every number, in several processes.
 
     Args:
-        work: A function of a module; what it passes to `report` arrives at `on_progress`.
-        job: Picklable.
-        numbers: One call each.
-        workers: Processes, all cores by default; with 1 everything runs in this process.
-        on_progress: Called in this process.
+        work: A function at the top level of a module. The counts that it passes to `report` are
+            forwarded to `on_progress`.
+        job: First argument of every call; it must be picklable.
+        numbers: Second argument, one call per number.
+        workers: Number of processes, all cores by default; with 1 no process is started.
+        on_progress: Called in this process with each reported count.
 
     Raises:
-        RuntimeError: A worker was killed from outside, mostly for want of memory.
-        Exception: What `work` raises; calls that have not begun by then are dropped.
+        RuntimeError: A worker process was killed, in most cases because memory ran out.
+        Exception: The first exception that `work` raises; calls that have not started are
+            cancelled.
     """
     count = min(workers or cores(), len(numbers))
     if count <= 1:
@@ -47,7 +52,7 @@ def map_in_processes(
             work(job, number, on_progress)
         return
     context = multiprocessing.get_context("forkserver")
-    # Imported once and forked: workers share those pages instead of holding a copy each.
+    # The server imports the module once and forks, so that the workers share its memory pages.
     context.set_forkserver_preload([work.__module__])
     queue = context.SimpleQueue()
     listener = threading.Thread(target=_listen, args=(queue, on_progress), daemon=True)
@@ -59,8 +64,8 @@ def map_in_processes(
             task.result()
     except BrokenProcessPool:
         raise RuntimeError(
-            "a worker process was killed, probably for want of memory; start the same command "
-            "again with fewer workers, finished shards are kept"
+            "a worker process was killed, probably because memory ran out. Finished shards are "
+            "kept: run the same command again with fewer workers"
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -79,7 +84,7 @@ def _enter(queue: Any) -> None:
 
 
 def leave_with_parent() -> None:
-    """Lets this worker process end when the one that started it is gone, even by SIGKILL."""
+    """End this worker process when its parent process ends, even if the parent was killed."""
     threading.Thread(target=_wait_for_parent, daemon=True).start()
 
 
@@ -97,8 +102,8 @@ def _listen(queue: Any, on_progress: Callable[[int], None] | None) -> None:
 
 
 def map_in_threads(
-    work: Callable[[Item], Result], items: Sequence[Item], workers: int
-) -> Iterator[Result]:
-    """Calls `work` for every item in threads; results come in the order of the items."""
+    work: Callable[[_Item], _Result], items: Sequence[_Item], workers: int
+) -> Iterator[_Result]:
+    """Call `work` for every item in threads and yield the results in the order of the items."""
     with ThreadPoolExecutor(max(1, workers)) as pool:
         yield from pool.map(work, items)

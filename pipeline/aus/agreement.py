@@ -1,9 +1,9 @@
-"""Which AU labels may be trusted: those that a second estimator confirms.
+"""Selection of the AU labels that are reliable because a second estimator agrees with them.
 
-An AU that two estimators read differently from the same photographs is mostly noise to at least
-one of them, and a generator that learns from it learns noise. The measure is that of a
-calibration: Pearson's correlation, cross-validated by identity, between the labels and the second
-estimator mapped monotonically onto their scale.
+If two estimators disagree about an AU on the same photographs, at least one of them measures
+mostly noise, and a generator trained on such labels learns noise. Agreement is measured as in a
+calibration: the estimates of the second estimator are mapped monotonically onto the scale of the
+labels, and Pearson's correlation with the labels is cross-validated over identities.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,12 +20,13 @@ from miex.generators.ganimation.training_notes import AUAgreement
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """How far one estimator confirms the labels.
+    """Agreement of one second estimator with the labels.
 
     Attributes:
-        against: The estimator, and where it was compared.
-        correlations: By AU name; an AU that one of the two does not measure is absent.
-        photographs: Compared, by AU name.
+        against: Name of the second estimator and of the data on which it was compared.
+        correlations: Cross-validated Pearson correlation by AU name. An AU that one of the two
+            estimators does not measure is absent.
+        photographs: Number of photographs compared, by AU name.
     """
 
     against: str
@@ -34,7 +35,12 @@ class Confirmation:
 
     @classmethod
     def of(cls, calibration: Calibration, against: str) -> "Confirmation":
-        """The cross-validated correlations of a calibration."""
+        """Return the cross-validated correlations of a calibration.
+
+        Args:
+            calibration: A calibration between the two estimators.
+            against: Name of the second estimator and of the data.
+        """
         return cls(
             against,
             {name: one.correlation for name, one in calibration.maps.items()},
@@ -43,9 +49,15 @@ class Confirmation:
 
 
 def shipped_confirmations(estimator: AUEstimator) -> list[Confirmation]:
-    """What the calibrations that come with miex say about the model that made the labels.
+    """Return the agreements that the calibrations shipped with miex contain for an estimator.
 
-    A calibration compares two estimators, and either of them may have made the labels.
+    A calibration compares two estimators; either of the two can be the given one.
+
+    Args:
+        estimator: The estimator that made the labels.
+
+    Returns:
+        One agreement per matching calibration; empty where none matches.
     """
     labeller = estimator.name, _model(estimator.version)
     found = []
@@ -59,7 +71,7 @@ def shipped_confirmations(estimator: AUEstimator) -> list[Confirmation]:
 
 
 def _model(version: str) -> str:
-    """The hash of the model, with which versions end, whatever calibration follows."""
+    """Return the hash of the model from a version string, without the calibration part."""
     return version.partition(", calibrated to ")[0].split()[-1]
 
 
@@ -70,17 +82,19 @@ def measured_confirmation(
     second: AUArray,
     second_estimator: AUEstimator,
 ) -> Confirmation:
-    """Compares labels with a second estimator's on the same N photographs.
+    """Measure the agreement of a second estimator with the labels of N photographs.
 
     Args:
-        labels: ``(N, 17)``, NaN where not measured.
-        identities: N names; the cross-validation tears none apart.
-        labeller: What measured them.
-        second: ``(N, 17)``, NaN where not measured.
-        second_estimator: What measured those.
+        labels: ``float32 (N, 17)`` intensities, NaN where not measured.
+        identities: N names of identities; each fold of the cross-validation holds whole
+            identities.
+        labeller: The estimator that made the labels.
+        second: ``float32 (N, 17)`` estimates of the second estimator, NaN where not measured.
+        second_estimator: The second estimator.
 
     Raises:
-        ValueError: Too few photographs or people, or no AU that both measure.
+        ValueError: There are too few photographs or identities, or no AU is measured by both
+            estimators.
     """
     against = f"{second_estimator.name} on these photographs"
     calibration = Calibration.fit(
@@ -99,18 +113,19 @@ def agreement(
     confirmations: Iterable[Confirmation],
     minimum: float,
 ) -> tuple[AUAgreement, ...]:
-    """Decides on every AU.
+    """Decide for every AU whether its labels are used for training.
 
-    An AU is trusted if it was measured, is not the same on every photograph, and its best
-    confirmation reaches the minimum. With a minimum of 0 no confirmation is needed.
+    An AU is trusted if it was measured, if its label is not constant over the photographs, and if
+    its highest correlation with a second estimator is at least the minimum. With a minimum of 0 no
+    second estimator is needed.
 
     Args:
-        labels: ``(N, 17)``, NaN where not measured.
-        confirmations: By second estimators.
-        minimum: Smallest correlation.
+        labels: ``float32 (N, 17)`` intensities, NaN where not measured.
+        confirmations: Agreements of second estimators.
+        minimum: Smallest Pearson correlation, 0 to 1.
 
     Returns:
-        One entry for each of the 17 AUs, in their order.
+        One decision for each of the 17 AUs, in the order of `AU_NAMES`.
     """
     found = list(confirmations)
     return tuple(_agreement(AU_NAMES[au], labels[:, au], found, minimum) for au in range(AU_COUNT))

@@ -1,4 +1,4 @@
-"""Fits the scale of an estimator to that of another one on photographs of many people."""
+"""Calibration of the scale of one AU estimator to that of another on photographs."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,13 +15,10 @@ from miex.datasets.images import UnusablePhotograph, open_photograph
 from miex.pipeline.aus.extraction import dlib_landmarker
 
 _MAX_MEGAPIXELS = 100.0
-"""Larger photographs are refused before they are decoded."""
+"""Larger photographs are rejected before they are decoded."""
 
 _MAX_SIDE = 1024
-"""Pixels that the long side is shrunk to: no estimator looks at a face more closely."""
-
-OnFaces = Callable[[int, int], None]
-"""Progress: (photographs done, photographs in all)."""
+"""Long side in pixels to which photographs are downscaled; no estimator needs more."""
 
 
 def calibrate(
@@ -32,29 +29,31 @@ def calibrate(
     *,
     device: str = "auto",
     download: bool = False,
-    on_faces: OnFaces | None = None,
+    on_faces: Callable[[int, int], None] | None = None,
 ) -> tuple[Calibration, list[Rejection]]:
-    """Measures photographs with two estimators, fits a monotone map for each AU and writes them.
+    """Fit and write a monotone map per AU from the scale of one estimator to that of another.
+
+    Both estimators measure the same photographs.
 
     Args:
-        spec: The estimator whose scale is to be mapped.
+        spec: The estimator whose scale is mapped, ``NAME`` or ``NAME:MODEL``.
         reference: An estimator that measures intensity, ``openface-models:FOLDER``.
-        photographs: A source of faces, as for `miex faces`; at least some hundred people.
-        out: The calibration, ending in .json.
-        device: Of both estimators.
-        download: Whether they may download their weights.
-        on_faces: Progress.
+        photographs: A source of faces, as for `miex faces`, with at least several hundred people.
+        out: The calibration file to write, ending in .json.
+        device: Device of both estimators.
+        download: Whether the estimators may download their weights.
+        on_faces: Progress callback: (photographs done, photographs in total).
 
     Returns:
-        The calibration, and the photographs that were not used with the reason.
+        The calibration, and the photographs that were not used with their reasons.
 
     Raises:
-        ValueError: Another ending, an estimator or source that does not exist, a reference that
-            measures no intensity, or too few faces.
-        FileNotFoundError: A model or the photographs are not there.
+        ValueError: `out` does not end in .json, an estimator or source does not exist, the
+            reference does not measure intensity, or there are too few faces.
+        FileNotFoundError: A model or the photographs are missing.
     """
     if out.suffix != ".json":
-        raise ValueError(f"{out}: a calibration ends in .json")
+        raise ValueError(f"{out}: the name of a calibration file must end in .json")
     estimator, measure = (
         create_estimator(one, device=device, download=download) for one in (spec, reference)
     )
@@ -73,7 +72,7 @@ def calibrate(
 
 
 def _faces(source: FaceSource, rejections: list[Rejection]) -> Iterator[CalibrationFace]:
-    """The photographs with their landmarks; what cannot be used is appended to the rejections."""
+    """Yield the photographs with their landmarks, and append unusable ones to the rejections."""
     landmarker = dlib_landmarker()
     for photograph in source.photographs():
         try:

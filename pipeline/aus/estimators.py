@@ -1,4 +1,8 @@
-"""Which estimators may measure a generator: none that labelled what it was trained on."""
+"""Choice of the estimator that measures a generator.
+
+An estimator that labelled the training data of a generator must not measure it, since the
+generator reproduces the errors of its labels and would get too high a score.
+"""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,18 +14,26 @@ from miex.generators._auto import embedded_weights
 from miex.generators.base import GeneratorConfig
 from miex.generators.ganimation.checkpoint import load_checkpoint
 
-PREFERRED = ("mediapipe", "openface-models:AU_predictors", "landmarks")
-"""Estimators to measure with when none is named, the best first; models are looked for in the
-working directory. MediaPipe comes first because OpenFace's regressors label training data."""
+_PREFERRED = ("mediapipe", "openface-models:AU_predictors", "landmarks")
+"""Estimators in order of preference, with models searched for in the working directory.
+
+MediaPipe comes first because OpenFace's regressors usually label the training data.
+"""
 
 
 def choose_estimator(avoid: Sequence[str]) -> str:
-    """The first of the preferred estimators that is there and did not label training data.
+    """Return the first preferred estimator that is installed and did not label training data.
+
+    Args:
+        avoid: Names of the estimators that labelled training data.
+
+    Returns:
+        The spec of the estimator, ``NAME`` or ``NAME:MODEL``.
 
     Raises:
-        FileNotFoundError: There is none.
+        FileNotFoundError: No such estimator is available.
     """
-    for spec in PREFERRED:
+    for spec in _PREFERRED:
         if spec.partition(":")[0] in avoid:
             continue
         try:
@@ -30,16 +42,24 @@ def choose_estimator(avoid: Sequence[str]) -> str:
             continue
         return spec
     raise FileNotFoundError(
-        "no AU estimator is here that did not label the training data; name one with --estimator: "
-        "mediapipe:face_landmarker.task or openface-models:FOLDER"
+        "no AU estimator is available that did not label the training data of the generator; name "
+        "one with --estimator: mediapipe:face_landmarker.task or openface-models:FOLDER"
     )
 
 
 def labellers(config: GeneratorConfig) -> list[str]:
-    """Names of the estimators that a checkpoint's card says it was trained with.
+    """Return the names of the estimators that labelled the training data of a generator.
+
+    The names are read from the card of the checkpoint.
+
+    Args:
+        config: Name and checkpoint of the generator.
+
+    Returns:
+        Names in alphabetical order; empty for a generator without a checkpoint.
 
     Raises:
-        FileNotFoundError: The checkpoint is absent.
+        FileNotFoundError: The checkpoint is missing.
         ValueError: The checkpoint cannot be read.
     """
     checkpoint = config.checkpoint
@@ -51,7 +71,7 @@ def labellers(config: GeneratorConfig) -> list[str]:
 
 
 def _estimators(card: Any) -> Iterator[str]:
-    """Names behind every key `estimator` of a card; its values may be JSON themselves."""
+    """Yield the names under every key `estimator` of a card, whose values can be JSON strings."""
     if isinstance(card, str) and card[:1] in "{[":
         with suppress(ValueError):
             yield from _estimators(json.loads(card))
@@ -66,22 +86,25 @@ def _estimators(card: Any) -> Iterator[str]:
 def refuse_training_estimators(
     estimators: Sequence[str], labelled_by: Sequence[str], allowed: bool = False
 ) -> list[str]:
-    """Names of the estimators that labelled training data and measure all the same.
+    """Check that no estimator measures a generator whose training data it labelled.
 
     Args:
-        estimators: Names of those that measure.
-        labelled_by: Names of those that labelled.
-        allowed: Whether the user insists.
+        estimators: Names of the estimators that measure.
+        labelled_by: Names of the estimators that labelled the training data.
+        allowed: Whether such estimators are permitted.
+
+    Returns:
+        Names of the estimators that do both.
 
     Raises:
-        ValueError: There are such, and the user does not insist.
+        ValueError: An estimator does both and this is not permitted.
     """
     both = [name for name in estimators if name in labelled_by]
     if both and not allowed:
         raise ValueError(
-            f"estimator {', '.join(both)} labelled the training data: a generator learns its "
-            "labeller's errors and would be praised for them; measure with another one "
-            "(mediapipe:face_landmarker.task, openface-models:FOLDER, landmarks), or, where you "
-            "assess and every result says so, insist with --allow-training-estimator"
+            f"estimator {', '.join(both)} labelled the training data of the generator, which "
+            "reproduces the errors of its labels and would get too high a score; measure with "
+            "another one (mediapipe:face_landmarker.task, openface-models:FOLDER, landmarks). "
+            "`miex assess-generator` permits it with --allow-training-estimator and says so"
         )
     return both

@@ -1,4 +1,4 @@
-"""AU pools of databases of clips: opens the database and the estimator, and extracts."""
+"""Extraction of an AU pool from a database of clips, given its config."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,37 +20,39 @@ from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.detection import DlibDetector
 
 FACS = "facs"
-"""Stands for the people who coded the clips, in the place of an estimator."""
+"""Value of `AUExtractionConfig.estimator` that selects the FACS codes of human coders."""
 
 
 class AUExtractionConfig(FrozenConfig):
-    """One pool: which clips, which source, which estimator, and how."""
+    """Config of one AU pool: the clips, the AU source, the estimator and its settings."""
 
     inlined = ("real_mie", "early_mae", "facs")
 
     clips: Annotated[str, Flag(argument=True, metavar="[CLIPS]")] = Field(
         "samples",
-        description="a database of clips, NAME:PATH as casme2:/data/CASME2, or samples (the videos "
-        "that come with miex)",
+        description="database of clips, NAME:PATH such as casme2:/data/CASME2, or samples (the "
+        "videos that are part of miex's dependencies)",
     )
     source: Annotated[Literal["real_mie", "early_mae"], Flag()] = Field(
-        "real_mie", description="annotated onset and apex, or early frames of macro-expressions"
+        "real_mie",
+        description="real_mie reads the annotated onset and apex of micro-expressions, early_mae "
+        "the first frames of macro-expressions",
     )
     estimator: Annotated[
         str,
         Flag(short="-e", metavar="NAME[:MODEL]", choices=lambda: [*estimator_names(), FACS]),
     ] = Field(
         "landmarks",
-        description="what measures the AUs; facs takes the human codes of the annotation, which "
-        "needs no images",
+        description="AU estimator; facs reads the FACS codes of the annotation, which needs no "
+        "images",
     )
     calibration: Annotated[str, Flag()] = Field(
         "shipped",
-        description="maps the estimator's scale onto 0-5: shipped, none, or a file of "
+        description="map of the estimator's scale onto 0-5: shipped, none, or a file written by "
         "`miex calibrate`",
     )
     drop_weak: Annotated[bool, Flag()] = Field(
-        False, description="leave AUs unmeasured whose calibration is weak"
+        False, description="mark AUs as not measured where the calibration is weak"
     )
     device: Annotated[str, Flag()] = Field(
         "auto", description="device of the estimator: auto, cpu, cuda, cuda:1, ..."
@@ -59,7 +61,9 @@ class AUExtractionConfig(FrozenConfig):
         False, description="allow the estimator to download its weights"
     )
     person_calibration: Annotated[bool, Flag()] = Field(
-        False, description="measure videos relative to the face at rest, where the estimator can"
+        False,
+        description="measure a video relative to the neutral face of the person, if the estimator "
+        "supports it",
     )
     real_mie: ExtractionConfig = ExtractionConfig()
     early_mae: EarlyMaeConfig = EarlyMaeConfig()
@@ -67,7 +71,7 @@ class AUExtractionConfig(FrozenConfig):
 
     @classmethod
     def inlined_group(cls, values: Mapping[str, Any]) -> str:
-        """Return the section of the chosen source, or of the human codes."""
+        """Return the name of the active section: `facs`, or that of the AU source."""
         if values.get("estimator") == FACS:
             return FACS
         return str(values.get("source") or cls.model_fields["source"].default)
@@ -76,14 +80,21 @@ class AUExtractionConfig(FrozenConfig):
     def _fits(self) -> "AUExtractionConfig":
         if self.estimator == FACS and self.source != "real_mie":
             raise ValueError(
-                "FACS codes describe the apex, so they make real_mie pairs; early_mae needs an "
-                "estimator"
+                f"estimator: facs cannot be combined with source: {self.source}, because FACS "
+                "codes describe the apex only; choose source: real_mie, or another estimator"
             )
         return self
 
 
 def dlib_landmarker(config: FaceConfig | None = None) -> Landmarker:
-    """Finds the 68 landmarks of the largest face with dlib.
+    """Return a function that finds the 68 landmarks of the largest face with dlib.
+
+    Args:
+        config: Image sizes for detection; the defaults of `FaceConfig` if None.
+
+    Returns:
+        A function from a frame ``uint8 (H, W, 3)`` RGB to landmarks ``float32 (68, 2)`` in pixels,
+        or to None where no face is found.
 
     Raises:
         FileNotFoundError: A model file is missing.
@@ -102,21 +113,25 @@ def dlib_landmarker(config: FaceConfig | None = None) -> Landmarker:
 def extract_aus(
     config: AUExtractionConfig, out: Path | None = None, on_clip: OnClip | None = None
 ) -> Extraction:
-    """Extracts the AU pairs of a database.
+    """Extract the AU pairs of a database of clips.
 
     Args:
-        config: What and how.
-        out: The pool, ending in .parquet; its account is written beside it. Nothing is written
-            without.
-        on_clip: Progress, (clips done, clips in all).
+        config: Clips, AU source, estimator and settings.
+        out: The pool file to write, ending in .parquet; a summary of the extraction is written
+            beside it. With None, nothing is written.
+        on_clip: Progress callback: (clips done, clips in total).
+
+    Returns:
+        The AU pairs and every clip that was left out, with its reason.
 
     Raises:
-        ValueError: A database, estimator or output that does not fit, or no clip gave a pair.
-        FileNotFoundError: The database, its frames or a model is not there.
+        ValueError: The database or the estimator does not exist or does not fit the source, `out`
+            does not end in .parquet, or no clip yielded an AU pair.
+        FileNotFoundError: The database, its frames or a model is missing.
         ModuleNotFoundError: A package that the estimator needs is not installed.
     """
     if out is not None and out.suffix != ".parquet":
-        raise ValueError(f"{out}: an AU pool ends in .parquet")
+        raise ValueError(f"{out}: the name of an AU pool must end in .parquet")
     if config.estimator == FACS:
         reader = open_clips(config.clips, frames=False)
         extraction = real_mie.from_facs_codes(reader, config.facs, on_clip)
@@ -130,7 +145,7 @@ def extract_aus(
             download=config.download,
             person_calibration=config.person_calibration,
         )
-        # Always: an estimator that finds faces by itself takes from it which face is meant.
+        # Also passed to estimators with their own detector, which must measure the same face.
         given: tuple[Any, ...] = (dlib_landmarker(), on_clip)
         if config.source == "real_mie":
             extraction = real_mie.extract(reader, estimator, config.real_mie, *given)

@@ -1,8 +1,8 @@
-"""Did the face do what was asked? AUs are estimated again in what a generator rendered.
+"""AU fidelity: agreement between the requested AUs and those estimated in rendered frames.
 
-The change asked for (apex less onset) is held against the change that an estimator sees between
-the two rendered frames. Whoever labelled the generator's training data must not be that estimator:
-a generator learns its labeller's errors, and would be praised for them.
+The requested change (apex minus onset) is compared with the change that an estimator measures
+between the two rendered frames. The estimator must not be the one that labelled the training data
+of the generator: the generator reproduces the errors of its labels and would get too high a score.
 """
 
 from collections.abc import Sequence
@@ -17,23 +17,26 @@ from miex.datasets.base import Face
 from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.detection import Box, DlibDetector, FaceDetector
 
-LANDMARK_SIDE = 512
-"""Pixels to which frames are enlarged for dlib's landmarks: it rounds them to whole pixels, and a
-micro-expression moves one or two of a crop of 128."""
+_LANDMARK_SIDE = 512
+"""Side in pixels to which frames are enlarged before dlib finds the landmarks.
 
-FEWEST_AUS = 3
-"""Of one sample for a correlation across AUs: two points always lie on a line."""
+dlib rounds landmarks to whole pixels, and in a crop of 128 pixels a micro-expression moves them by
+only one or two pixels.
+"""
+
+_FEWEST_AUS = 3
+"""Smallest number of AUs for a correlation across AUs; with two it is always 1 or -1."""
 
 
 class AUReader:
     """Estimates the AUs of frames that were rendered from one face.
 
-    All frames of a face are looked at in the same way: the face is searched in the photograph
-    only, so that no jitter of a detector passes for a change.
+    The face box is detected in the template only and used for all of its frames, so that jitter
+    of the detector is not measured as motion.
 
     Args:
-        estimator: Measures.
-        detector: Finds the face and its landmarks; used where the estimator needs landmarks.
+        estimator: The AU estimator.
+        detector: Finds the face and its landmarks; used if the estimator needs landmarks.
     """
 
     def __init__(self, estimator: AUEstimator, detector: FaceDetector) -> None:
@@ -42,23 +45,24 @@ class AUReader:
 
     @classmethod
     def create(cls, spec: str, calibration: str = "shipped") -> "AUReader":
-        """Opens an estimator by its spec.
+        """Create a reader for an estimator.
 
         Args:
-            spec: `NAME` or `NAME:MODEL`.
-            calibration: `shipped`, on the 0-5 scale where miex brings a map; or `none`.
+            spec: The estimator, `NAME` or `NAME:MODEL`.
+            calibration: `shipped` maps onto the 0-5 scale where miex ships a calibration; `none`
+                keeps the scale of the estimator.
 
         Raises:
-            ValueError: No such estimator.
-            FileNotFoundError: Its model is absent.
-            ModuleNotFoundError: It needs a package that is not installed.
+            ValueError: The estimator does not exist.
+            FileNotFoundError: Its model is missing.
+            ModuleNotFoundError: A package that it needs is not installed.
         """
         estimator = create_calibrated_estimator(spec, calibration)
         return cls(estimator, DlibDetector(FaceConfig()))
 
     @property
     def description(self) -> dict[str, object]:
-        """Name, version, scale and AUs of the estimator, for manifests."""
+        """Name, version, scale and AUs of the estimator, as stored in manifests."""
         one = self.estimator
         return {
             "estimator": one.name,
@@ -68,14 +72,14 @@ class AUReader:
         }
 
     def read(self, face: Face, frames: Sequence[NDArray[np.uint8]]) -> Estimates:
-        """Estimates the AUs of frames.
+        """Estimate the AUs of frames.
 
         Args:
             face: The template.
-            frames: N frames ``uint8 (S, S, 3)`` RGB, rendered from it.
+            frames: N frames ``uint8 (S, S, 3)`` RGB that were rendered from the template.
 
         Returns:
-            N rows, 0 to 5; NaN where not measured.
+            Estimates with AUs ``float32 (N, 17)``, 0 to 5; NaN where not measured.
         """
         if not self.estimator.needs_landmarks:
             return self.estimator.estimate(frames, np.stack([face.landmarks] * len(frames)))
@@ -86,7 +90,16 @@ class AUReader:
     def change(
         self, face: Face, onset: NDArray[np.uint8], apex: NDArray[np.uint8]
     ) -> NDArray[np.float32]:
-        """``(17,)`` estimated AUs of the apex less those of the onset; NaN where not measured."""
+        """Return the estimated AUs of the apex minus those of the onset.
+
+        Args:
+            face: The template.
+            onset: Rendered onset, ``uint8 (S, S, 3)`` RGB.
+            apex: Rendered apex, ``uint8 (S, S, 3)`` RGB.
+
+        Returns:
+            ``float32 (17,)``; NaN where not measured.
+        """
         aus = self.read(face, [onset, apex]).aus
         return np.asarray(aus[1] - aus[0], np.float32)
 
@@ -94,40 +107,44 @@ class AUReader:
         found = self._detector.find(face.crop)
         if found:
             return max(found, key=lambda box: box[2] - box[0])
-        # The brows to the chin, about what the detector frames.
+        # From brows to chin, about the region that the detector's box covers.
         (left, top), (right, bottom) = face.landmarks.min(axis=0), face.landmarks.max(axis=0)
         return float(left), float(top), float(right), float(bottom)
 
     def _landmarks(self, frame: NDArray[np.uint8], box: Box) -> NDArray[np.float32]:
-        factor = max(1, round(LANDMARK_SIDE / frame.shape[0]))
+        factor = max(1, round(_LANDMARK_SIDE / frame.shape[0]))
         side = factor * frame.shape[0]
         large = cv2.resize(frame, (side, side), interpolation=cv2.INTER_CUBIC)
         left, top, right, bottom = (factor * edge for edge in box)
         points = self._detector.landmarks(np.asarray(large, np.uint8), (left, top, right, bottom))
-        # Centres of pixels have whole coordinates: pixel 0 of the frame spans 0 to factor - 1.
+        # Pixel centres have integer coordinates: pixel 0 of the frame spans 0 to factor - 1.
         return np.asarray((points - (factor - 1) / 2) / factor, np.float32)
 
 
-def sample_fidelity(asked: ArrayLike, found: ArrayLike) -> float | None:
-    """How far one sample does what was asked: Pearson's correlation across its AUs.
+def sample_fidelity(requested: ArrayLike, estimated: ArrayLike) -> float | None:
+    """Return the AU fidelity of one sample: Pearson's correlation across its AUs.
 
     Args:
-        asked: ``(17,)`` change of the AUs from onset to apex that was asked for.
-        found: ``(17,)`` change that was estimated; NaN where not measured.
+        requested: ``(17,)`` requested change of the AUs from onset to apex.
+        estimated: ``(17,)`` estimated change; NaN where not measured.
 
     Returns:
-        -1 to 1; None where fewer than three AUs were measured, or where either change is the same
-        for all of them (nothing was asked of what is measured, or nothing moved).
+        A value from -1 to 1. None if fewer than three AUs were measured, or if one of the two
+        changes is the same for all measured AUs: none of them was requested, or none moved.
     """
-    wanted, seen = np.asarray(asked, np.float64), np.asarray(found, np.float64)
+    wanted, seen = np.asarray(requested, np.float64), np.asarray(estimated, np.float64)
     known = np.isfinite(wanted) & np.isfinite(seen)
-    if known.sum() < FEWEST_AUS:
+    if known.sum() < _FEWEST_AUS:
         return None
     return correlation(wanted[known], seen[known])
 
 
 def correlation(a: ArrayLike, b: ArrayLike) -> float | None:
-    """Pearson's correlation of two equally long lists; None where one of them does not vary."""
+    """Return Pearson's correlation of two sequences of equal length.
+
+    Returns:
+        A value from -1 to 1, or None if a sequence is shorter than 2 or constant.
+    """
     x, y = np.asarray(a, np.float64).ravel(), np.asarray(b, np.float64).ravel()
     if len(x) < 2:
         return None

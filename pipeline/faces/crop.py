@@ -1,12 +1,12 @@
-"""The crop convention: an upright square around the face, placed by its landmarks.
+"""Geometry of the face crop: an upright square whose position is given by the 68 landmarks.
 
-The line through the eye centres is level, its length is a fixed share of the side
-(`FaceConfig.eye_distance`) and its height a fixed share from the top (`FaceConfig.eye_height`).
-Horizontally the crop is centred on the extent of the 68 landmarks, which keeps a turned head in
-the middle. GANimation wants its faces aligned like this (reference: Pumarola et al. 2018, sec. 6),
-and so do the region cuts of micro-expression recognizers.
+The line through the eye centres is horizontal. Its length is `FaceConfig.eye_distance` times the
+side of the crop, and its distance from the upper edge is `FaceConfig.eye_height` times the side.
+Horizontally the crop is centred on the extent of the 68 landmarks, so that a turned head stays in
+the middle. GANimation is trained on faces aligned in this way (Pumarola et al. 2018, section 6),
+and recognizers that cut facial regions out of a frame rely on it.
 
-Pixel centres have integer coordinates throughout.
+Pixel centres have integer coordinates in this module.
 """
 
 from typing import TypeAlias
@@ -17,45 +17,56 @@ from numpy.typing import NDArray
 
 Points: TypeAlias = NDArray[np.float64]
 
-LEFT_EYE = slice(36, 42)
-RIGHT_EYE = slice(42, 48)
-"""Rows of the 68 landmarks (iBUG 300-W); left and right of the image."""
+_LEFT_EYE = slice(36, 42)
+_RIGHT_EYE = slice(42, 48)
+"""Rows of the 68 landmarks (iBUG 300-W order) of the eye on the left and right of the image."""
 
-INNER_LIPS = ((61, 67), (62, 66), (63, 65))
-"""Upper and lower landmark of each of the three pairs between the lips."""
+_INNER_LIPS = ((61, 67), (62, 66), (63, 65))
+"""Upper and lower landmark of the three pairs on the inner contour of the lips."""
 
 
 def eye_centres(landmarks: NDArray[np.float32]) -> tuple[Points, Points]:
-    """Centres of the eye on the left and on the right of the image, ``(2,)`` pixels each."""
+    """Return the centres of the eyes on the left and on the right of the image.
+
+    Args:
+        landmarks: ``(68, 2)`` pixels, iBUG 300-W order.
+
+    Returns:
+        Two ``float64 (2,)`` points (x, y), pixels.
+    """
     points = landmarks.astype(np.float64)
-    return points[LEFT_EYE].mean(axis=0), points[RIGHT_EYE].mean(axis=0)
+    return points[_LEFT_EYE].mean(axis=0), points[_RIGHT_EYE].mean(axis=0)
 
 
 def eye_centre_distance(landmarks: NDArray[np.float32]) -> float:
-    """Distance of the eye centres, pixels."""
+    """Return the distance between the eye centres of ``(68, 2)`` landmarks, in their unit."""
     left, right = eye_centres(landmarks)
     return float(np.hypot(*(right - left)))
 
 
 def mouth_opening(landmarks: NDArray[np.float32]) -> float:
-    """Mean gap between the inner lips in distances of the eye centres."""
-    gaps = [np.hypot(*(landmarks[lower] - landmarks[upper])) for upper, lower in INNER_LIPS]
+    """Return the mean gap between the inner lips divided by the distance of the eye centres.
+
+    Args:
+        landmarks: ``(68, 2)`` pixels, iBUG 300-W order.
+    """
+    gaps = [np.hypot(*(landmarks[lower] - landmarks[upper])) for upper, lower in _INNER_LIPS]
     return float(np.mean(gaps)) / eye_centre_distance(landmarks)
 
 
 def crop_transform(
     landmarks: NDArray[np.float32], size: int, eye_distance: float, eye_height: float
 ) -> Points:
-    """The similarity that maps the photograph to the crop.
+    """Return the similarity transform that maps the photograph to the crop.
 
     Args:
         landmarks: ``(68, 2)`` pixels of the photograph.
         size: Side of the crop, pixels.
-        eye_distance: Distance of the eye centres as a share of the side.
-        eye_height: Height of the eyes from the top as a share of the side.
+        eye_distance: Distance between the eye centres as a share of the side.
+        eye_height: Distance of the eyes from the upper edge as a share of the side.
 
     Returns:
-        ``(2, 3)`` matrix M with ``crop = M @ (x, y, 1)``.
+        ``float64 (2, 3)`` matrix M with ``crop point = M @ (x, y, 1)``.
 
     Raises:
         ValueError: The eye centres coincide.
@@ -76,21 +87,29 @@ def crop_transform(
 
 
 def transform_points(matrix: Points, points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Maps ``(N, 2)`` points of the photograph into the crop."""
+    """Map points of the photograph into the crop.
+
+    Args:
+        matrix: The transform of `crop_transform`.
+        points: ``(N, 2)`` pixels of the photograph.
+
+    Returns:
+        ``float32 (N, 2)`` pixels of the crop.
+    """
     mapped = points.astype(np.float64) @ matrix[:, :2].T + matrix[:, 2]
     return mapped.astype(np.float32)
 
 
 def cut(image: NDArray[np.uint8], matrix: Points, size: int) -> NDArray[np.uint8]:
-    """Cuts the crop out of the photograph.
+    """Cut the crop out of the photograph without aliasing.
 
-    The photograph is sampled once (bicubic) on a grid k times as fine as the crop, with k so
-    large that it never shrinks, and k x k samples are averaged: no aliasing at any scale. Beyond
-    its border the photograph is reflected.
+    The photograph is resampled once, by bicubic interpolation, to k times the size of the crop.
+    The factor k is the smallest integer at which this does not reduce the resolution. Blocks of
+    k x k samples are then averaged. Outside its border the photograph is continued by reflection.
 
     Args:
         image: ``uint8 (H, W, 3)``.
-        matrix: `crop_transform`.
+        matrix: The transform of `crop_transform`.
         size: Side of the crop, pixels.
 
     Returns:
@@ -113,7 +132,14 @@ def cut(image: NDArray[np.uint8], matrix: Points, size: int) -> NDArray[np.uint8
 
 
 def outside_share(matrix: Points, size: int, width: int, height: int) -> float:
-    """Share of the crop's area that lies outside a photograph of this width and height."""
+    """Return the share of the crop's area that lies outside the photograph, 0 to 1.
+
+    Args:
+        matrix: The transform of `crop_transform`.
+        size: Side of the crop, pixels.
+        width: Width of the photograph, pixels.
+        height: Height of the photograph, pixels.
+    """
     edge = size - 0.5
     corners = np.array([[-0.5, -0.5], [edge, -0.5], [edge, edge], [-0.5, edge]])
     square = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T

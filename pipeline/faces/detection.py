@@ -1,8 +1,9 @@
-"""Finds faces, their 68 landmarks and an identity embedding, with dlib's models.
+"""Detection of faces, their 68 landmarks and an identity embedding, with dlib's models.
 
-Models: frontal HOG detector (built into dlib), CNN detector (King 2015, arXiv:1502.00046),
-68-point shape predictor (Kazemi and Sullivan 2014, trained on iBUG 300-W: research use only), and
-the 128-D ResNet embedding (dlib's `face_recognition_resnet_model_v1`).
+Models: the frontal HOG detector that is built into dlib, the CNN detector (King 2015,
+arXiv:1502.00046), the 68-point shape predictor (Kazemi and Sullivan 2014; trained on iBUG 300-W,
+which permits research use only), and the 128-dimensional ResNet embedding (dlib's
+`face_recognition_resnet_model_v1`).
 """
 
 import importlib.metadata
@@ -30,54 +31,73 @@ from miex.pipeline.faces.models import (
 )
 
 Box = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels."""
+"""Left, top, right and bottom edge of a face, in pixels."""
 
 _CHIP_PADDING = 0.25
-"""Share of the face around it in its aligned copy, as dlib's `compute_face_descriptor` has it."""
+"""Margin around the face in its aligned copy, as in dlib's `compute_face_descriptor`."""
 
-CNN_SIDE = 320
-"""Pixels; the CNN takes 0.6 s for that and its smallest face is a quarter of it."""
+_CNN_SIDE = 320
+"""Long side of the image that the CNN detector gets, in pixels.
+
+At this size the CNN takes 0.6 s per image, and the smallest face that it finds is 80 pixels wide.
+"""
 
 
 class FaceDetector(Protocol):
-    """Finds and describes faces in an image.
-
-    Attributes:
-        name: Which models in which version; a face table remembers it.
-    """
+    """Interface of the models that detect and describe faces in an image."""
 
     @property
     def name(self) -> str:
-        """Which models in which version."""
+        """Names and versions of the models, as stored in the face table."""
         ...
 
     def find(self, image: NDArray[np.uint8]) -> list[Box]:
-        """Boxes of every face.
+        """Return the boxes of all faces in an image.
 
         Args:
             image: ``uint8 (H, W, 3)`` RGB.
+
+        Returns:
+            Boxes in pixels of the image; empty where no face was found.
         """
         ...
 
     def landmarks(self, image: NDArray[np.uint8], box: Box) -> NDArray[np.float32]:
-        """``(68, 2)`` x and y of the landmarks of the face in a box, pixels, iBUG 300-W order."""
+        """Return the landmarks of the face in a box.
+
+        Args:
+            image: ``uint8 (H, W, 3)`` RGB.
+            box: The face, in pixels of the image.
+
+        Returns:
+            ``float32 (68, 2)`` x and y in pixels of the image, iBUG 300-W order.
+        """
         ...
 
     def embed(
         self, image: NDArray[np.uint8], landmarks: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """``(128,)`` identity embedding of the face with these landmarks."""
+        """Return the identity embedding of a face.
+
+        Args:
+            image: ``uint8 (H, W, 3)`` RGB.
+            landmarks: ``float32 (68, 2)`` pixels of the image.
+
+        Returns:
+            ``float32 (128,)``; Euclidean distances between embeddings are comparable.
+        """
         ...
 
 
 class DlibDetector:
-    """dlib's detectors one after the other, from the fastest to the most patient.
+    """Face detector that tries dlib's models in turn, the fastest first.
 
-    HOG first; where it finds nothing, HOG on the doubled image (faces from 40 pixels); where that
-    finds nothing either, the CNN on a small copy (turned and covered faces).
+    The HOG detector runs first. Where it finds no face, it runs again on the image at double size,
+    which finds faces from 40 pixels. Where that finds no face either, the CNN detector runs on a
+    small copy of the image; it also finds turned and partly covered faces.
 
     Args:
-        config: Sizes, and whether the CNN may be used.
+        config: Image sizes for detection, and whether the CNN detector is used.
 
     Raises:
         FileNotFoundError: A model file is missing.
@@ -101,7 +121,7 @@ class DlibDetector:
             f"embedding {EMBEDDING_VERSION}"
         )
 
-    # Models are loaded when first used: they take most of a second and 130 MB.
+    # The models are loaded at first use, since loading takes most of a second and 130 MB.
 
     @cached_property
     def _hog(self) -> Any:
@@ -128,7 +148,7 @@ class DlibDetector:
                 return [_box(rectangle, scale) for rectangle in found]
         if not self._cnn_allowed:
             return []
-        small, scale = _fit(image, CNN_SIDE)
+        small, scale = _fit(image, _CNN_SIDE)
         return [_box(detection.rect, scale) for detection in self._cnn(small, 0)]
 
     def landmarks(self, image: NDArray[np.uint8], box: Box) -> NDArray[np.float32]:
@@ -158,7 +178,7 @@ class DlibDetector:
 
 
 def _fit(image: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], float]:
-    """A contiguous copy with at most this long side, and the scale at which it was made."""
+    """Return a contiguous image with at most this long side, and its scale (at most 1)."""
     scale = min(1.0, side / max(image.shape[:2]))
     if scale == 1.0:
         return np.ascontiguousarray(image), scale

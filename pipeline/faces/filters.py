@@ -1,4 +1,4 @@
-"""What is measured of a single face, and which faces are good enough."""
+"""Quality measures of a single face, and the thresholds that it must meet."""
 
 import cv2
 import numpy as np
@@ -8,20 +8,23 @@ from miex.datasets.base import FaceQuality, Rejection
 from miex.pipeline.faces.config import FaceConfig
 
 REFERENCE_SIZE = 128
-"""Side of the crop on which sharpness is measured, whatever size the generator wants."""
+"""Side in pixels of the crop on which sharpness is measured, independent of `FaceConfig.size`."""
 
 _HASH_SIDE = 16
 
 
 def sharpness(crop: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> float:
-    """Variance of the Laplacian of the grey face (Pech-Pacheco et al. 2000).
+    """Return the variance of the Laplacian of the grey face (Pech-Pacheco et al. 2000).
 
-    Only the inside of the landmarks' convex hull counts: a sharp background does not rescue a
-    blurred face.
+    Only pixels inside the convex hull of the landmarks count, so that a sharp background does not
+    hide a blurred face.
 
     Args:
         crop: ``uint8 (S, S, 3)`` RGB; S is `REFERENCE_SIZE` for `FaceQuality.sharpness`.
         landmarks: ``(68, 2)`` pixels of the crop.
+
+    Returns:
+        The variance in squared grey levels; 0 where the hull contains no pixel.
     """
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
     laplacian = cv2.Laplacian(grey, cv2.CV_64F)
@@ -33,15 +36,17 @@ def sharpness(crop: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> float:
 
 
 def perceptual_hash(crop: NDArray[np.uint8]) -> bytes:
-    """256-bit difference hash: is a cell of a 16 x 17 grid darker than its right neighbour?
+    """Return a 256-bit difference hash of an aligned crop.
 
-    Taken of the aligned crop, it survives encoding again, resizing and trimming the photograph.
+    Each bit states whether a cell of a grid of 16 rows and 17 columns is darker than its right
+    neighbour. Since the crop is aligned, the hash changes little when the photograph is
+    re-encoded, resized or trimmed.
 
     Args:
         crop: ``uint8 (S, S, 3)`` RGB.
 
     Returns:
-        32 bytes; compare by the number of differing bits.
+        32 bytes, to be compared by the number of differing bits.
     """
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32)
     cells = cv2.resize(grey, (_HASH_SIDE + 1, _HASH_SIDE), interpolation=cv2.INTER_AREA)
@@ -49,7 +54,16 @@ def perceptual_hash(crop: NDArray[np.uint8]) -> bytes:
 
 
 def judge(origin: str, quality: FaceQuality, config: FaceConfig) -> Rejection | None:
-    """The first threshold that a face misses, or None for a good one."""
+    """Compare the quality of a face with the thresholds.
+
+    Args:
+        origin: Origin of the photograph, for the rejection.
+        quality: Measures of the face.
+        config: The thresholds.
+
+    Returns:
+        A rejection that names the first threshold that the face misses, or None if it meets all.
+    """
     lower = (
         ("face_too_small", "eye distance", quality.face_size, config.min_face_size, "pixels"),
         ("blurred", "sharpness", quality.sharpness, config.min_sharpness, ""),
@@ -75,10 +89,14 @@ def judge(origin: str, quality: FaceQuality, config: FaceConfig) -> Rejection | 
 
 
 def template_cost(quality: FaceQuality) -> float:
-    """How far a face is from an ideal template: frontal, level, mouth closed, sharp, large.
+    """Return how far a face is from an ideal template: frontal, mouth closed, sharp and large.
 
-    A sum of squares, each about 1 where a person starts to notice (our choice): 15 degrees of
-    yaw or pitch, inner lips 0.1 eye distances apart, half the sharpness or size of a good crop.
+    The cost is a sum of squares. The scales are our choice: each square is about 1 where a person
+    starts to notice the defect, namely at 15 degrees of yaw or pitch, at a mouth opening of 0.1
+    eye distances, at a sharpness of 100, and at an eye distance of 20 pixels in the photograph.
+
+    Returns:
+        A cost of at least 0; the template of an identity is the face with the lowest cost.
     """
     terms = (
         quality.yaw / 15,

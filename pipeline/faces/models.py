@@ -1,8 +1,8 @@
-"""Where dlib's model files lie: in the package `face_recognition_models`.
+"""Paths of dlib's model files, which the package `face_recognition_models` contains.
 
-The package is located, not imported: its import needs `pkg_resources`, which current setuptools
-lack. Nothing here imports more than the standard library, so that `miex doctor` can look for the
-models on a machine where something else is broken.
+The package is located without importing it, since its import needs `pkg_resources`, which current
+versions of setuptools lack. This module imports only the standard library, so that `miex doctor`
+can search for the models where other packages cannot be imported.
 """
 
 import importlib.util
@@ -17,11 +17,14 @@ MODELS = {
     EMBEDDING_MODEL: "identity embedding",
     CNN_MODEL: "finds turned and covered faces",
 }
-"""What each file is for."""
+"""Purpose of each model file."""
 
 
 def model_file(name: str) -> Path:
-    """Path of one of dlib's model files.
+    """Return the path of one of dlib's model files.
+
+    Args:
+        name: File name, a key of `MODELS`.
 
     Raises:
         FileNotFoundError: `face_recognition_models` is not installed, or lacks the file.
@@ -32,6 +35,6 @@ def model_file(name: str) -> Path:
         if path.is_file():
             return path
     raise FileNotFoundError(
-        f"dlib's model {name} was not found; it comes with the package "
-        "`face_recognition_models`: install it again with `pip install face_recognition_models`"
+        f"dlib's model {name} was not found. It is part of the package `face_recognition_models`; "
+        "install it with `pip install --force-reinstall face_recognition_models`"
     )

@@ -1,8 +1,8 @@
-"""One chunk of photographs becomes one part file; parts outlive a killed run.
+"""Preparation of one chunk of photographs into one part file, from which a run can resume.
 
-A part is a Parquet file of candidates (rows of the face table and a column of hashes) whose
-metadata holds the chunk's rejections and the fingerprint of the run that it belongs to. Worker
-processes execute `start_worker` once and `make_part` for each chunk.
+A part is a Parquet file of candidate faces: the columns of the face table and a column of hashes.
+Its metadata holds the rejections of the chunk and the fingerprint of the run. A worker process
+calls `start_worker` once and `make_part_in_worker` for each chunk.
 """
 
 import os
@@ -30,7 +30,7 @@ from miex.pipeline.workers import leave_with_parent
 
 DetectorFactory = Callable[[FaceConfig], FaceDetector]
 
-PART_SCHEMA = SCHEMA.append(pa.field("hash", pa.binary(32)))
+_PART_SCHEMA = SCHEMA.append(pa.field("hash", pa.binary(32)))
 
 _FINGERPRINT_KEY = b"miex.fingerprint"
 _REJECTIONS_KEY = b"miex.rejections"
@@ -38,12 +38,12 @@ _REJECTIONS_KEY = b"miex.rejections"
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A unit of work.
+    """The photographs that one part file holds.
 
     Attributes:
         path: The part file to write.
-        fingerprint: Of the run; a part with another one is made again.
-        photographs: What to prepare.
+        fingerprint: Fingerprint of the run; a part with a different fingerprint is replaced.
+        photographs: The photographs to prepare.
     """
 
     path: Path
@@ -53,11 +53,11 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class PartSummary:
-    """What a part says without reading its faces.
+    """The metadata of a part.
 
     Attributes:
-        candidates: Faces that passed every filter of their own.
-        rejections: The other photographs of the chunk.
+        candidates: Number of faces that met every threshold of `judge`.
+        rejections: One rejection for each other photograph of the chunk.
     """
 
     candidates: int
@@ -65,7 +65,7 @@ class PartSummary:
 
 
 def make_part(chunk: Chunk, config: FaceConfig, detector: FaceDetector) -> PartSummary:
-    """Prepares a chunk and writes its part file, at once or not at all."""
+    """Prepare the photographs of a chunk and write its part file atomically."""
     rows: list[dict[str, object]] = []
     rejections: list[Rejection] = []
     for photograph in chunk.photographs:
@@ -74,7 +74,7 @@ def make_part(chunk: Chunk, config: FaceConfig, detector: FaceDetector) -> PartS
             rejections.append(result)
         else:
             rows.append({**face_to_row(result), "hash": perceptual_hash(result.crop)})
-    schema = PART_SCHEMA.with_metadata(
+    schema = _PART_SCHEMA.with_metadata(
         {
             _FINGERPRINT_KEY: chunk.fingerprint.encode(),
             _REJECTIONS_KEY: pack_rejections(rejections),
@@ -91,7 +91,7 @@ def make_part(chunk: Chunk, config: FaceConfig, detector: FaceDetector) -> PartS
 
 
 def finished_part(chunk: Chunk) -> PartSummary | None:
-    """The summary of a part that an earlier run finished, None if there is no valid one."""
+    """Return the summary of a part that an earlier run wrote, or None if no valid part exists."""
     try:
         with pq.ParquetFile(chunk.path) as file:
             schema, rows = file.schema_arrow, file.metadata.num_rows
@@ -104,13 +104,13 @@ def finished_part(chunk: Chunk) -> PartSummary | None:
 
 
 _worker: tuple[FaceConfig, FaceDetector] | None = None
-"""What a worker process keeps between chunks: dlib's models take 130 MB and most of a second."""
+"""Config and detector of this worker process, kept since loading dlib's models takes 130 MB."""
 
 
 def start_worker(config: FaceConfig, factory: DetectorFactory) -> None:
-    """Loads the models in a worker process, and ties its life to its parent's."""
+    """Load the models in a worker process, and end the process when its parent ends."""
     global _worker
-    # As many processes as cores run already; threads inside each would only get in the way.
+    # There is one process per core already, so that further threads would slow all of them down.
     os.environ["OMP_NUM_THREADS"] = "1"
     cv2.setNumThreads(1)
     leave_with_parent()
@@ -118,7 +118,11 @@ def start_worker(config: FaceConfig, factory: DetectorFactory) -> None:
 
 
 def make_part_in_worker(chunk: Chunk) -> PartSummary:
-    """`make_part` with the models of this worker process."""
+    """Call `make_part` with the config and the models of this worker process.
+
+    Raises:
+        RuntimeError: `start_worker` was not called in this process.
+    """
     if _worker is None:
         raise RuntimeError("start_worker has not run in this process")
     return make_part(chunk, *_worker)

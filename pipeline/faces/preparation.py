@@ -1,4 +1,4 @@
-"""One photograph in, one face or one reason out."""
+"""Preparation of a single photograph: detection, measurement, filtering and cropping."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,22 @@ from miex.pipeline.faces.detection import Box, FaceDetector
 from miex.pipeline.faces.filters import REFERENCE_SIZE, judge, sharpness
 
 _RIGID = slice(17, 48)
-"""Brows, nose and eyes: landmarks that expressions and the turning jaw line move little."""
+"""Rows of the landmarks of brows, nose and eyes, which expressions and head turns move least."""
 
 
 def prepare_face(
     photograph: Photograph, config: FaceConfig, detector: FaceDetector
 ) -> Face | Rejection:
-    """Turns a photograph into a face that passes every filter of its own, or says why not."""
+    """Turn a photograph into a face, or reject it.
+
+    Args:
+        photograph: The file, the region to search, identity and origin.
+        config: Crop geometry and thresholds.
+        detector: Face detector.
+
+    Returns:
+        The face if it meets every threshold, otherwise a rejection with its reason.
+    """
     try:
         opened = open_photograph(photograph.path, config.max_megapixels, config.max_side)
     except UnusablePhotograph as error:
@@ -70,7 +79,7 @@ def prepare_face(
         origin=photograph.origin,
         sha256=opened.sha256,
         quality=quality,
-        # After the filters, since it takes most of the time.
+        # Computed after the filters, since the embedding takes most of the time.
         embedding=detector.embed(opened.pixels, landmarks),
     )
 
@@ -78,7 +87,7 @@ def prepare_face(
 def _region(
     image: NDArray[np.uint8], region: tuple[int, int, int, int] | None, scale: float
 ) -> tuple[NDArray[np.uint8], int, int]:
-    """The part of the shrunk image in which to look, and its upper left corner."""
+    """Return the part of the downscaled image to search, and its left and upper edge in pixels."""
     if region is None:
         return image, 0, 0
     left, top, right, bottom = (max(0, round(edge * scale)) for edge in region)
@@ -92,14 +101,14 @@ def _shift(box: Box, x: int, y: int) -> Box:
 def _sharpness(
     image: NDArray[np.uint8], landmarks: NDArray[np.float32], config: FaceConfig
 ) -> float:
-    """See `FaceQuality.sharpness`; of a crop at one size whatever the size asked for."""
+    """Measure `FaceQuality.sharpness` on a crop of `REFERENCE_SIZE`."""
     matrix = crop_transform(landmarks, REFERENCE_SIZE, config.eye_distance, config.eye_height)
     crop = cut(image, matrix, REFERENCE_SIZE)
     return sharpness(crop, transform_points(matrix, landmarks))
 
 
 def _misfit(landmarks: NDArray[np.float32], pose: HeadPose) -> float:
-    """See `FaceQuality.misfit`; brows, nose and eyes only."""
+    """Measure `FaceQuality.misfit` on the landmarks of brows, nose and eyes."""
     expected = pose.project(motion_table().neutral)
     errors = np.linalg.norm((landmarks - expected)[_RIGID], axis=1)
     return float(np.sqrt((errors**2).mean())) / eye_centre_distance(landmarks)

@@ -1,9 +1,9 @@
-"""Face preparation: from photographs to a face table, once per face set.
+"""Preparation of a set of photographs into a face table.
 
-The photographs are cut into chunks whose size depends on nothing but their number. Workers turn
-each chunk into a part file; the parts are read in order, the faces to keep are chosen among all
-of them, and the table is written from the parts. So the result depends neither on the number of
-workers nor on how often the run was killed in between.
+The photographs are divided into chunks whose size depends only on the number of photographs.
+Workers turn each chunk into a part file. The parts are then read in order, the faces to keep are
+selected among all of them, and the table is written. The result therefore depends neither on the
+number of workers nor on interruptions.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ from miex.pipeline.faces.table import (
 from miex.pipeline.workers import cores
 
 Progress = Callable[[int, int, dict[str, int]], None]
-"""(photographs done, photographs in all, counts: ``kept`` and every reason)."""
+"""Progress callback: (photographs done, photographs in total, counts of ``kept`` and reasons)."""
 
 
 def prepare_faces(
@@ -59,24 +59,29 @@ def prepare_faces(
     on_progress: Progress | None = None,
     detector: DetectorFactory = DlibDetector,
 ) -> FaceTable:
-    """Prepares every photograph of a source, or continues where a killed run stopped.
+    """Prepare every photograph of a source, or resume an interrupted run.
 
-    Finished parts wait in the folder `OUT.parts` until the table is written. A table that was
-    made from the same photographs with the same config is opened and returned.
+    Finished parts are kept in the folder `OUT.parts` until the table is written. A table that was
+    prepared from the same photographs with the same config and models is opened and returned.
 
     Args:
         source: Reader of the photographs.
         out: The face table to write.
-        config: Conventions and thresholds.
-        workers: Processes; all cores by default. 1 works in this process.
-        on_progress: Called when the work begins, and now and then.
-        detector: Makes the detector, in every worker process; a top-level function or class.
+        config: Crop geometry and thresholds; the defaults of `FaceConfig` if None.
+        workers: Number of processes; all cores by default. With 1, no process is started.
+        on_progress: Called at the start, after each part and at the end.
+        detector: Function or class that makes the detector in every worker process. It must be
+            picklable, that is, defined at the top level of a module.
+
+    Returns:
+        The face table.
 
     Raises:
-        ValueError: The source has no photograph, none shows a usable face, or `out` holds
-            something else.
+        ValueError: The source has no photograph, two of its photographs have the same origin, no
+            photograph shows a usable face, `out` is no face table, or `out` was prepared from
+            other photographs or with another config.
         FileNotFoundError: A model file is missing.
-        RuntimeError: A worker process died.
+        RuntimeError: A worker process ended unexpectedly, or a part file is damaged.
         DiskFullError: The disk is full.
     """
     config = config or FaceConfig()
@@ -96,7 +101,7 @@ def prepare_faces(
     kept, rejections = _choose(chunks, config)
     rejections = [*source.skipped(), *rejections]
     if not kept:
-        # The same photographs would end the same way again.
+        # A second attempt on the same photographs would have the same result.
         _remove_parts(out)
         raise ValueError(_nothing_left(source.name, len(photographs), rejections))
     write_face_table(out, _rows(chunks, kept), notes, rejections)
@@ -106,7 +111,7 @@ def prepare_faces(
 
 
 class _Report:
-    """Adds up what parts say, for `on_progress`."""
+    """Sums the counts of the parts and passes them to `on_progress`."""
 
     def __init__(self, total: int, on_progress: Progress | None) -> None:
         self._total = total
@@ -135,14 +140,18 @@ def _worker_count(workers: int | None) -> int:
     if workers is None:
         return cores()
     if workers < 1:
-        raise ValueError(f"workers: {workers} given, expected at least 1, or None for all cores")
+        raise ValueError(f"workers: {workers} given; expected at least 1, or None for all cores")
     return workers
 
 
 def _notes(
     source: FaceSource, photographs: Sequence[Photograph], config: FaceConfig, detector: str
 ) -> TableNotes:
-    """What the table will say about itself; refuses two photographs of one origin."""
+    """Return the metadata of the table to be written.
+
+    Raises:
+        ValueError: Two photographs have the same origin.
+    """
     digest = hashlib.sha256()
     digest.update(json.dumps([FORMAT, detector, config.model_dump(mode="json")]).encode())
     seen: set[str] = set()
@@ -163,9 +172,9 @@ def _existing(out: Path, fingerprint: str) -> FaceTable:
     table = FaceTable.open(out)
     if table.notes.fingerprint != fingerprint:
         raise ValueError(
-            f"{out} holds the faces of {table.notes.source!r} that were prepared from other "
-            "photographs, with another config or with other models; give another path, or delete "
-            "it to prepare them again"
+            f"{out} already exists and was prepared from {table.notes.source!r} with other "
+            "photographs, another config or other models. Give another output path, or delete the "
+            "file to prepare the faces again"
         )
     return table
 
@@ -175,7 +184,11 @@ def _parts_folder(out: Path) -> Path:
 
 
 def _chunks(photographs: Sequence[Photograph], folder: Path, fingerprint: str) -> list[Chunk]:
-    """Chunks small enough that few photographs occupy every core and little is lost by a kill."""
+    """Divide the photographs into chunks of 4 to 32.
+
+    Small chunks let a short list of photographs occupy every core, and limit what an interruption
+    loses.
+    """
     size = min(max(len(photographs) // 64, 4), 32)
     return [
         Chunk(
@@ -190,7 +203,7 @@ def _chunks(photographs: Sequence[Photograph], folder: Path, fingerprint: str) -
 def _prepare(
     chunks: Sequence[Chunk], config: FaceConfig, factory: DetectorFactory, workers: int
 ) -> Iterator[tuple[Chunk, PartSummary]]:
-    """Yields every chunk with the summary of its part: the finished ones first."""
+    """Yield every chunk with the summary of its part, those of an earlier run first."""
     remove_partial(chunks[0].path.parent)
     waiting: list[Chunk] = []
     for chunk in chunks:
@@ -205,28 +218,36 @@ def _prepare(
         for chunk in waiting:
             yield chunk, make_part(chunk, config, detector)
         return
-    # Spawned, not forked: the caller may have threads (Prefect, OpenCV) that do not survive it.
+    # Processes are spawned: a fork would break the threads of the caller (Prefect, OpenCV).
     pool = ProcessPoolExecutor(workers, get_context("spawn"), start_worker, (config, factory))
     try:
         yield from zip(waiting, pool.map(make_part_in_worker, waiting), strict=True)
     except BrokenProcessPool:
         raise RuntimeError(
-            "a worker process of the face preparation died, most likely for lack of memory; the "
-            "finished parts are kept: start the same command again, with fewer workers"
+            "a worker process of the face preparation ended unexpectedly, most likely because "
+            "memory ran out. Finished parts are kept: run the same command again with fewer workers"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _choose(chunks: Sequence[Chunk], config: FaceConfig) -> tuple[list[int], list[Rejection]]:
-    """Which candidates of the parts stay, by their number over all parts, and why not the rest."""
+    """Select the faces to keep among the candidates of all parts.
+
+    Returns:
+        Numbers of the kept candidates, counted over all parts from 0, and the rejections of the
+        parts and of the selection.
+    """
     columns = ["identity", "origin", "embedding", "hash", *QUALITIES]
     rejections: list[Rejection] = []
     tables = []
     for chunk in chunks:
         summary = finished_part(chunk)
         if summary is None:
-            raise RuntimeError(f"{chunk.path} was removed while the faces were prepared")
+            raise RuntimeError(
+                f"the part file {chunk.path} was removed while the faces were prepared; run the "
+                "same command again"
+            )
         rejections += summary.rejections
         tables.append(_read(chunk, columns))
     table = pa.concat_tables(tables).combine_chunks()
@@ -248,13 +269,14 @@ def _read(chunk: Chunk, columns: Sequence[str]) -> pa.Table:
     except (pa.ArrowException, OSError) as error:
         chunk.path.unlink(missing_ok=True)
         raise RuntimeError(
-            f"{chunk.path} was damaged ({error}) and is deleted; start the same command again"
+            f"the part file {chunk.path} was damaged ({error}) and has been deleted; run the same "
+            "command again"
         ) from None
     return table.replace_schema_metadata()
 
 
 def _rows(chunks: Sequence[Chunk], kept: Sequence[int]) -> Iterator[pa.Table]:
-    """The chosen rows of every part, part by part."""
+    """Yield the rows to keep of each part."""
     chosen = np.asarray(kept, dtype=np.int64)
     start = 0
     for chunk in chunks:
@@ -268,9 +290,9 @@ def _nothing_left(source: str, photographs: int, rejections: Sequence[Rejection]
     counts = ", ".join(f"{count} {reason}" for reason, count in count_by_reason(rejections).items())
     first = rejections[0]
     return (
-        f"none of the {photographs} photographs of {source} became a face ({counts}); for "
-        f"instance {first.origin}: {first.detail}. Give photographs of one face each, or relax "
-        "the thresholds of the face config"
+        f"none of the {photographs} photographs of {source} shows a usable face ({counts}); for "
+        f"example {first.origin}: {first.detail}. Give photographs that show one face each, or "
+        "relax the thresholds of the face config"
     )
 
 
@@ -279,6 +301,6 @@ def _remove_parts(out: Path) -> None:
     remove_partial(folder)
     for part in folder.glob("part-*.parquet"):
         part.unlink(missing_ok=True)
-    # Whatever else lies there is not ours.
+    # The folder stays if it contains files that this module did not write.
     with suppress(OSError):
         folder.rmdir()

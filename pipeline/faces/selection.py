@@ -1,4 +1,4 @@
-"""Which faces of a set stay: no photograph twice, no person twice, the best of each identity."""
+"""Selection of the faces of a table: remove duplicates, keep the best templates per identity."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ _BLOCK = 2048
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """What the selection needs to know of N faces that passed every filter of their own.
+    """Columns of the N faces that met every threshold of `judge`.
 
     Attributes:
-        identities: Who is shown, N names.
-        origins: N origins.
-        embeddings: ``float32 (N, 128)``.
-        hashes: ``uint8 (N, 32)``, `perceptual_hash`.
-        costs: ``float64 (N,)``, `template_cost`.
+        identities: Names of the identities, N strings.
+        origins: Origins of the photographs, N strings.
+        embeddings: Identity embeddings, ``float32 (N, 128)``.
+        hashes: Values of `perceptual_hash`, ``uint8 (N, 32)``.
+        costs: Values of `template_cost`, ``float64 (N,)``.
     """
 
     identities: Sequence[str]
@@ -32,13 +32,15 @@ class Candidates:
 
 
 def select(candidates: Candidates, config: FaceConfig) -> tuple[list[int], list[Rejection]]:
-    """Chooses the faces of the table.
+    """Select the faces of the table.
 
-    Of two near-duplicates, of the photographs of one identity, and of two identities that are one
-    person, the face with the lower template cost stays; on a tie the earlier one.
+    Three rules are applied in order: duplicate photographs are removed, each identity keeps
+    `FaceConfig.templates_per_identity` faces, and identities that show the same person are
+    reduced to one. Each rule keeps the face with the lower template cost, or the earlier one if
+    the costs are equal.
 
     Returns:
-        Rows that stay, ascending, and a rejection for every other row.
+        Rows to keep, ascending, and a rejection for every other row.
     """
     order = np.argsort(candidates.costs, kind="stable")
     alive = np.ones(len(order), dtype=bool)
@@ -75,14 +77,22 @@ def select(candidates: Candidates, config: FaceConfig) -> tuple[list[int], list[
 def _near(
     candidates: Candidates, order: NDArray[np.int64], limit: float
 ) -> Iterator[tuple[int, int, float]]:
-    """Pairs (better row, worse row, distance) nearer than `limit`, by the better one's rank."""
+    """Yield pairs (better row, worse row, distance) below `limit`, ordered by the better row."""
     for i, j, distance in near_pairs(candidates.embeddings[order], limit):
         yield int(order[i]), int(order[j]), distance
 
 
 def near_pairs(embeddings: NDArray[np.float32], limit: float) -> Iterator[tuple[int, int, float]]:
-    """Pairs (i, j, distance) of N embeddings ``(N, D)`` nearer than `limit`, i < j, ascending."""
-    # Squared distances are taken as |a|^2 + |b|^2 - 2ab in blocks: one matrix product each.
+    """Yield every pair of embeddings whose Euclidean distance is below a limit.
+
+    Args:
+        embeddings: ``float32 (N, D)``.
+        limit: Largest distance, exclusive.
+
+    Yields:
+        Rows i and j with i < j and their distance, in ascending order of (i, j).
+    """
+    # |a - b|^2 = |a|^2 + |b|^2 - 2ab needs one matrix product per block of pairs.
     vectors = embeddings.astype(np.float64)
     squares = (vectors**2).sum(axis=1)
     for start in range(0, len(vectors), _BLOCK):

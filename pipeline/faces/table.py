@@ -1,8 +1,8 @@
 """The face table: prepared faces in one Parquet file that later runs reuse.
 
-One row a face; the crop is lossless WebP, so `load_dataset("parquet", ...)` and most viewers show
-it. What else there is to know (config, licences, every rejection) is in the schema metadata: the
-file is complete on its own.
+Each row is a face. The crop is stored as lossless WebP, which `load_dataset("parquet", ...)` and
+most viewers decode. The schema metadata holds the config, the licences and all rejections, so that
+the file can be used without any other file.
 """
 
 import base64
@@ -27,14 +27,15 @@ from miex.datasets.files import sha256_file, whole_file
 from miex.pipeline.faces.config import FaceConfig
 
 FORMAT = "miex-faces/1"
-"""Written into every face table; a reader refuses what it does not know."""
+"""Format name and version in the metadata of every face table; other formats are refused."""
 
 ROWS_PER_GROUP = 64
-"""What one `FaceTable.load` reads at least: 64 crops of 128 pixels are 2 MB."""
+"""Faces per row group, the smallest amount that is read: 64 crops of 128 pixels are 2 MB."""
 
 QUALITIES = tuple(field.name for field in fields(FaceQuality))
+"""Names of the quality columns."""
 
-# Hugging Face recognizes an image column only where it may be null.
+# All fields are nullable, since Hugging Face recognizes an image column only if it is.
 SCHEMA = pa.schema(
     [
         pa.field("identity", pa.string()),
@@ -55,15 +56,16 @@ _REJECTIONS_KEY = b"miex.rejections"
 
 @dataclass(frozen=True, slots=True)
 class TableNotes:
-    """What a face table says about itself.
+    """The metadata of a face table.
 
     Attributes:
         source: Name of the reader.
-        licences: Terms by source, and by origin for photographs that have their own.
-        config: How the faces were prepared.
-        detector: Models and versions that found them.
-        photographs: How many photographs were looked at.
-        fingerprint: Hash of the photographs, the config and the detector, hexadecimal.
+        licences: Licence of the source, and of each photograph that has a licence of its own, by
+            origin.
+        config: Config of the face preparation.
+        detector: Names and versions of the detection models.
+        photographs: Number of photographs that were examined.
+        fingerprint: SHA-256 of the list of photographs, the config and the detector, hexadecimal.
     """
 
     source: str
@@ -75,7 +77,7 @@ class TableNotes:
 
 
 def face_to_row(face: Face) -> dict[str, Any]:
-    """A face as a row of `SCHEMA`."""
+    """Return a face as a row of `SCHEMA`."""
     name = face.origin.partition(":")[2].rsplit(".", 1)[0]
     return {
         "identity": face.identity,
@@ -89,10 +91,10 @@ def face_to_row(face: Face) -> dict[str, Any]:
 
 
 def faces_of(table: pa.Table) -> list[Face]:
-    """The faces of a table of `SCHEMA`.
+    """Return the faces of an Arrow table with `SCHEMA`.
 
     Raises:
-        ValueError: A crop is no square image.
+        ValueError: A crop cannot be decoded to a square image.
     """
     rows = table.drop_columns(["landmarks", "embedding"]).to_pylist()
     landmarks = floats(table["landmarks"]).reshape(-1, 68, 2)
@@ -112,7 +114,7 @@ def faces_of(table: pa.Table) -> list[Face]:
 
 
 def floats(column: pa.ChunkedArray) -> NDArray[np.float32]:
-    """The numbers of a column of (nested) lists of fixed size, flat."""
+    """Return the numbers of a column of (nested) fixed-size lists as ``float32 (N,)``."""
     array = column.combine_chunks()
     while pa.types.is_fixed_size_list(array.type):
         array = array.flatten()
@@ -130,13 +132,16 @@ def _decode(encoded: bytes, origin: str) -> NDArray[np.uint8]:
 def write_face_table(
     path: Path, batches: Iterable[pa.Table], notes: TableNotes, rejections: Sequence[Rejection]
 ) -> None:
-    """Writes a face table, at once or not at all.
+    """Write a face table atomically.
 
     Args:
-        path: The file.
-        batches: Tables of `SCHEMA`, of any length; their rows are grouped by `ROWS_PER_GROUP`.
-        notes: What the table shall say about itself.
-        rejections: Everything that was left out.
+        path: The file to write.
+        batches: Arrow tables with `SCHEMA`, of any length; rows are grouped by `ROWS_PER_GROUP`.
+        notes: The metadata.
+        rejections: Every photograph that was left out, with its reason.
+
+    Raises:
+        DiskFullError: The disk is full.
     """
     content = {"format": FORMAT, **asdict(notes), "config": notes.config.model_dump(mode="json")}
     metadata = {
@@ -171,13 +176,13 @@ def _group(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def pack_rejections(rejections: Sequence[Rejection]) -> bytes:
-    """Rejections as compressed ASCII text: a million of them stay a few megabytes."""
+    """Return rejections as compressed ASCII text; a million take a few megabytes."""
     rows = [[item.origin, item.reason, item.detail] for item in rejections]
     return base64.b64encode(zlib.compress(json.dumps(rows).encode(), 9))
 
 
 def unpack_rejections(text: bytes) -> list[Rejection]:
-    """The rejections of `pack_rejections`."""
+    """Return the rejections that `pack_rejections` encoded."""
     return [Rejection(*row) for row in json.loads(zlib.decompress(base64.b64decode(text)))]
 
 
@@ -200,13 +205,14 @@ def _huggingface_features() -> dict[str, Any]:
 
 
 class FaceTable:
-    """A face table on the disk. Opening reads no crop; `load` reads only what it must.
+    """A face table on disk.
 
-    It holds no open file, so it may be handed to threads and processes.
+    Opening it reads the metadata only, and `load` reads only the row groups that it needs. No file
+    is held open, so that the object can be shared between threads and sent to other processes.
 
     Attributes:
         path: The file.
-        notes: What the table says about itself.
+        notes: The metadata.
     """
 
     def __init__(self, path: Path, notes: TableNotes, rows: int) -> None:
@@ -216,11 +222,12 @@ class FaceTable:
 
     @classmethod
     def open(cls, path: Path) -> "FaceTable":
-        """Opens a face table.
+        """Open a face table.
 
         Raises:
-            FileNotFoundError: No such file.
-            ValueError: No Parquet file, a damaged one, or one that is no face table.
+            FileNotFoundError: The file does not exist.
+            ValueError: The file is damaged, is no Parquet file or no face table, or was written
+                by another version of miex.
         """
         remedy = "prepare the faces again with `miex faces`"
         if not path.is_file():
@@ -249,48 +256,50 @@ class FaceTable:
 
     @property
     def config(self) -> FaceConfig:
-        """How the faces were prepared."""
+        """Config of the face preparation."""
         return self.notes.config
 
     @property
     def licences(self) -> Mapping[str, str]:
-        """Terms by source, and by origin for photographs that have their own."""
+        """Licence of the source, and of each photograph that has a licence of its own."""
         return self.notes.licences
 
     @cached_property
     def identities(self) -> list[str]:
-        """Who is shown, row by row."""
+        """Identity of each row."""
         column: list[str] = pq.read_table(self.path, columns=["identity"])["identity"].to_pylist()
         return column
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the file, hexadecimal."""
+        """SHA-256 of the file, hexadecimal."""
         return sha256_file(self.path)
 
     @cached_property
     def rejections(self) -> list[Rejection]:
-        """Everything that was left out, with its reason."""
+        """Every photograph that was left out, with its reason."""
         return unpack_rejections(pq.read_schema(self.path).metadata[_REJECTIONS_KEY])
 
     @property
     def rejection_counts(self) -> dict[str, int]:
-        """How often each reason occurs, the most frequent first."""
+        """Number of rejections per reason, the most frequent reason first."""
         return count_by_reason(self.rejections)
 
     def load(self, rows: Sequence[int]) -> list[Face]:
-        """Reads faces, in the order asked for.
+        """Read faces in the given order.
 
         Args:
-            rows: Row numbers from 0; one may stand several times.
+            rows: Row numbers, counted from 0; a number may be repeated.
 
         Raises:
-            IndexError: No such row.
+            IndexError: A row does not exist.
             ValueError: The file is damaged.
         """
         for row in rows:
             if not 0 <= row < self._rows:
-                raise IndexError(f"row {row} of {self.path}, which has {self._rows} faces")
+                raise IndexError(
+                    f"row {row} does not exist in {self.path}, which has {self._rows} faces"
+                )
         wanted: dict[int, list[int]] = {}
         for row in sorted(set(rows)):
             wanted.setdefault(row // ROWS_PER_GROUP, []).append(row)
@@ -302,12 +311,14 @@ class FaceTable:
                     found = faces_of(file.read_row_group(group).take(chosen))
                     faces.update(zip(members, found, strict=True))
         except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{self.path} is damaged: {error}") from None
+            raise ValueError(
+                f"{self.path} is damaged ({error}); prepare the faces again with `miex faces`"
+            ) from None
         return [faces[row] for row in rows]
 
 
 def count_by_reason(rejections: Iterable[Rejection]) -> dict[str, int]:
-    """How often each reason occurs, the most frequent first, then by name."""
+    """Return the number of rejections per reason, most frequent first, ties by name."""
     counts: dict[str, int] = {}
     for rejection in rejections:
         counts[rejection.reason] = counts.get(rejection.reason, 0) + 1

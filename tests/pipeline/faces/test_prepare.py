@@ -267,7 +267,7 @@ def test_a_dying_worker_is_explained(tmp_path, monkeypatch):
     import killer
 
     source = fakes.drawn_source(tmp_path, people=9)
-    with pytest.raises(RuntimeError, match=r"worker process .* died"):
+    with pytest.raises(RuntimeError, match=r"worker process .* ended unexpectedly"):
         prepare_faces(source, tmp_path / "f.parquet", workers=2, detector=killer.Killer)
     with pytest.raises(ValueError, match="workers: 0"):
         prepare(source, tmp_path / "f.parquet", workers=0)
@@ -365,6 +365,6 @@ def test_a_part_that_went_bad_is_made_again_by_the_next_run(tmp_path):
                 part.write_bytes(content)
             return super().find(image)
 
-    with pytest.raises(RuntimeError, match=r"was damaged .* start the same command again"):
+    with pytest.raises(RuntimeError, match=r"was damaged .* run the same command again"):
         prepare_faces(source, out, workers=1, detector=Spoiling)
     assert len(prepare(source, out)) == 5
