@@ -1,4 +1,4 @@
-"""The main job from end to end: a finished dataset folder from real faces and AU sources."""
+"""Synthesis of a complete dataset folder: samples, manifest, dataset card, sheet and report."""
 
 import time
 from collections.abc import Callable
@@ -26,16 +26,17 @@ def synthesize(
     on_start: Callable[[Job], None] | None = None,
     on_samples: OnSamples | None = None,
 ) -> dict[str, Any]:
-    """Makes a dataset, or goes on with one that was interrupted.
+    """Synthesize a dataset, or resume an interrupted run.
 
     Args:
-        config: What to make.
+        config: Faces, AU sources, generator and size of the dataset.
         out: The dataset folder.
-        workers: Processes; all cores by default, 1 works in this process and leaves PyTorch and
-            OpenCV at one thread there. The result does not depend on it.
+        workers: Number of processes; all cores by default. With 1, no process is started, and
+            PyTorch and OpenCV are left at one thread in this process. The dataset does not depend
+            on this number.
         on_faces: Progress of the face preparation: (done, total, counts by outcome).
-        on_start: Called with the job when rendering begins.
-        on_samples: Progress of the rendering: samples finished since the last call.
+        on_start: Called with the job when rendering starts.
+        on_samples: Progress of the rendering: number of samples finished since the last call.
 
     Returns:
         The manifest.
@@ -43,7 +44,7 @@ def synthesize(
     Raises:
         ValueError: See `start` and `finish`.
         FileNotFoundError: See `start`.
-        DiskFullError: The disk is full; finished shards stay, the next run goes on from them.
+        DiskFullError: The disk is full. Finished shards are kept, and the next run resumes.
     """
     began = time.perf_counter()
     job = start(config, out, workers=workers, on_faces=on_faces)
@@ -73,7 +74,7 @@ def finish(job: Job) -> dict[str, Any]:
         The manifest.
 
     Raises:
-        ValueError: A shard is missing, or not one sample was accepted.
+        ValueError: A shard is missing, or no sample was accepted.
     """
     manifest = complete(job)
     with whole_file(job.out / "README.md") as card:

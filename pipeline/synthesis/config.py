@@ -1,7 +1,7 @@
-"""Everything that decides what a dataset contains, as one frozen value.
+"""Configuration of a synthetic dataset, with everything that determines its content.
 
-How the work is done (workers, progress, where the output lies) is not in here: it must not
-change a single byte of the result.
+Settings that must not change the content, such as the number of workers and the output folder, are
+arguments of the functions instead.
 """
 
 import hashlib
@@ -25,31 +25,34 @@ from miex.pipeline.faces.config import FaceConfig
 
 
 class SequenceConfig(FrozenConfig):
-    """How many frames a sample has, and how the expression grows over them."""
+    """Number of frames of a sample and growth of the expression over them."""
 
     frames: Annotated[int, Flag()] = Field(
-        2, ge=2, le=256, description="frames from onset to apex, both counted"
+        2, ge=2, le=256, description="number of frames from onset to apex, both included"
     )
     easing: Annotated[Literal["linear", "smooth", "early", "late"], Flag()] = Field(
-        "linear", description="growth from onset to apex; linear as in MiE-X's video variant"
+        "linear",
+        description="growth of the intensity from onset to apex; MiE-X's videos are linear",
     )
     back_to_offset: Annotated[bool, Flag()] = Field(
         False,
-        description="append the way back to the offset: frames - 1 more frames, the last one equal "
-        "to the onset",
+        description="append frames - 1 more frames from apex to offset; the offset equals the "
+        "onset",
     )
 
 
 class QualityConfig(FrozenConfig):
-    """When a rendered sample counts, and what is measured of it."""
+    """Acceptance thresholds of a rendered sample and the shares of samples to measure."""
 
     min_motion_iod: float = Field(
         0.002,
         ge=0,
-        description="smallest accepted motion from onset to apex, in inter-ocular distances; "
-        "frames that are equal pixel by pixel are refused whatever this says",
+        description="smallest accepted motion from onset to apex, in inter-ocular distances; a "
+        "sample whose onset and apex have equal pixels is never accepted",
     )
-    max_attempts: int = Field(5, ge=1, le=100, description="draws before a sample is rejected")
+    max_attempts: int = Field(
+        5, ge=1, le=100, description="number of draws before a sample is rejected"
+    )
     identity_share: float = Field(
         0.05, ge=0, le=1, description="share of the samples whose identity similarity is measured"
     )
@@ -57,40 +60,50 @@ class QualityConfig(FrozenConfig):
         0.0,
         ge=-1,
         le=1,
-        description="a measured sample below it is redrawn (cosine between embeddings)",
+        description="smallest accepted cosine between the identity embeddings of template and "
+        "apex; measured samples below it are redrawn",
     )
     fidelity_share: float = Field(
         0.0, ge=0, le=1, description="share of the samples whose AU fidelity is measured"
     )
     fidelity_estimator: str | None = Field(
         None,
-        description="what measures it, NAME or NAME:MODEL; for a trained generator not the "
-        "estimator that labelled its training data",
+        description="AU estimator that measures AU fidelity, NAME or NAME:MODEL; it must not have "
+        "labelled the training data of the generator",
     )
 
     @model_validator(mode="after")
     def _fidelity_has_an_estimator(self) -> "QualityConfig":
         if self.fidelity_share and not self.fidelity_estimator:
             raise ValueError(
-                "fidelity_share needs fidelity_estimator, for instance "
-                "mediapipe:face_landmarker.task or openface-models:FOLDER"
+                f"fidelity_share: {self.fidelity_share:g} needs fidelity_estimator, for example "
+                "mediapipe:face_landmarker.task or openface-models:FOLDER; set it, or set "
+                "fidelity_share to 0"
             )
         return self
 
 
 class DriftConfig(FrozenConfig):
-    """How heads drift from onset to apex: standard deviations; none by default, as in MiE-X.
+    """Standard deviations of the head motion between onset and apex; 0 by default, as in MiE-X.
 
-    `True` in its place means as much as in two public videos of people before a camera, over a
-    sixth of a second: shifts had deviations of .003 to .013 inter-ocular distances, turns of .1
-    degrees, sizes of .002 to .004.
+    `drift: true` selects the values 0.01, 0.1 and 0.003. They are rounded from two public videos
+    of people in front of a camera, measured over a sixth of a second: standard deviations of 0.003
+    to 0.013 inter-ocular distances (shift), 0.1 degrees (turn) and 0.002 to 0.004 (scale).
     """
 
     shift: float = Field(
-        0.0, ge=0, le=0.1, description="to the right and down, inter-ocular distances"
+        0.0,
+        ge=0,
+        le=0.1,
+        description="standard deviation of the horizontal and of the vertical shift, in "
+        "inter-ocular distances",
     )
-    turn: float = Field(0.0, ge=0, le=5, description="in the image, degrees")
-    scale: float = Field(0.0, ge=0, le=0.05, description="towards the camera, share of the size")
+    turn: float = Field(
+        0.0, ge=0, le=5, description="standard deviation of the in-plane rotation, in degrees"
+    )
+    scale: float = Field(
+        0.0, ge=0, le=0.05, description="standard deviation of the relative change in size"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -101,18 +114,18 @@ class DriftConfig(FrozenConfig):
 
     @property
     def any(self) -> bool:
-        """Whether heads drift at all."""
+        """Whether any standard deviation is above 0."""
         return bool(self.shift or self.turn or self.scale)
 
 
 class SynthesisConfig(FrozenConfig):
-    """One dataset: which faces, which AUs, which generator, how many samples."""
+    """Config of one dataset: faces, AU sources, generator, number of samples and quality limits."""
 
     name: Annotated[str, Flag()] = Field(
         "miex", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="prefix of the sample ids"
     )
     seed: Annotated[int, Flag()] = Field(
-        0, ge=0, lt=2**63, description="seed of everything that is drawn at random"
+        0, ge=0, lt=2**63, description="seed of all random draws, stored as a 64-bit integer"
     )
     faces: Annotated[str, Flag()] = Field(
         "samples",
@@ -133,7 +146,9 @@ class SynthesisConfig(FrozenConfig):
         "pool:FILE.parquet",
     )
     intensity: Annotated[tuple[float, float], Flag()] = Field(
-        (0.5, 1.5), description="range of the expert intensities, on the 0-5 scale"
+        (0.5, 1.5),
+        description="range from which the intensities of expert sources are drawn uniformly, on "
+        "the 0-5 scale",
     )
     emotion_weights: dict[str, float] = Field(
         default_factory=dict, description="weights of fine emotions within their class"
@@ -141,14 +156,14 @@ class SynthesisConfig(FrozenConfig):
     samples: Annotated[int | None, Flag()] = Field(
         None,
         ge=1,
-        description="number of samples; by default each identity gets every class from every "
-        "source once",
+        description="number of samples; by default one for each combination of identity, class "
+        "and source",
     )
     au_triplets: Annotated[int | None, Flag()] = Field(
         None,
         ge=1,
-        description="number of distinct (onset AUs, apex AUs, label) triplets, shared by several "
-        "identities; by default every sample has its own",
+        description="number of distinct (onset AUs, apex AUs, label) triplets, which several "
+        "identities share; by default every sample has its own triplet",
     )
     sequence: SequenceConfig = SequenceConfig()
     drift: Annotated[
@@ -176,9 +191,9 @@ class SynthesisConfig(FrozenConfig):
     @field_validator("sources")
     @classmethod
     def _distinct_sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        twice = [source for source, count in Counter(value).items() if count > 1]
-        if twice:
-            raise ValueError(f"{', '.join(twice)} is given twice; name every source once")
+        duplicates = [source for source, count in Counter(value).items() if count > 1]
+        if duplicates:
+            raise ValueError(f"duplicate source {', '.join(duplicates)}; name every source once")
         return value
 
     @classmethod
@@ -186,16 +201,17 @@ class SynthesisConfig(FrozenConfig):
         """Read a config file.
 
         Raises:
-            FileNotFoundError: No such file.
-            ValueError: Not YAML, or a field that does not fit; the message names each one.
+            FileNotFoundError: The file does not exist.
+            ValueError: The file is not YAML, or a field is unknown or invalid; the message names
+                every such field.
         """
         return build(cls, file=path)
 
     def record(self) -> dict[str, Any]:
-        """The config as a dataset remembers it.
+        """Return the config as it is stored in shards and in the manifest.
 
-        Fields that came later are left out where they change nothing, so that datasets that were
-        made before keep their hash.
+        Fields that were added in later versions are omitted where they have no effect, so that the
+        hash of existing datasets does not change.
         """
         content = self.model_dump(mode="json")
         if not self.quality.fidelity_share:
@@ -205,9 +221,9 @@ class SynthesisConfig(FrozenConfig):
         return content
 
     def canonical(self) -> str:
-        """The config as JSON with sorted keys: equal configs give equal text."""
+        """Return `record` as JSON with sorted keys, so that equal configs have equal text."""
         return json.dumps(self.record(), sort_keys=True, separators=(",", ":"))
 
     def sha256(self) -> str:
-        """Hash of `canonical`."""
+        """Return the SHA-256 of `canonical`, hexadecimal."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()

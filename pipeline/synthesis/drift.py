@@ -1,7 +1,7 @@
-"""Drift of the head: what moves between the onset and the apex of a real clip beside the face.
+"""Drift of the head: small head motion between onset and apex, as in real clips.
 
-A generator moves the face alone, and a recognizer that has seen nothing else takes any other motion
-for an expression. Faces that drift as people do teach it to look past that.
+A generator moves the facial features only. A recognizer that is trained on such frames alone can
+mistake head motion for an expression; samples with drift train it to be invariant to that motion.
 """
 
 import cv2
@@ -15,32 +15,37 @@ from miex.pipeline.synthesis.config import DriftConfig
 def drift_transform(
     config: DriftConfig, normals: NDArray[np.float64], landmarks: NDArray[np.float32]
 ) -> Points:
-    """How far the head has drifted at the apex.
+    """Return the head motion from onset to apex as an affine displacement field.
 
     Args:
-        config: How strongly heads drift.
-        normals: ``(4,)`` standard normal draws: right, down, turn, growth.
-        landmarks: ``(68, 2)`` of the onset, pixels of the frame; the head turns about their mean.
+        config: Standard deviations of the motion.
+        normals: ``float64 (4,)`` standard normal draws for the shift to the right, the shift
+            downwards, the rotation and the scale.
+        landmarks: ``float32 (68, 2)`` landmarks of the onset in pixels; their mean is the centre
+            of the rotation and the scale.
 
     Returns:
-        ``(2, 3)`` matrix M of the change: a point p moves by ``M @ (p, 1)``, pixels.
+        ``float64 (2, 3)`` matrix M: the point (x, y) moves by ``M @ (x, y, 1)`` pixels.
     """
     shift = config.shift * eye_centre_distance(landmarks) * normals[:2]
     turn, growth = np.radians(config.turn) * normals[2], config.scale * normals[3]
-    # Of so small a turn sine and angle are the same: a drift half as long is half of this matrix.
+    # The small-angle approximation makes the motion linear: half the drift is half this matrix.
     linear = np.array([[growth, -turn], [turn, growth]])
     return np.column_stack([linear, shift - linear @ landmarks.mean(axis=0, dtype=np.float64)])
 
 
 def drifted(image: NDArray[np.uint8], change: Points) -> NDArray[np.uint8]:
-    """A frame whose content has drifted.
+    """Apply a head motion to a frame.
+
+    The frame is resampled once by Lanczos interpolation, which keeps its sharpness, and continued
+    by reflection outside its border.
 
     Args:
         image: ``uint8 (S, S, 3)``.
-        change: ``(2, 3)``, see `drift_transform`; beyond the border the frame is reflected.
+        change: ``float64 (2, 3)`` displacement field, see `drift_transform`.
 
     Returns:
-        ``uint8 (S, S, 3)``, sampled once (Lanczos), so that it stays as sharp as the onset.
+        ``uint8 (S, S, 3)``.
     """
     matrix = np.eye(2, 3) + change
     moved = cv2.warpAffine(

@@ -35,14 +35,14 @@ def open_sources(config: SynthesisConfig) -> list[AUSource]:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything that a synthesis config names, opened once.
+    """The opened inputs that a synthesis config names.
 
     Attributes:
         config: The config.
-        faces: The templates.
+        faces: The face table with the templates.
         sources: The AU sources, in the order of the config.
-        generator: The generator that renders.
-        plan: Which face shows which expression in which sample.
+        generator: The generator.
+        plan: The plan, which assigns a face and an expression to every sample.
     """
 
     config: SynthesisConfig
@@ -59,11 +59,17 @@ class Inputs:
         sources: list[AUSource] | None = None,
         generator: FaceGenerator[Any] | None = None,
     ) -> "Inputs":
-        """Open the face table, and the sources and generator that are not open yet.
+        """Open the face table, and the sources and the generator if they are not given.
+
+        Args:
+            config: The config.
+            table: Path of the face table.
+            sources: The AU sources of the config, if they are open already.
+            generator: The generator of the config, if it is open already.
 
         Raises:
             FileNotFoundError: The face table, an AU source or a checkpoint is missing.
-            ValueError: An input is damaged, or config and inputs do not fit each other.
+            ValueError: An input is damaged, or the config does not fit the inputs.
         """
         faces = FaceTable.open(table)
         sources = open_sources(config) if sources is None else sources
@@ -72,12 +78,12 @@ class Inputs:
 
     @cached_property
     def reader(self) -> AUReader | None:
-        """The estimator that measures AU fidelity, or None where the config measures none."""
+        """Estimator that measures AU fidelity, or None if the config requests no measurement."""
         return open_reader(self.config.quality)
 
     @cached_property
     def description(self) -> dict[str, Any]:
-        """Hashes, licences and citations of every input, as the manifest records them."""
+        """Hashes, licences and citations of every input, as stored in the manifest."""
         found: dict[str, Any] = {
             "faces": {
                 "table": self.config.faces,

@@ -1,4 +1,4 @@
-"""A dataset that is being made: its inputs, its folder, and which shards are finished."""
+"""State of a synthesis run: its config, its folder, and which of its shards are finished."""
 
 import hashlib
 import json
@@ -26,26 +26,27 @@ from miex.pipeline.synthesis.quality import open_reader
 from miex.pipeline.synthesis.shard_files import ShardRecord, read_shard_record
 
 _STATE = ".miex"
-"""Folder inside an unfinished dataset: whose it is, and the hashes of its finished shards."""
+"""Folder inside an unfinished dataset with its fingerprint and the hashes of finished shards."""
 
 _FACES = "faces.parquet"
-"""The face table of a dataset whose run prepared the faces itself."""
+"""Name of the face table in the dataset folder, if the run prepares the faces."""
 
 OnFaces = Callable[[int, int, dict[str, int]], None]
-"""Progress of the face preparation: (done, total, counts by outcome)."""
+"""Progress callback of the face preparation: (done, total, counts by outcome)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A dataset that is being made: small and picklable, so any process can render its shards.
+    """A synthesis run. It is picklable, so that any process can render its shards.
 
     Attributes:
-        config: What to make.
+        config: Config of the dataset.
         out: The dataset folder.
-        faces: The face table.
-        fingerprint: Hash of the config, every input and every version that matters.
-        samples: How many samples are planned.
-        shards: How many shards they fill.
+        faces: Path of the face table.
+        fingerprint: SHA-256 of the config, of all inputs and of the versions of all packages that
+            can change the dataset.
+        samples: Number of planned samples.
+        shards: Number of shards.
     """
 
     config: SynthesisConfig
@@ -57,13 +58,13 @@ class Job:
 
     @property
     def inputs(self) -> Inputs:
-        """The opened inputs; each thread opens them once and keeps those of its latest job.
+        """The opened inputs. Each thread opens them once and keeps those of its latest job.
 
         Raises:
             FileNotFoundError: An input is missing.
             ValueError: An input is damaged.
         """
-        # Equal datasets may take their faces from different folders, one of which may be gone.
+        # Jobs with equal fingerprints can name face tables in different folders.
         key = self.fingerprint, self.faces
         if getattr(_opened, "key", None) != key:
             self._keep(Inputs.open(self.config, self.faces))
@@ -84,16 +85,18 @@ def start(
     workers: int | None = None,
     on_faces: OnFaces | None = None,
 ) -> Job:
-    """Checks everything that can be checked before the work begins, and prepares the faces.
+    """Validate the config, its inputs and the folder, prepare the faces, and return the job.
 
     Args:
-        config: What to make.
-        out: The dataset folder; new, empty, or holding the same dataset unfinished or finished.
-        workers: Processes for the preparation of faces, all cores by default.
+        config: Config of the dataset.
+        out: The dataset folder. It must be new, be empty, or hold the same dataset, finished or
+            not.
+        workers: Number of processes for the face preparation, all cores by default.
         on_faces: Called with (done, total, counts by outcome) while faces are prepared.
 
     Raises:
-        ValueError: The folder holds something else, or the config and its inputs do not fit.
+        ValueError: The folder holds other files or another dataset, the config does not fit its
+            inputs, or the fidelity estimator labelled the training data of the generator.
         FileNotFoundError: A table, pool, checkpoint or folder is missing.
     """
     out = Path(out)
@@ -106,18 +109,21 @@ def start(
         open_reader(config.quality)
     table = _face_table(config, out, workers, on_faces)
     job, identity = _identify(out, table, Inputs.open(config, table, sources, generator))
-    _claim(out, identity)
+    _reserve_folder(out, identity)
     for folder in (out, out / "data", out / "report"):
         remove_partial(folder)
     return job
 
 
 def reopen(out: Path) -> Job:
-    """The job of a finished dataset, to make rows of it again.
+    """Return the job of a finished dataset, from which rows can be rendered again.
+
+    Args:
+        out: The dataset folder.
 
     Raises:
-        FileNotFoundError: The folder holds no finished dataset, or an input is gone.
-        ValueError: An input or a version is no longer what the manifest says.
+        FileNotFoundError: The folder holds no finished dataset, or an input is missing.
+        ValueError: An input or a package version differs from the manifest.
     """
     out = Path(out)
     manifest = DatasetFolder.open(out).manifest
@@ -132,18 +138,18 @@ def reopen(out: Path) -> Job:
     job, identity = _identify(out, table, Inputs.open(config, table))
     if job.fingerprint != manifest.get("fingerprint"):
         found = "; ".join(
-            f"{name} ({there} there, {here} here)"
-            for name, there, here in _differences(manifest, identity)
+            f"{name} ({recorded} in the manifest, {present} now)"
+            for name, recorded, present in _differences(manifest, identity)
         )
         raise ValueError(
-            f"{out} was made from something else than what is here: {found or 'its format'}. Its "
-            "rows can be made again only with the same inputs and versions"
+            f"{out} was rendered from other inputs or versions: {found or 'its format'}. Its rows "
+            "can be rendered again only with the inputs and versions of the manifest"
         )
     return job
 
 
 def _identify(out: Path, table: Path, inputs: Inputs) -> tuple[Job, dict[str, Any]]:
-    """Return the job of some inputs, and everything that tells its dataset from others."""
+    """Return the job of opened inputs, and the content of its fingerprint."""
     config, samples = inputs.config, inputs.plan.samples
     parts = {"config": config.record(), "inputs": inputs.description, "versions": versions()}
     fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -153,30 +159,34 @@ def _identify(out: Path, table: Path, inputs: Inputs) -> tuple[Job, dict[str, An
 
 
 def pending(job: Job) -> list[int]:
-    """Numbers of the shards that are not finished, or whose file no longer is what was written."""
+    """Return the numbers of the shards that are missing, damaged or changed since written."""
     return [number for number in range(job.shards) if finished_shard(job, number) is None]
 
 
 def planned(job: Job, number: int) -> range:
-    """The sample numbers of a shard."""
+    """Return the sample numbers of a shard."""
     rows = job.config.rows_per_shard
     return range(number * rows, min((number + 1) * rows, job.samples))
 
 
 def _refuse_foreign_folder(out: Path) -> None:
-    """Only what miex made may be written into."""
+    """Check that the folder is new, empty or a dataset folder of miex.
+
+    Raises:
+        ValueError: It is a file, or it holds other files.
+    """
     if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file; the dataset needs a folder of its own")
+        raise ValueError(f"{out} is a file; give a folder for the dataset")
     ours = (MANIFEST, _STATE, _FACES, f"{_FACES}.parts")
     if out.is_dir() and any(out.iterdir()) and not any((out / name).exists() for name in ours):
         raise ValueError(f"{out} is not empty and holds no miex dataset; choose a new folder")
 
 
-def _claim(out: Path, identity: dict[str, Any]) -> None:
-    """Takes the folder for this dataset, or says why it belongs to another one.
+def _reserve_folder(out: Path, identity: dict[str, Any]) -> None:
+    """Record in the folder which dataset it holds.
 
     Raises:
-        ValueError: Another dataset is in it; the message names what differs.
+        ValueError: The folder holds another dataset; the message names the differences.
     """
     state = out / _STATE / "job.json"
     owner = out / MANIFEST if (out / MANIFEST).is_file() else state
@@ -188,8 +198,8 @@ def _claim(out: Path, identity: dict[str, Any]) -> None:
         if known.get("fingerprint") == identity["fingerprint"]:
             return
         found = "; ".join(
-            f"{name} ({there} there, {asked} asked for)"
-            for name, there, asked in _differences(known, identity)
+            f"{name} ({recorded} in the folder, {requested} requested)"
+            for name, recorded, requested in _differences(known, identity)
         )
         raise ValueError(
             f"{out} holds another dataset; it differs in {found or 'its format'}. Choose a new "
@@ -201,7 +211,7 @@ def _claim(out: Path, identity: dict[str, Any]) -> None:
 def _differences(
     known: dict[str, Any], wanted: dict[str, Any], at: str = ""
 ) -> list[tuple[str, str, str]]:
-    """The leaves in which two nested dictionaries differ: name and both values, at most five."""
+    """Return up to five leaves in which two nested dictionaries differ: name and both values."""
     found: list[tuple[str, str, str]] = []
     for key in ("config", "inputs", "versions") if not at else sorted(known.keys() | wanted.keys()):
         one, other = known.get(key), wanted.get(key)
@@ -213,7 +223,7 @@ def _differences(
 
 
 def _brief(value: Any) -> str:
-    """A list of inputs is a page long; its beginning tells which one is meant."""
+    """Return the first 100 characters of a value; lists of inputs fill a page."""
     return shorten(repr(value), 100, placeholder=" ...")
 
 
@@ -222,7 +232,7 @@ def _marker(out: Path, number: int) -> Path:
 
 
 def _recorded_hash(job: Job, number: int) -> str | None:
-    """The hash under which a shard was recorded, in the state folder or in the manifest."""
+    """Return the SHA-256 of a shard from the state folder or from the manifest, or None."""
     try:
         recorded = json.loads(_marker(job.out, number).read_text(encoding="utf-8"))
         return str(recorded["sha256"])
@@ -236,10 +246,10 @@ def _recorded_hash(job: Job, number: int) -> str | None:
 
 
 def finished_shard(job: Job, number: int) -> ShardRecord | None:
-    """A shard's record, if its file is there and unharmed.
+    """Return the record of a shard, or None if its file is missing, damaged or changed.
 
-    A shard without a recorded hash was renamed into place just before its run was killed; it is
-    whole, because only whole files get that name.
+    A shard without a recorded hash is accepted: its run was killed between renaming the file and
+    recording the hash, and only complete files are renamed.
     """
     record = read_shard_record(job.out, number, job.shards, job.fingerprint)
     if record is None or _recorded_hash(job, number) not in (None, record.sha256):
@@ -250,7 +260,7 @@ def finished_shard(job: Job, number: int) -> ShardRecord | None:
 def _face_table(
     config: SynthesisConfig, out: Path, workers: int | None, on_faces: OnFaces | None
 ) -> Path:
-    """The face table that the config names, prepared first where it names photographs."""
+    """Return the path of the face table, after preparing it if the config names photographs."""
     if config.faces.endswith(".parquet"):
         return Path(config.faces).expanduser()
     table = out / _FACES
@@ -265,10 +275,10 @@ def _face_table(
 
 
 def record_shard(job: Job, record: ShardRecord) -> None:
-    """Notes the hash of a shard that was just written."""
+    """Record the hash of a shard that was just written."""
     write_json(_marker(job.out, record.number), {"sha256": record.sha256})
 
 
 def clear_state(job: Job) -> None:
-    """Removes the notes of an unfinished dataset; the manifest knows all of it now."""
+    """Remove the state folder of a finished dataset, whose content the manifest holds."""
     shutil.rmtree(job.out / _STATE, ignore_errors=True)

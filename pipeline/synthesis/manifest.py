@@ -1,4 +1,4 @@
-"""The manifest: what a dataset folder holds, where it came from, and what was left out."""
+"""The manifest of a dataset: its content, its origin and every rejected sample."""
 
 import json
 import platform
@@ -28,11 +28,11 @@ _PACKAGES = (
 )
 
 NOT_ANNOTATED = "not annotated"
-"""What samples count as whose origin tells no finer emotion than the class."""
+"""Name under which samples without a fine emotion are counted."""
 
 
 def versions() -> dict[str, str]:
-    """Versions of everything that can change a byte of the result."""
+    """Return the versions of Python and of the packages that can change the dataset."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -42,8 +42,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def count_rows(folder: Path, plan: Plan, records: Sequence[ShardRecord]) -> dict[str, Any]:
-    """Counts what the shards really hold, read from the shards themselves."""
+def _count_rows(folder: Path, plan: Plan, records: Sequence[ShardRecord]) -> dict[str, Any]:
+    """Return the counts of a dataset, read from its shards."""
     config_sources = plan.source_specs
     by: dict[str, Counter[str]] = {
         name: Counter() for name in ("emotion", "spec", "fine_emotion", "au_source")
@@ -82,7 +82,14 @@ def count_rows(folder: Path, plan: Plan, records: Sequence[ShardRecord]) -> dict
 def build_manifest(
     folder: Path, fingerprint: str, inputs: Inputs, records: Sequence[ShardRecord]
 ) -> dict[str, Any]:
-    """Return everything that is known about a finished dataset; equal for equal datasets."""
+    """Return the manifest of a finished dataset; equal datasets have equal manifests.
+
+    Args:
+        folder: The dataset folder.
+        fingerprint: Fingerprint of the job.
+        inputs: The opened inputs.
+        records: The records of all shards, in order.
+    """
     config, plan = inputs.config, inputs.plan
     return {
         "format": FORMAT,
@@ -98,7 +105,7 @@ def build_manifest(
             "citation": plan.label_space.citation,
         },
         "missing_cells": [{"source": spec, "class": name} for spec, name in plan.missing],
-        "counts": count_rows(folder, plan, records),
+        "counts": _count_rows(folder, plan, records),
         "shards": [
             {
                 "path": record.path,
@@ -115,13 +122,13 @@ def build_manifest(
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> Path:
-    """Writes `manifest.json`; its presence says that the dataset is complete."""
+    """Write `manifest.json`, which marks the dataset as complete, and return its path."""
     path = folder / MANIFEST
     write_json(path, manifest)
     return path
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes indented JSON, whole or not at all."""
+    """Write indented JSON atomically."""
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -1,7 +1,7 @@
-"""The plan: which face makes which expression in sample number i.
+"""The plan of a dataset, which assigns a face and an expression to every sample index.
 
-The plan is a function, not a list: any sample can be asked for alone, in any order, in any
-process, and the answer is the same. Its randomness derives from (seed, index, attempt).
+All randomness derives from (seed, index, attempt). The draw of a sample is therefore the same
+whatever was drawn before, in whichever process.
 """
 
 from collections.abc import Sequence
@@ -26,17 +26,17 @@ _DRIFT_STREAM = 5
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What one attempt at one sample asks for.
+    """One attempt at one sample: the template and the requested AUs.
 
     Attributes:
-        index: Number of the sample in the plan.
-        attempt: 0 for the first draw, 1 for the first redraw, ...
+        index: Index of the sample in the plan.
+        attempt: 0 for the first draw, 1 for the first redraw, and so on.
         face: Row of the template in the face table.
         label: Index of the class in the label space.
         emotion: Name of the class.
         source: Index of the AU source in the config.
-        pair: The AUs' origin.
-        aus: ``(T, 17)``, the AUs of every frame, FACS intensity 0 to 5, finite.
+        pair: The AU pair from which the AUs were derived.
+        aus: ``float32 (T, 17)`` requested AUs of every frame, FACS intensity 0 to 5, finite.
         apex_index: Index of the apex in `aus`.
     """
 
@@ -52,23 +52,25 @@ class Draw:
 
 
 class Plan:
-    """Spreads samples over identities, classes and AU sources.
+    """Distributes the samples over identities, classes and AU sources.
 
-    Sample i belongs to identity number ``i * identities // samples``, so the samples of one face
-    lie side by side and are rendered together; where the table holds several photographs of it,
-    each sample draws one. Its cell, a class and a source that has AUs for
-    it, is ``i`` modulo the number of cells: with the default number of samples every identity
-    gets every cell once, as in MiE-X, and with any other number the cells still differ by one
-    sample at most. A class that a source lacks is no cell; `missing` names it.
+    Sample i shows identity number ``i * identities // samples``, so that the samples of one
+    identity are adjacent and are rendered together. If the table holds several photographs of the
+    identity, each sample draws one of them.
+
+    A cell is a combination of a class and an AU source that has AUs for the class. Sample i belongs
+    to cell ``i`` modulo the number of cells. With the default number of samples every identity has
+    one sample in every cell, as in MiE-X; with any other number the sizes of the cells differ by
+    at most one. `missing` lists the combinations that are no cell.
 
     Args:
-        config: What to make.
+        config: Config of the dataset.
         identities: Identity of every row of the face table.
-        sources: The config's AU sources, opened.
+        sources: The opened AU sources of the config, in its order.
 
     Raises:
-        ValueError: More identities are asked for than there are, no source has AUs for a class,
-            or a source has none for any.
+        ValueError: The face table has too few identities, no source has AUs for a class, a source
+            has AUs for no class, or there are fewer AU triplets than cells.
     """
 
     def __init__(
@@ -82,18 +84,18 @@ class Plan:
         self.samples = config.samples or len(self._templates) * len(self._cells)
         if config.au_triplets is not None and config.au_triplets < len(self._cells):
             raise ValueError(
-                f"au_triplets: {config.au_triplets} triplets cannot cover {len(self._cells)} "
-                "pairs of a class and a source; ask for at least as many"
+                f"au_triplets: {config.au_triplets} triplets cannot cover the {len(self._cells)} "
+                f"combinations of a class and a source; set it to at least {len(self._cells)}"
             )
 
     def _find_cells(self) -> list[tuple[int, int]]:
-        """(source, label) of every cell, the sources in the config's order."""
+        """Return (index of the source, label) of every cell, in the order of the config."""
         classes = self.label_space.classes
         for spec, source in zip(self._config.sources, self._sources, strict=True):
             if not source.classes.intersection(classes):
                 raise ValueError(
                     f"AU source {spec!r} has no AUs for any class of label space "
-                    f"{self.label_space.name!r} ({', '.join(classes)}); leave it out"
+                    f"{self.label_space.name!r} ({', '.join(classes)}); remove it from sources"
                 )
         cells = [
             (number, label)
@@ -107,12 +109,12 @@ class Plan:
             raise ValueError(
                 f"no AU source has AUs for class {', '.join(absent)} of label space "
                 f"{self.label_space.name!r} (sources: {', '.join(self._config.sources)}); add a "
-                "source that does, for instance expert:miex"
+                "source that has some, for example expert:miex"
             )
         return cells
 
     def _choose_identities(self, identities: Sequence[str]) -> list[list[int]]:
-        """Rows of the face table by identity, of the identities that take part."""
+        """Return the rows of the face table of each identity that is used."""
         rows: dict[str, list[int]] = {}
         for row, identity in enumerate(identities):
             rows.setdefault(identity, []).append(row)
@@ -122,23 +124,27 @@ class Plan:
             return available
         if wanted > len(available):
             raise ValueError(
-                f"identities: {wanted} are asked for, the face table has {len(available)}; "
-                "ask for fewer or prepare more faces"
+                f"identities: {wanted} requested, but the face table has {len(available)}; request "
+                "fewer or prepare more faces"
             )
         rng = self._rng(_IDENTITY_STREAM)
         chosen = np.sort(rng.choice(len(available), size=wanted, replace=False))
         return [available[number] for number in chosen]
 
     def _template(self, index: int) -> int:
-        """The photograph that a sample shows, for every attempt the same."""
+        """Return the row of the template of a sample, the same for every attempt."""
         rows = self._templates[index * len(self._templates) // self.samples]
         if len(rows) == 1:
             return rows[0]
-        # Drawn, not taken in turn: a turn that divides the cells would tie photographs to classes.
+        # Cycling through the rows would couple templates to classes where their numbers match.
         return rows[int(self._rng(_TEMPLATE_STREAM, index).integers(len(rows)))]
 
     def drift(self, index: int) -> NDArray[np.float64]:
-        """``(4,)`` standard normal draws of a sample, see `drift_transform`; of every attempt."""
+        """Return the draws of the head motion of a sample, the same for every attempt.
+
+        Returns:
+            ``float64 (4,)`` standard normal draws, see `drift_transform`.
+        """
         return self._rng(_DRIFT_STREAM, index).standard_normal(4)
 
     def _rng(self, *stream: int) -> np.random.Generator:
@@ -146,45 +152,45 @@ class Plan:
 
     @property
     def identities(self) -> int:
-        """How many identities take part."""
+        """Number of identities that are used."""
         return len(self._templates)
 
     def sample_id(self, index: int) -> str:
-        """`NAME-00000042`."""
+        """Return the id of a sample, such as `NAME-00000042`."""
         return f"{self._config.name}-{index:08d}"
 
     def index_of(self, sample_id: str) -> int:
-        """The index of a sample by its id.
+        """Return the index of the sample with an id.
 
         Raises:
-            KeyError: This plan has no such sample.
+            KeyError: The plan has no such sample.
         """
         name, _, digits = sample_id.rpartition("-")
         if name != self._config.name or not digits.isdigit() or int(digits) >= self.samples:
             raise KeyError(
-                f"no sample is called {sample_id!r}; they run from {self.sample_id(0)} to "
+                f"no sample is called {sample_id!r}; ids range from {self.sample_id(0)} to "
                 f"{self.sample_id(self.samples - 1)}"
             )
         return int(digits)
 
     def measures_identity(self, index: int) -> bool:
-        """Whether the identity similarity of this sample is measured."""
+        """Return whether the identity similarity of a sample is measured."""
         share = self._config.quality.identity_share
         return share >= 1 or float(self._rng(_MEASURE_STREAM, index).random()) < share
 
     def measures_fidelity(self, index: int) -> bool:
-        """Whether the AU fidelity of this sample is measured."""
+        """Return whether the AU fidelity of a sample is measured."""
         share = self._config.quality.fidelity_share
         return share >= 1 or float(self._rng(_FIDELITY_STREAM, index).random()) < share
 
     @property
     def source_specs(self) -> tuple[str, ...]:
-        """The AU sources as the config writes them."""
+        """Specs of the AU sources, as in the config."""
         return self._config.sources
 
     @property
     def missing(self) -> tuple[tuple[str, str], ...]:
-        """(AU source as the config writes it, class) of every pair that is no cell."""
+        """Pairs (spec of the AU source, class) for which the source has no AUs."""
         return tuple(
             (spec, name)
             for spec, source in zip(self._config.sources, self._sources, strict=True)
@@ -193,11 +199,11 @@ class Plan:
         )
 
     def source_of(self, index: int) -> int:
-        """Index of a sample's AU source in the config."""
+        """Return the index, in the config, of the AU source of a sample."""
         return self._cells[index % len(self._cells)][0]
 
     def draw(self, index: int, attempt: int) -> Draw:
-        """The AUs that one attempt at one sample asks for."""
+        """Return the template and the requested AUs of one attempt at one sample."""
         occurrence, cell = divmod(index, len(self._cells))
         source, label = self._cells[cell]
         stream = index
@@ -223,15 +229,18 @@ class Plan:
 
 
 def ease(progress: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
-    """How far an expression has grown after a share of the time from onset to apex.
+    """Return the share of the apex intensity at a share p of the time from onset to apex.
 
     Args:
         progress: Share of the time, 0 to 1, any shape.
-        kind: `linear` (MiE-X), `smooth` (cubic 3p^2 - 2p^3, slow at both ends), `early`
-            (1 - (1 - p)^2) or `late` (p^2).
+        kind: `linear` (p, as in MiE-X), `smooth` (3p^2 - 2p^3), `early` (1 - (1 - p)^2) or
+            `late` (p^2).
 
     Returns:
-        Share of the intensity, 0 at the onset and 1 at the apex.
+        Share of the intensity, 0 at the onset and 1 at the apex, in the shape of `progress`.
+
+    Raises:
+        ValueError: The easing does not exist.
     """
     match kind:
         case "linear":
@@ -246,18 +255,18 @@ def ease(progress: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
 
 
 def expression(pair: AUPair, sequence: SequenceConfig) -> tuple[AUArray, int]:
-    """The AUs of every frame of a sample.
+    """Return the requested AUs of every frame of a sample.
 
-    A pair with a track keeps the course of the track, resampled to the number of frames; any
-    other grows from onset to apex by the easing. AUs that a source did not measure are asked for
-    at 0 in every frame: what is unknown must not move.
+    If the pair has a track and the sample has more than two frames, the track is resampled to the
+    number of frames. Otherwise the intensities are interpolated from onset to apex by the easing.
+    AUs that the source did not measure are 0 in every frame, so that they do not move.
 
     Args:
-        pair: Onset and apex AUs, 0 to 5.
-        sequence: Number of frames, easing, way back.
+        pair: Onset and apex AUs, 0 to 5, and an optional track.
+        sequence: Number of frames, easing, and whether the frames back to the offset follow.
 
     Returns:
-        ``float32 (T, 17)`` and the index of the apex.
+        ``float32 (T, 17)`` intensities, 0 to 5, and the index of the apex.
     """
     progress = np.linspace(0.0, 1.0, sequence.frames)
     onset, apex = (np.nan_to_num(end).astype(np.float64) for end in (pair.onset, pair.apex))

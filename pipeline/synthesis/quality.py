@@ -1,4 +1,4 @@
-"""Whether a rendered sample counts: does it move, and is it still the same person?"""
+"""Acceptance of a rendered sample by its motion and by its identity similarity."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,21 +13,22 @@ from miex.pipeline.faces.crop import eye_centre_distance
 from miex.pipeline.synthesis.config import QualityConfig
 
 Embed = Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.float32]]
-"""(image ``uint8 (S, S, 3)`` RGB, landmarks ``(68, 2)``) -> identity embedding ``(128,)``."""
+"""Function (image ``uint8 (S, S, 3)`` RGB, landmarks ``(68, 2)``) -> embedding ``(128,)``."""
 
 _FAST_SHARE = 0.05
+"""Share of the pixels, the fastest ones, over which the motion is averaged."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What was measured of one rendered sample.
+class SampleQuality:
+    """Quality measures of one rendered sample.
 
     Attributes:
-        motion: Pixels of the frame, see `motion_between`.
-        motion_iod: The same in inter-ocular distances (eye centres).
-        identity_similarity: Cosine between the embeddings of apex frame and template, -1 to 1;
+        motion: Motion from onset to apex in pixels, see `motion_between`.
+        motion_iod: The same in inter-ocular distances, measured between the eye centres.
+        identity_similarity: Cosine between the identity embeddings of apex and template, -1 to 1;
             None where it was not measured.
-        reason: Why the sample does not count, or None.
+        reason: Reason code of the rejection, or None for an accepted sample.
     """
 
     motion: float
@@ -37,10 +38,15 @@ class Verdict:
 
 
 def open_reader(config: QualityConfig) -> AUReader | None:
-    """What measures AU fidelity; None where no sample is to be measured.
+    """Open the estimator that measures AU fidelity.
+
+    Returns:
+        The reader, or None if the config requests no measurement.
 
     Raises:
-        ValueError, FileNotFoundError, ModuleNotFoundError: The estimator cannot be opened.
+        ValueError: The estimator does not exist.
+        FileNotFoundError: Its model is missing.
+        ModuleNotFoundError: A package that it needs is not installed.
     """
     if not config.fidelity_share or config.fidelity_estimator is None:
         return None
@@ -48,19 +54,19 @@ def open_reader(config: QualityConfig) -> AUReader | None:
 
 
 def motion_between(onset: NDArray[np.uint8], apex: NDArray[np.uint8]) -> float:
-    """How far the fastest part of the face moves.
+    """Return the mean length of the optical flow over the fastest 5 % of the pixels.
 
-    Dense inverse search flow (Kroeger et al., ECCV 2016; OpenCV's `medium` preset, within 15 %
-    of a known motion of 0.25 to 3 px where `fast` loses up to 45 %) on the grey frames; the mean
-    length over the fastest 5 % of the pixels, since an Action Unit moves only a small part of
-    the face and a mean over all of it would say nothing.
+    An AU moves only a small part of the face, so that a mean over all pixels would not detect it.
+    The flow is dense inverse search (Kroeger et al., ECCV 2016) on grey frames. OpenCV's preset
+    `medium` is used: for known motions of 0.25 to 3 pixels its error was at most 15 %, while
+    `fast` underestimated them by up to 45 %.
 
     Args:
         onset: ``uint8 (S, S, 3)`` RGB.
-        apex: The same shape.
+        apex: ``uint8 (S, S, 3)`` RGB.
 
     Returns:
-        Pixels.
+        Motion in pixels, at least 0.
     """
     if np.array_equal(onset, apex):
         return 0.0
@@ -78,19 +84,19 @@ def assess(
     apex_index: int,
     config: QualityConfig,
     embed: Embed | None,
-) -> Verdict:
-    """Measures a rendered sample and decides whether it counts.
+) -> SampleQuality:
+    """Measure a rendered sample and compare it with the thresholds.
 
     Args:
         face: The template.
-        frames: ``uint8 (T, S, S, 3)`` RGB, the first one the onset.
-        apex_index: Index of the apex frame.
+        frames: ``uint8 (T, S, S, 3)`` RGB; the first frame is the onset.
+        apex_index: Index of the apex in `frames`.
         config: Thresholds.
-        embed: Measures identity; None leaves it unmeasured.
+        embed: Computes identity embeddings; with None the similarity is not measured.
 
     Returns:
-        The measurements, with reason `no_motion`, `too_little_motion` or `identity_lost` where
-        a threshold is missed.
+        The measures. The reason is `no_motion`, `too_little_motion` or `identity_lost` if the
+        sample misses a threshold, otherwise None.
     """
     motion = motion_between(frames[0], frames[apex_index])
     motion_iod = motion / eye_centre_distance(face.landmarks)
@@ -104,10 +110,10 @@ def assess(
         similarity = cosine(embed(frames[apex_index], face.landmarks), face.embedding)
         if similarity < config.min_identity_similarity:
             reason = "identity_lost"
-    return Verdict(motion, motion_iod, similarity, reason)
+    return SampleQuality(motion, motion_iod, similarity, reason)
 
 
 def cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Cosine of the angle between two vectors of any length."""
+    """Return the cosine of the angle between two vectors ``(N,)``, -1 to 1."""
     a64, b64 = a.astype(np.float64), b.astype(np.float64)
     return float(a64 @ b64 / (np.linalg.norm(a64) * np.linalg.norm(b64)))

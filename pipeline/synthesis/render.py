@@ -1,4 +1,4 @@
-"""Turns sample numbers into finished rows: draw, render, assess, draw again if need be, encode."""
+"""Rendering of the rows of a dataset: draw, render, measure, redraw if necessary, and encode."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,15 +14,23 @@ from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.drift import drift_transform, drifted
 from miex.pipeline.synthesis.inputs import Inputs
 from miex.pipeline.synthesis.plan import Draw
-from miex.pipeline.synthesis.quality import Embed, Verdict, assess
+from miex.pipeline.synthesis.quality import Embed, SampleQuality, assess
 
 _FRAMES_AT_ONCE = 256
-"""Bounds the memory, whatever the number of frames a sample has."""
+"""Number of frames rendered together, which bounds the memory for samples of any length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A sample that was drawn as often as allowed and never counted."""
+    """A sample that was drawn `QualityConfig.max_attempts` times and never accepted.
+
+    Attributes:
+        sample_id: Id of the sample.
+        identity: Identity of its template.
+        reason: Reason code of the last draw, see `assess`.
+        attempts: Number of draws.
+        detail: Class, AU source and measures of the last draw.
+    """
 
     sample_id: str
     identity: str
@@ -32,7 +40,7 @@ class Rejection:
 
 
 class _Frame:
-    """A rendered frame; encoded at most once however many samples share it."""
+    """A rendered frame that is encoded at most once, even if several samples share it."""
 
     __slots__ = ("_encoded", "image")
 
@@ -47,11 +55,11 @@ class _Frame:
 
 
 class Renderer:
-    """Renders samples of a plan.
+    """Renders the samples of a plan.
 
     Args:
         inputs: Faces, AU sources, plan and generator of the dataset.
-        embed: Measures identity where the plan wants it.
+        embed: Computes identity embeddings for the samples whose similarity is measured.
     """
 
     def __init__(self, inputs: Inputs, embed: Embed) -> None:
@@ -65,7 +73,7 @@ class Renderer:
         self._prepared: dict[int, tuple[Face, Any]] = {}
 
     def chunks(self, indices: range) -> Iterator[range]:
-        """Cuts sample numbers into pieces that are rendered together."""
+        """Divide sample indices into ranges that are rendered together."""
         sequence = self._config.sequence
         frames = 2 * sequence.frames - 1 if sequence.back_to_offset else sequence.frames
         at_once = max(_FRAMES_AT_ONCE, 2 * self._config.generator.batch_size)
@@ -74,10 +82,13 @@ class Renderer:
             yield range(start, min(start + step, indices.stop))
 
     def rows(self, indices: range) -> Iterator[dict[str, Any] | Rejection]:
-        """Renders samples that lie side by side in the plan.
+        """Render adjacent samples of the plan.
+
+        Args:
+            indices: Sample indices.
 
         Yields:
-            For every index, in order, a row of the dataset's schema or a rejection.
+            For every index, in order, a row of the dataset schema or a rejection.
         """
         done: dict[int, dict[str, Any] | Rejection] = {}
         attempts = dict.fromkeys(indices, 0)
@@ -88,11 +99,11 @@ class Renderer:
             self._render(draws, frames)
             for draw in draws:
                 parts = [frames[draw.face, vector.tobytes()] for vector in draw.aus]
-                verdict = self._assess(draw, parts)
-                if verdict.reason is None:
-                    done[draw.index] = self._row(draw, parts, verdict)
+                quality = self._assess(draw, parts)
+                if quality.reason is None:
+                    done[draw.index] = self._row(draw, parts, quality)
                 elif draw.attempt + 1 >= self._config.quality.max_attempts:
-                    done[draw.index] = self._rejection(draw, verdict)
+                    done[draw.index] = self._rejection(draw, quality)
                 else:
                     attempts[draw.index] += 1
                     continue
@@ -101,14 +112,14 @@ class Renderer:
             yield done[index]
 
     def _prepare(self, rows: set[int]) -> None:
-        """Keeps prepared faces while they are in use; neighbours in the plan share them."""
+        """Prepare the faces of these rows, and drop all others from the cache."""
         self._prepared = {row: kept for row, kept in self._prepared.items() if row in rows}
         missing = sorted(rows - self._prepared.keys())
         for row, face in zip(missing, self._faces.load(missing), strict=True):
             self._prepared[row] = (face, self._generator.prepare(face))
 
     def _render(self, draws: Sequence[Draw], frames: dict[tuple[int, bytes], _Frame]) -> None:
-        """Renders what is not rendered yet; equal AUs on one face are rendered once."""
+        """Render the frames that are not rendered yet; equal AUs on one face are rendered once."""
         wanted = {(draw.face, vector.tobytes()): vector for draw in draws for vector in draw.aus}
         missing = {key: vector for key, vector in wanted.items() if key not in frames}
         if not missing:
@@ -117,7 +128,7 @@ class Renderer:
         images = self._generator.render(states, np.stack(list(missing.values())))
         frames.update(zip(missing, map(_Frame, images), strict=True))
 
-    def _assess(self, draw: Draw, parts: Sequence[_Frame]) -> Verdict:
+    def _assess(self, draw: Draw, parts: Sequence[_Frame]) -> SampleQuality:
         return assess(
             self._prepared[draw.face][0],
             np.stack([part.image for part in parts]),
@@ -127,30 +138,30 @@ class Renderer:
         )
 
     def _fidelity(self, draw: Draw, parts: Sequence[_Frame]) -> float | None:
-        """Correlation of asked and estimated change, where the plan wants it and it is defined."""
+        """Return the AU fidelity of a sample, or None where it is not measured or not defined."""
         if self._reader is None or not self._plan.measures_fidelity(draw.index):
             return None
         onset, apex = parts[0].image, parts[draw.apex_index].image
         found = self._reader.change(self._prepared[draw.face][0], onset, apex)
         return sample_fidelity(draw.aus[draw.apex_index] - draw.aus[0], found)
 
-    def _rejection(self, draw: Draw, verdict: Verdict) -> Rejection:
+    def _rejection(self, draw: Draw, quality: SampleQuality) -> Rejection:
         return Rejection(
             sample_id=self._plan.sample_id(draw.index),
             identity=self._prepared[draw.face][0].identity,
-            reason=str(verdict.reason),
+            reason=str(quality.reason),
             attempts=draw.attempt + 1,
             detail=f"{draw.emotion} from {self._config.sources[draw.source]}; last draw moved "
-            f"{verdict.motion_iod:.4f} inter-ocular distances"
+            f"{quality.motion_iod:.4f} inter-ocular distances"
             + (
                 ""
-                if verdict.identity_similarity is None
-                else f", identity similarity {verdict.identity_similarity:.3f}"
+                if quality.identity_similarity is None
+                else f", identity similarity {quality.identity_similarity:.3f}"
             ),
         )
 
     def _drifted(self, draw: Draw, parts: Sequence[_Frame]) -> Sequence[_Frame]:
-        """The frames with the head where it has drifted to; the onset is the one that is shared."""
+        """Return the frames with head motion; the onset is unchanged and can be shared."""
         config = self._config.drift
         if not config.any:
             return parts
@@ -162,7 +173,7 @@ class Renderer:
         ]
         return [parts[0], *moved]
 
-    def _row(self, draw: Draw, parts: Sequence[_Frame], verdict: Verdict) -> dict[str, Any]:
+    def _row(self, draw: Draw, parts: Sequence[_Frame], quality: SampleQuality) -> dict[str, Any]:
         face = self._prepared[draw.face][0]
         sample_id = self._plan.sample_id(draw.index)
         pair = draw.pair
@@ -193,8 +204,8 @@ class Renderer:
             "generator_sha256": self._generator.sha256,
             "seed": self._config.seed,
             "attempt": draw.attempt,
-            "motion": verdict.motion,
-            "motion_iod": verdict.motion_iod,
-            "identity_similarity": verdict.identity_similarity,
+            "motion": quality.motion,
+            "motion_iod": quality.motion_iod,
+            "identity_similarity": quality.identity_similarity,
             "au_fidelity": self._fidelity(draw, parts),
         }

@@ -1,7 +1,7 @@
-"""Renders the shards of a dataset and writes its manifest.
+"""Rendering of the shards of a dataset, and its manifest.
 
-Any scheduler can drive it: `start` once, `render_shard` for every number in `pending` wherever
-there is a core, `complete` once.
+A scheduler calls `start` once, `render_shard` for every number in `pending`, in any process, and
+`complete` once.
 """
 
 import threading
@@ -27,19 +27,22 @@ from miex.pipeline.synthesis.render import Rejection, Renderer
 from miex.pipeline.synthesis.shard_files import ShardRecord, schema_with_metadata, write_shard
 
 OnSamples = Callable[[int], None]
-"""Progress of the rendering: samples that were finished since the last call."""
+"""Progress callback of the rendering: number of samples finished since the last call."""
 
 
 def render_shard(job: Job, number: int, on_samples: OnSamples | None = None) -> ShardRecord:
-    """Renders one shard, unless it is finished already. Safe in any thread or process.
+    """Render one shard, unless it is finished already. Safe in any thread or process.
 
     Args:
-        job: From `start`.
-        number: Which shard.
-        on_samples: Called with the number of samples that were finished since the last call.
+        job: The job that `start` returned.
+        number: Number of the shard, from 0.
+        on_samples: Called with the number of samples finished since the last call.
+
+    Returns:
+        The record of the shard.
 
     Raises:
-        DiskFullError: The disk is full; the shard is not there then.
+        DiskFullError: The disk is full; no part of the shard is left on disk.
     """
     record = finished_shard(job, number)
     if record is not None:
@@ -69,24 +72,26 @@ def render_shard(job: Job, number: int, on_samples: OnSamples | None = None) -> 
 
 
 def complete(job: Job) -> dict[str, Any]:
-    """Write the manifest, once every shard is there.
+    """Write the manifest of a dataset whose shards are all finished.
 
     Returns:
         The manifest.
 
     Raises:
-        ValueError: A shard is missing, or not one sample was accepted.
+        ValueError: A shard is missing, or no sample was accepted.
     """
     records = [finished_shard(job, number) for number in range(job.shards)]
     finished = [record for record in records if record is not None]
     if len(finished) < len(records):
         missing = [number for number, record in enumerate(records) if record is None]
-        raise ValueError(f"{job.out}: shards {missing} are not rendered yet")
+        raise ValueError(
+            f"{job.out}: shards {missing} are not rendered yet; call render_shard for each of them"
+        )
     if not any(record.rows for record in finished):
         reason = finished[0].rejections[0]
         raise ValueError(
-            f"{job.out}: every sample was rejected, the first one for {reason.reason!r} "
-            f"({reason.detail}); lower quality.min_motion_iod or raise the intensity"
+            f"{job.out}: every sample was rejected, the first one because of {reason.reason!r} "
+            f"({reason.detail}); lower quality.min_motion_iod or raise intensity"
         )
     manifest = build_manifest(job.out, job.fingerprint, job.inputs, finished)
     write_manifest(job.out, manifest)
@@ -95,11 +100,19 @@ def complete(job: Job) -> dict[str, Any]:
 
 
 def redraw(out: Path, sample_id: str) -> dict[str, Any] | Rejection:
-    """Makes one row of a dataset again, alone, from its seed and number.
+    """Render one sample of a finished dataset again, from its seed and index.
+
+    Args:
+        out: The dataset folder.
+        sample_id: Id of the sample.
+
+    Returns:
+        The row, or the rejection of the sample.
 
     Raises:
         KeyError: The dataset has no such sample.
-        FileNotFoundError, ValueError: See `reopen`.
+        FileNotFoundError: See `reopen`.
+        ValueError: See `reopen`.
     """
     job = reopen(out)
     index = job.inputs.plan.index_of(sample_id)
@@ -110,11 +123,11 @@ _local = threading.local()
 
 
 def _renderer(job: Job) -> Renderer:
-    """Return the renderer of a job, kept for the next shard in the same thread."""
+    """Return the renderer of a job; each thread keeps it for its next shard."""
     inputs = job.inputs
     if getattr(_local, "inputs", None) is not inputs:
-        # One thread each: shards are the unit of parallelism, and sums must not depend on how
-        # many threads a library splits them over.
+        # Shards are rendered in parallel processes. Within one, a single thread keeps the order of
+        # floating-point sums, and thus the dataset, independent of the machine.
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
         _local.renderer = Renderer(inputs, DlibDetector(FaceConfig()).embed)

@@ -1,4 +1,4 @@
-"""Parquet shards: written whole or not at all, recognised again, recorded with their hash."""
+"""Writing of Parquet shards, and recognition of the shards that an earlier run finished."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,14 +23,14 @@ class ShardRecord:
     """A finished shard.
 
     Attributes:
-        number: Its place, from 0.
-        path: Relative to the dataset folder.
-        rows: Samples in it.
-        sha256: Hash of the file.
+        number: Number of the shard, from 0.
+        path: Path relative to the dataset folder.
+        rows: Number of samples.
+        sha256: SHA-256 of the file, hexadecimal.
         bytes: Size of the file.
-        first: Sample number of the first sample planned for it.
-        last: Sample number of the last one.
-        rejections: Planned samples that are not in it.
+        first: Index of the first planned sample.
+        last: Index of the last planned sample.
+        rejections: Planned samples that were rejected.
     """
 
     number: int
@@ -43,16 +43,16 @@ class ShardRecord:
     rejections: tuple[Rejection, ...]
 
 
-def shard_path(number: int, count: int) -> str:
-    """`data/train-00000-of-00012.parquet`, the form that Hugging Face expects of a split."""
+def _shard_path(number: int, count: int) -> str:
+    """Return `data/train-00000-of-00012.parquet`, the name that Hugging Face expects."""
     return f"data/train-{number:05d}-of-{count:05d}.parquet"
 
 
 def schema_with_metadata(config_json: str, classes: Sequence[str]) -> pa.Schema:
-    """Return the dataset's schema with everything that makes a shard understandable alone.
+    """Return the dataset schema with the metadata that every shard carries.
 
     Args:
-        config_json: The config of the dataset.
+        config_json: The synthesis config, see `SynthesisConfig.canonical`.
         classes: Names of the classes, in the order of their labels.
     """
     return SCHEMA.with_metadata(
@@ -74,25 +74,28 @@ def write_shard(
     schema: pa.Schema,
     fingerprint: str,
 ) -> ShardRecord:
-    """Writes one shard, streaming: never more than one row group is in memory.
+    """Write one shard atomically, holding at most one row group in memory.
 
     Args:
         folder: The dataset folder.
-        number: Place of the shard.
-        count: How many shards there are.
-        indices: The sample numbers planned for it.
-        rows: A row or a rejection for each of them, in order.
-        schema: From `schema_with_metadata`.
-        fingerprint: Of the job; a shard of another job is never taken for this one's.
+        number: Number of the shard, from 0.
+        count: Number of shards of the dataset.
+        indices: Indices of the samples planned for the shard.
+        rows: A row or a rejection for each index, in order.
+        schema: The schema that `schema_with_metadata` returned.
+        fingerprint: Fingerprint of the job, by which a later run recognises its shards.
+
+    Returns:
+        The record of the shard.
 
     Raises:
-        DiskFullError: The disk is full; nothing half-written stays.
+        DiskFullError: The disk is full; no part of the shard is left on disk.
     """
-    path = folder / shard_path(number, count)
+    path = folder / _shard_path(number, count)
     rejections: list[Rejection] = []
     written = 0
     frames = "frames.list.element.bytes"
-    # Frames are compressed already; squeezing them again costs time and gains nothing.
+    # The frames are compressed images, which a second compression does not make smaller.
     compression = {name: "NONE" if name == frames else "ZSTD" for name in _leaf_columns(schema)}
     with (
         whole_file(path) as temporary,
@@ -100,7 +103,7 @@ def write_shard(
             temporary,
             schema,
             compression=compression,
-            # The samples of one face share their onset: a dictionary stores it once a row group.
+            # Samples of one face share their onset, which a dictionary stores once per row group.
             use_dictionary=[frames],
             dictionary_pagesize_limit=_DICTIONARY_LIMIT,
         ) as writer,
@@ -159,13 +162,19 @@ def _record(folder: Path, path: Path, footer: dict[str, Any], rows: int) -> Shar
 def read_shard_record(
     folder: Path, number: int, count: int, fingerprint: str
 ) -> ShardRecord | None:
-    """Recognises a shard that an earlier run finished.
+    """Read the record of a shard that an earlier run finished.
+
+    Args:
+        folder: The dataset folder.
+        number: Number of the shard, from 0.
+        count: Number of shards of the dataset.
+        fingerprint: Fingerprint of the job.
 
     Returns:
-        Its record, or None where there is no such file, or where it is damaged or belongs to
-        another job: the shard is then to be rendered again.
+        The record, or None if the file is missing, is damaged or belongs to another job, so that
+        the shard must be rendered.
     """
-    path = folder / shard_path(number, count)
+    path = folder / _shard_path(number, count)
     try:
         with pq.ParquetFile(path) as file:
             metadata = file.metadata

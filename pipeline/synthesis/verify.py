@@ -1,4 +1,4 @@
-"""Whether a dataset folder still is what its manifest says."""
+"""Verification of a dataset folder against its manifest."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,16 +17,16 @@ from miex.pipeline.synthesis.manifest import NOT_ANNOTATED
 from miex.pipeline.workers import cores, map_in_threads
 
 _GROUPS = {"by_class": "class", "by_emotion": "emotion", "by_au_source": "kind of source"}
-"""Counts of the manifest by what they are counts of."""
+"""Groups of counts in the manifest, and the words for one item of each group."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is not as it should be.
+    """A deviation of a dataset folder from its manifest.
 
     Attributes:
-        where: A file or a sample.
-        what: What was expected and what was found.
+        where: Path of the file, or id of the sample.
+        what: The deviation, with the expected and the actual value.
     """
 
     where: str
@@ -39,15 +39,16 @@ def verify(
     workers: int | None = None,
     on_rows: Callable[[int], None] | None = None,
 ) -> list[Problem]:
-    """Checks a finished dataset: checksums, schema, counts, every row and every frame.
+    """Verify the checksums, schema, counts, rows and frames of a finished dataset.
 
     Args:
         folder: The dataset folder.
-        workers: Threads (decoding frees the interpreter); all cores by default.
-        on_rows: Called with the number of rows that were checked since the last call.
+        workers: Number of threads, all cores by default; image decoding releases the interpreter
+            lock.
+        on_rows: Called with the number of rows checked since the last call.
 
     Returns:
-        What is wrong; empty for a sound dataset.
+        All deviations; empty for an intact dataset.
 
     Raises:
         FileNotFoundError: The folder holds no finished dataset.
@@ -76,18 +77,21 @@ def _check_shard(
     name = shard["path"]
     path = dataset.folder / name
     if not path.is_file():
-        yield Problem(name, "is missing; the same `miex synthesize` command makes it again")
+        yield Problem(name, "is missing; run the same `miex synthesize` command to render it again")
         return
     if sha256_file(path) != shard["sha256"]:
-        yield Problem(name, "its checksum is not the manifest's: the file was changed or damaged")
+        yield Problem(
+            name, "its SHA-256 differs from the manifest: the file was changed or is damaged"
+        )
     try:
         with pq.ParquetFile(path) as file:
             if not file.schema_arrow.equals(SCHEMA):
-                yield Problem(name, "its columns are not those of this version's schema")
+                yield Problem(name, "its columns differ from the schema of this version of miex")
                 return
             if file.metadata.num_rows != shard["rows"]:
                 yield Problem(
-                    name, f"holds {file.metadata.num_rows} rows, the manifest says {shard['rows']}"
+                    name,
+                    f"holds {file.metadata.num_rows} rows, but the manifest lists {shard['rows']}",
                 )
             previous = ""
             for batch in file.iter_batches(64):
@@ -111,7 +115,7 @@ def _check_shard(
 def _check_row(row: dict[str, Any], manifest: dict[str, Any], previous: str) -> Iterator[str]:
     classes = manifest["label_space"]["classes"]
     if row["sample_id"] <= previous:
-        yield f"stands after {previous}: sample ids must rise"
+        yield f"follows {previous}, but sample ids must increase"
     if not 0 <= row["label"] < len(classes) or classes[row["label"]] != row["emotion"]:
         yield f"label {row['label']} is not class {row['emotion']!r} of {classes}"
     if not row["frames"]:
@@ -119,11 +123,11 @@ def _check_row(row: dict[str, Any], manifest: dict[str, Any], previous: str) -> 
         return
     aus = np.array(row["aus"], dtype=np.float32)
     if aus.shape != (len(row["frames"]), AU_COUNT):
-        yield f"{len(row['frames'])} frames but AUs of shape {aus.shape}"
+        yield f"has {len(row['frames'])} frames, but AUs of shape {aus.shape}"
     elif not np.isfinite(aus).all() or aus.min() < 0 or aus.max() > MAX_INTENSITY:
-        yield f"AUs outside 0-{MAX_INTENSITY:g} or not finite"
+        yield f"has AUs outside 0-{MAX_INTENSITY:g} or not finite"
     if not 0 < row["apex_index"] < len(row["frames"]):
-        yield f"apex_index {row['apex_index']} outside 1-{len(row['frames']) - 1}"
+        yield f"has apex_index {row['apex_index']}, expected 1-{len(row['frames']) - 1}"
         return
     try:
         frames = decode_frames(row)
@@ -131,7 +135,7 @@ def _check_row(row: dict[str, Any], manifest: dict[str, Any], previous: str) -> 
         yield str(error)
         return
     if np.array_equal(frames[0], frames[row["apex_index"]]):
-        yield "the apex equals the onset: a label without motion"
+        yield "has equal pixels in onset and apex: a label without motion"
 
 
 def _check_folder(dataset: DatasetFolder) -> Iterator[Problem]:
@@ -139,7 +143,7 @@ def _check_folder(dataset: DatasetFolder) -> Iterator[Problem]:
     for path in sorted((dataset.folder / "data").glob("*.parquet")):
         if path not in listed:
             where = path.relative_to(dataset.folder).as_posix()
-            yield Problem(where, "is not in the manifest, but readers of the folder would take it")
+            yield Problem(where, "is not listed in the manifest, but readers of the folder load it")
 
 
 def _check_counts(dataset: DatasetFolder, found: Counter[str]) -> Iterator[Problem]:
@@ -150,11 +154,11 @@ def _check_counts(dataset: DatasetFolder, found: Counter[str]) -> Iterator[Probl
         expected |= {f"{title} {name}": number for name, number in stated[group].items()}
     for name, number in expected.items():
         if found[name] != number:
-            yield Problem(MANIFEST, f"{name}: says {number}, the shards hold {found[name]}")
+            yield Problem(MANIFEST, f"{name} is {number}, but the shards hold {found[name]}")
     if stated["planned"] != stated["written"] + stated["rejected"]:
-        yield Problem(MANIFEST, "planned is not written + rejected")
+        yield Problem(MANIFEST, "planned differs from written + rejected")
     if stated["rejected"] != len(dataset.manifest["rejections"]):
         listed = len(dataset.manifest["rejections"])
-        yield Problem(MANIFEST, f"rejected: says {stated['rejected']}, {listed} are listed")
+        yield Problem(MANIFEST, f"rejected is {stated['rejected']}, but {listed} are listed")
     if stated["written"] != sum(stated["by_source"].values()):
-        yield Problem(MANIFEST, "written is not the sum over by_source")
+        yield Problem(MANIFEST, "written differs from the sum over by_source")

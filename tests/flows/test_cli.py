@@ -208,7 +208,7 @@ def test_verify_lists_problems(dataset: Path, tmp_path: Path) -> None:
     result = call("verify", tmp_path)
     assert result.exit_code == 1
     assert f"error: {manifest['shards'][0]['path']}: is missing" in result.stderr
-    assert "error: manifest.json: written: says 7" in result.stderr
+    assert "error: manifest.json: written is 7" in result.stderr
     assert result.stderr.splitlines()[-1].endswith("see the lines above")
 
 

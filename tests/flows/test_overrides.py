@@ -42,7 +42,7 @@ def test_emotion_weights_are_free_names() -> None:
         ({"seed": -1, "sequence.frames": 1}, r"seed: .*\(given: -1\); sequence.frames: .*: 1\)"),
         ({"seed": 2**63}, r"seed: .*less than 9223372036854775808"),
         ({"intensity": (3, 1)}, r"^intensity: expected 0 < low <= high <= 5 \(given: \(3, 1\)\)$"),
-        ({"sources": ["expert:miex"] * 2}, r"^sources: expert:miex is given twice"),
+        ({"sources": ["expert:miex"] * 2}, r"^sources: duplicate source expert:miex"),
         ({"label_space": "nine"}, r"label_space: no label space is called 'nine'"),
     ],
 )

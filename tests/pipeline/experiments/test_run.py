@@ -356,7 +356,7 @@ def test_what_cannot_be_computed_is_said(
             {"synthesis": {"generator.name": "ganimation", "generator.checkpoint": "gone.pth"}},
             "dataset exp: .*gone.pth",
         ),
-        (inputs, {"synthesis": {"identities": 9999}}, "9999 are asked for, the face table has"),
+        (inputs, {"synthesis": {"identities": 9999}}, "9999 requested, but the face table has"),
     ]
     for number, (given, scale, message) in enumerate(cases):
         out = tmp_path / f"out{number}"

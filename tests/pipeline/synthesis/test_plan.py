@@ -134,7 +134,7 @@ def test_samples_draw_among_the_photographs_of_their_identity() -> None:
 
 
 def test_too_many_identities_are_refused() -> None:
-    with pytest.raises(ValueError, match="21 are asked for, the face table has 20"):
+    with pytest.raises(ValueError, match="21 requested, but the face table has 20"):
         plan_of(SynthesisConfig(identities=21))
 
 

@@ -131,7 +131,8 @@ def test_a_row_is_not_made_again_from_something_else(
     changed = {**job.versions(), "numpy": "0.1"}
     monkeypatch.setattr(job, "versions", lambda: changed)
     with pytest.raises(
-        ValueError, match=r"versions\.numpy \('.*' there, '0\.1' here\).*same inputs"
+        ValueError,
+        match=r"versions\.numpy \('.*' in the manifest, '0\.1' now\).*inputs and versions",
     ):
         redraw(made, "miex-00000000")
 
@@ -161,9 +162,9 @@ def test_verify_compares_every_count_and_the_folder(made: Path, tmp_path: Path) 
     manifest["counts"]["by_au_source"]["expert"] -= 1
     manifest["rejections"].append({})
     (out / "manifest.json").write_text(json.dumps(manifest))
-    found = {problem.what.partition(":")[0] for problem in verify(out)}
+    found = {problem.what.partition(" is ")[0] for problem in verify(out)}
     assert found == {
-        "is not in the manifest, but readers of the folder would take it",
+        "is not listed in the manifest, but readers of the folder load it",
         "identities",
         "emotion anger",
         "kind of source expert",
@@ -220,7 +221,9 @@ def test_a_shard_that_was_not_recorded_yet_is_recognised(
 
 def test_another_dataset_in_the_folder_is_refused(made: Path, sample_table: Path) -> None:
     before = content(made)
-    with pytest.raises(ValueError, match=r"holds another dataset.*config.seed \(7 there, 8 asked"):
+    with pytest.raises(
+        ValueError, match=r"holds another dataset.*config.seed \(7 in the folder, 8 req"
+    ):
         synthesize(small(sample_table, seed=8), made)
     assert content(made) == before
 
