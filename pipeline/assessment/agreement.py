@@ -1,7 +1,7 @@
-"""Which AUs a measurement may be trusted on: those on which two estimators agree about real faces.
+"""Selection of the AUs that can be measured reliably because two estimators agree on real faces.
 
-Where two estimators see different things in photographs, neither can say whether a generator did
-what it was asked; such AUs stay out of the averages, and the table says so.
+If two estimators disagree about an AU in photographs, neither can tell whether a generator rendered
+it. Such AUs are excluded from averages and marked in the tables.
 """
 
 from collections.abc import Sequence
@@ -11,22 +11,19 @@ from pathlib import Path
 from miex.au_sources.action_units import AU_NAMES
 from miex.au_sources.calibration import SHIPPED, WEAK_CORRELATION, Calibration
 
-FROM = WEAK_CORRELATION
-"""Correlation from which on two estimators agree: the threshold of weak calibrations."""
-
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far a second estimator confirms the measuring one on real faces, for one AU.
+    """Agreement of a second estimator with the measuring estimator on real faces, for one AU.
 
     Attributes:
-        au: `AU01`, ...
-        measured: Whether the measuring estimator measures the AU at all.
-        correlation: Pearson's, cross-validated by identity; the best of several second
-            estimators. None if no table has the AU.
-        against: The second estimator.
-        photographs: On how many photographs.
-        agrees: Whether the AU counts in averages.
+        au: Name of the AU, such as `AU01`.
+        measured: Whether the measuring estimator measures the AU.
+        correlation: Pearson's correlation, cross-validated over identities; the highest one if
+            there are several second estimators. None if no table has the AU.
+        against: Name of the second estimator.
+        photographs: Number of photographs compared.
+        agrees: Whether the AU is included in averages.
     """
 
     au: str
@@ -38,16 +35,16 @@ class Agreement:
 
 
 def shipped_tables() -> list[Calibration]:
-    """The calibrations of miex: pairs of estimators on 2,000 photographs."""
+    """Read the calibrations shipped with miex, each of two estimators on 2,000 photographs."""
     return [Calibration.read(path) for path in sorted(SHIPPED.glob("calibration_*.json"))]
 
 
 def read_tables(paths: Sequence[Path]) -> list[Calibration]:
-    """Calibrations that `miex calibrate` wrote.
+    """Read calibrations that `miex calibrate` wrote.
 
     Raises:
-        FileNotFoundError: No such file.
-        ValueError: A file holds something else.
+        FileNotFoundError: A file does not exist.
+        ValueError: A file is no calibration.
     """
     return [Calibration.read(path) for path in paths]
 
@@ -55,16 +52,18 @@ def read_tables(paths: Sequence[Path]) -> list[Calibration]:
 def judge(
     estimator: str, measured: Sequence[int], tables: Sequence[Calibration]
 ) -> list[Agreement]:
-    """Which AUs of an estimator are confirmed by another one.
+    """Decide which AUs of an estimator agree with a second estimator.
+
+    Two estimators agree on an AU if their correlation is at least `WEAK_CORRELATION`.
 
     Args:
-        estimator: Name of the one that measures.
+        estimator: Name of the measuring estimator.
         measured: FACS numbers of the AUs that it measures.
-        tables: Calibrations; those in which it takes part, on either side, are looked at.
+        tables: Calibrations; those between this and another estimator are used.
 
     Returns:
-        One for each of the 17 AUs, in their order. Where the estimator stands in no table nothing
-        is known, and every AU that it measures counts.
+        One decision for each of the 17 AUs, in the order of `AU_NAMES`. If no calibration contains
+        the estimator, every AU that it measures counts as agreeing.
     """
     ours = [
         (table, table.reference if table.estimator == estimator else table.estimator)
@@ -83,5 +82,5 @@ def judge(
         if best is None:
             rows.append(Agreement(name, has, None, None, 0, has and not ours))
         else:
-            rows.append(Agreement(name, has, *best, agrees=has and best[0] >= FROM))
+            rows.append(Agreement(name, has, *best, agrees=has and best[0] >= WEAK_CORRELATION))
     return rows

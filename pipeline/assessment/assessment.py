@@ -1,4 +1,4 @@
-"""Assesses generators: renders held-out faces, measures, judges, writes one folder of results."""
+"""Assessment of generators on held-out faces: rendering, measures, targets and a results folder."""
 
 import json
 import tempfile
@@ -21,7 +21,7 @@ from miex.pipeline.assessment.config import (
     AssessmentConfig,
     Targets,
 )
-from miex.pipeline.assessment.findings import find
+from miex.pipeline.assessment.findings import list_findings
 from miex.pipeline.assessment.held_out import HeldOutFaces, open_held_out
 from miex.pipeline.assessment.measure import Measurements
 from miex.pipeline.assessment.page import write_page
@@ -41,7 +41,7 @@ from miex.pipeline.assessment.targets import (
     judge_realism,
 )
 from miex.pipeline.assessment.work import (
-    Job,
+    AssessmentJob,
     cases_of,
     measure_all,
     open_instruments,
@@ -56,14 +56,14 @@ from miex.pipeline.aus.fidelity import correlation
 from miex.pipeline.faces.prepare import prepare_faces
 from miex.pipeline.synthesis.manifest import versions
 
-FORMAT = "miex-assessment/1"
+_FORMAT = "miex-assessment/1"
 
 JSON_FILE, PAGE_FILE, CARD_FILE = "assessment.json", "index.html", "card.md"
 
 _WARP = "warp"
 
-Progress = Callable[[str, int, int], None]
-"""(stage, done, total)."""
+_Progress = Callable[[str, int, int], None]
+"""Progress callback: (stage ``faces`` or ``assess``, done, total)."""
 
 
 def assess_generators(
@@ -72,32 +72,32 @@ def assess_generators(
     *,
     targets: Targets | None = None,
     workers: int | None = None,
-    on_progress: Progress | None = None,
+    on_progress: _Progress | None = None,
 ) -> dict[str, Any]:
-    """Measures generators on the same faces and cases and writes what was found.
+    """Measure generators on the same faces and cases, and write the results into a folder.
 
-    Nothing is written before everything is measured: an interrupted run leaves the folder as it
-    was.
+    Files are written after all measurements, so that an interrupted run leaves the folder
+    unchanged.
 
     Args:
-        config: Which generators, on whom, with what.
+        config: Generators, faces, estimators and cases.
         out: Folder for `assessment.json`, `index.html`, `card.md` and contact sheets.
-        targets: What a generator has to reach.
-        workers: Processes, all cores by default. The result does not depend on it.
+        targets: Values that a generator should reach; the defaults of `Targets` if None.
+        workers: Number of processes, all cores by default. The result does not depend on it.
         on_progress: Called with (stage, done, total).
 
     Returns:
         The content of `assessment.json`.
 
     Raises:
-        ValueError: The measuring estimator labelled the training data, there are too few faces,
-            or an input does not fit.
-        FileNotFoundError: Faces, weights or a model are absent.
-        ModuleNotFoundError: An estimator's package is not installed.
+        ValueError: An estimator labelled the training data, there are too few identities, `out` is
+            a file, or an input is invalid.
+        FileNotFoundError: Faces, weights or a model are missing.
+        ModuleNotFoundError: A package that an estimator needs is not installed.
     """
     out = Path(out)
     if out.is_file():
-        raise ValueError(f"{out} is a file; the assessment needs a folder")
+        raise ValueError(f"{out} is a file; give a folder for the results of the assessment")
     targets = targets or Targets()
     report = on_progress or (lambda *_: None)
     with tempfile.TemporaryDirectory(prefix="miex-assess-") as folder:
@@ -105,12 +105,13 @@ def assess_generators(
         people = open_held_out(table, config.identities, config.seed)
         if len(people.faces) < FEWEST_IDENTITIES:
             raise ValueError(
-                f"{config.faces}: {len(people.faces)} people, expected at least "
-                f"{FEWEST_IDENTITIES}; realism compares two halves of them"
+                f"{config.faces} holds {len(people.faces)} identities, expected at least "
+                f"{FEWEST_IDENTITIES}, because realism compares two halves of them; give a larger "
+                "set of faces"
             )
-        config, labelled_by, insisted = _settle(config, people)
+        config, labelled_by, permitted = _complete_config(config, people)
         parts = Path(folder) / "parts"
-        job = Job(config, table, len(people.faces), parts)
+        job = AssessmentJob(config, table, len(people.faces), parts)
         document = _describe(config, people, labelled_by, targets)
         done, total = 0, len(people.faces) * len(config.generators)
 
@@ -122,13 +123,13 @@ def assess_generators(
         report("assess", 0, total)
         measured = measure_all(job, workers, on_faces)
     _summarise(document, config, targets, measured)
-    document["findings"] = find(document, people.labelled_by, insisted)
+    document["findings"] = list_findings(document, people.labelled_by, permitted)
     _write(document, config, people, measured, out)
     return document
 
 
-def _table(spec: str, folder: Path, workers: int | None, report: Progress) -> Path:
-    """The Parquet file with the faces, prepared first where photographs are named."""
+def _table(spec: str, folder: Path, workers: int | None, report: _Progress) -> Path:
+    """Return the Parquet file with the faces, after preparing it if photographs are given."""
     if spec.endswith(".parquet"):
         return Path(spec)
     table = folder / "faces.parquet"
@@ -141,10 +142,19 @@ def _table(spec: str, folder: Path, workers: int | None, report: Progress) -> Pa
     return table
 
 
-def _settle(
+def _complete_config(
     config: AssessmentConfig, people: HeldOutFaces
 ) -> tuple[AssessmentConfig, dict[str, list[str]], list[str]]:
-    """Fills in what the user left open: `warp` beside, the estimator; and refuses a labeller."""
+    """Add `warp` and a default estimator to the config, and check the estimators.
+
+    Returns:
+        The completed config, the estimators that labelled the training data of each generator, and
+        those estimators that labelled training data but are permitted to measure.
+
+    Raises:
+        ValueError: An estimator labelled training data and this is not permitted.
+        FileNotFoundError: No estimator is named and none is available.
+    """
     generators = config.generators
     if all(one.name != _WARP for one in generators):
         generators = (*generators, GeneratorConfig(name=_WARP))
@@ -153,22 +163,26 @@ def _settle(
         label: sorted({*labellers(one), *(config.trained_on if one.name != _WARP else ())})
         for label, one in zip(labels, generators, strict=True)
     }
-    learnt = any(one.name != _WARP for one in generators)
+    trained = any(one.name != _WARP for one in generators)
     named = {name.partition(":")[0] for names in known.values() for name in names}
-    if people.labelled_by and learnt:
+    if people.labelled_by and trained:
         named.add(people.labelled_by)
     estimators = config.estimators or (choose_estimator(sorted(named)),)
-    insisted = refuse_training_estimators(
+    permitted = refuse_training_estimators(
         [spec.partition(":")[0] for spec in estimators],
         sorted(named),
         config.allow_training_estimator,
     )
-    settled = config.model_copy(update={"generators": generators, "estimators": estimators})
-    return settled, known, insisted
+    complete = config.model_copy(update={"generators": generators, "estimators": estimators})
+    return complete, known, permitted
 
 
 def labels_of(generators: Sequence[GeneratorConfig]) -> list[str]:
-    """What to call generators side by side: the name, with the weights' file where two share it."""
+    """Return distinct labels of generators.
+
+    A label is the name of the generator, followed by the name of its checkpoint and by a number
+    where several generators would have the same label.
+    """
     names = [one.name for one in generators]
     labels = [
         f"{one.name} {one.checkpoint.stem}"
@@ -188,9 +202,9 @@ def _describe(
     labelled_by: Mapping[str, Sequence[str]],
     targets: Targets,
 ) -> dict[str, Any]:
-    """Everything that is known before a face is rendered.
+    """Return the part of `assessment.json` that describes the inputs.
 
-    Opens all inputs: what is missing shows now.
+    All inputs are opened, so that missing ones are reported before a face is rendered.
     """
     instruments = open_instruments(config)
     tables = [*agreement.read_tables(config.agreement), *agreement.shipped_tables()]
@@ -211,7 +225,7 @@ def _describe(
             }
         )
     return {
-        "format": FORMAT,
+        "format": _FORMAT,
         "config": _portable(config),
         "targets": targets.model_dump(mode="json"),
         "versions": versions(),
@@ -231,7 +245,7 @@ def _describe(
 
 
 def _portable(config: AssessmentConfig) -> dict[str, Any]:
-    """The config without this machine's folders: cards travel with the weights."""
+    """Return the config without the folders of this machine, since cards are published."""
     content = config.model_dump(mode="json")
 
     def bare(text: str) -> str:
@@ -251,7 +265,7 @@ def _summarise(
     targets: Targets,
     measured: Sequence[Measurements],
 ) -> None:
-    """Adds every generator's numbers and verdicts."""
+    """Add the measures and targets of every generator to the document."""
     cases = cases_of(config, open_sources(config), 0)
     chosen = document["aus"]
     distances = [realism(one, cases, config.seed, config.splits) for one in measured]
@@ -313,7 +327,7 @@ def _identity_numbers(measured: Measurements, threshold: float) -> dict[str, Any
 
 
 def _at_rest(measured: Measurements, estimators: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """How the further estimators correlate with the first one on these very photographs."""
+    """Return each further estimator's correlation, per AU, with the first on the photographs."""
     first = measured.at_rest[:, 0]
     rows: dict[str, Any] = {}
     for number, estimator in enumerate(estimators[1:], start=1):
@@ -333,7 +347,7 @@ def _write(
     measured: Sequence[Measurements],
     out: Path,
 ) -> None:
-    """Writes everything; the JSON last, so that its presence says that all is there."""
+    """Write all files; `assessment.json` is the last one and marks the folder as complete."""
     sources = open_sources(config)
     labels = [entry["label"] for entry in document["generators"]]
     generators = [create_generator(one) for one in config.generators]
@@ -343,7 +357,7 @@ def _write(
     ]
     sheets = {
         f"sheet-{label.replace(' ', '-')}.png": (
-            f"{label}: every AU alone",
+            f"{label}: single AUs",
             draw_single_sheet(people.faces, generator, config.intensities, label),
         )
         for label, generator in zip(labels, generators, strict=True)

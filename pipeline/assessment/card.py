@@ -1,11 +1,11 @@
-"""The section of a generator's card that says how it was assessed and with what result."""
+"""The section of a generator's model card that reports its assessment."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 
 def card_section(document: Mapping[str, Any]) -> str:
-    """Markdown: targets, every AU, realism, and what to know before believing them.
+    """Return the section in Markdown: targets, measures per AU, realism and warnings.
 
     Args:
         document: The content of `assessment.json`.
@@ -17,19 +17,21 @@ def card_section(document: Mapping[str, Any]) -> str:
     lines = [
         "## Assessment",
         "",
-        f"{faces['identities']:,} people of {faces['file']} (sha256 `{faces['sha256'][:12]}`), "
-        f"every AU alone at {intensities} and micro-expressions from "
-        f"{', '.join(document['config']['sources'])}. AUs estimated again by {first['estimator']} "
-        f"({first['version']}). Made by `miex assess-generator`.",
+        f"Measured with `miex assess-generator` on {faces['identities']:,} identities of "
+        f"{faces['file']} (sha256 `{faces['sha256'][:12]}`). The cases are single AUs at "
+        f"intensities {intensities} and micro-expressions from "
+        f"{', '.join(document['config']['sources'])}. The AUs of the rendered frames were "
+        f"estimated with {first['estimator']} ({first['version']}).",
         "",
         *_table(["target", *labels], _targets(generators)),
         "",
         f"Fidelity and direction are means over {', '.join(document['aus']) or 'no AU'}.",
         "",
-        "### AU by AU",
+        "### Single AUs",
         "",
-        "Correlation of asked and estimated change of the AU alone; in brackets the share of faces "
-        f"in which the estimate rises at {intensities}. AUs in brackets are left out of averages.",
+        "Correlation between the requested and the estimated change of the AU. The numbers in "
+        f"brackets are the shares of faces in which the estimate rises at {intensities}. AUs in "
+        "brackets are excluded from averages.",
         "",
         *_table(["AU", *labels, "agreement of estimators"], _aus(document)),
         "",
@@ -37,10 +39,11 @@ def card_section(document: Mapping[str, Any]) -> str:
         "",
         *_table(["embedding", "frames", *labels], _realism(generators)),
         "",
-        "KID in thousandths with its standard error, 0 for frames like photographs; these "
-        "embeddings are not Inception's: no published value compares.",
+        "KID in thousandths with its standard error; it is 0 for frames that are distributed like "
+        "photographs. The values cannot be compared with published ones, which use embeddings of "
+        "Inception.",
         "",
-        "### Before believing this",
+        "### Limitations",
         "",
         *(f"- {finding['text']}" for finding in document["findings"]),
         "",
@@ -49,7 +52,7 @@ def card_section(document: Mapping[str, Any]) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    # A bar would end the cell.
+    # An unescaped bar would end the cell.
     cells = [[cell.replace("|", "\\|") for cell in row] for row in [head, *rows]]
     lines = [f"| {' | '.join(row)} |" for row in cells]
     return [lines[0], "|" + "---|" * len(head), *lines[1:]]
@@ -67,17 +70,19 @@ def _targets(generators: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 def _aus(document: Mapping[str, Any]) -> list[list[str]]:
     rows = []
-    for place, judged in enumerate(document["agreement"]):
-        if not judged["measured"]:
+    for place, row in enumerate(document["agreement"]):
+        if not row["measured"]:
             continue
-        name = judged["au"] if judged["au"] in document["aus"] else f"({judged['au']})"
+        name = row["au"] if row["au"] in document["aus"] else f"({row['au']})"
         cells = []
         for one in document["generators"]:
             au = one["fidelity"][0]["aus"][place]
             shares = " ".join(_number(share) for share in au["direction"].values())
             cells.append(f"{_number(au['correlation'])} ({shares})")
-        agreement = _number(judged["correlation"])
-        rows.append([name, *cells, f"{agreement} with {judged['against'] or 'nobody'}"])
+        agreement = _number(row["correlation"])
+        if row["against"]:
+            agreement += f" with {row['against']}"
+        rows.append([name, *cells, agreement])
     return rows
 
 

@@ -1,4 +1,4 @@
-"""What a generator is asked for: every AU alone, and micro-expressions from the AU sources."""
+"""Requests to a generator under assessment: single AUs, and micro-expressions of AU sources."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,18 +12,19 @@ from miex.pipeline.synthesis.config import SequenceConfig
 from miex.pipeline.synthesis.plan import expression
 
 INTENSITIES = (1.0, 2.0, 3.0)
+"""Default intensities of single AUs, on the 0-5 scale."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """One onset and apex.
+    """One requested pair of onset and apex.
 
     Attributes:
-        kind: `single`, one AU alone, or `micro`, a draw from an AU source.
-        source: Name of the AU, or the source as the user writes it.
-        detail: Intensity of the AU, or the class of the emotion.
-        onset: ``(17,)``, 0 to 5.
-        apex: ``(17,)``, 0 to 5.
+        kind: `single` for a single AU, `micro` for a draw from an AU source.
+        source: Name of the AU, or spec of the AU source.
+        detail: Intensity of the AU, or emotion class of the draw.
+        onset: AUs of the onset, ``float32 (17,)``, 0 to 5.
+        apex: AUs of the apex, ``float32 (17,)``, 0 to 5.
     """
 
     kind: Literal["single", "micro"]
@@ -34,7 +35,7 @@ class Case:
 
 
 def single_cases(intensities: Sequence[float] = INTENSITIES) -> list[Case]:
-    """Every AU alone at every intensity, AU by AU; the onset is zero, as an expert's is."""
+    """Return one case for every AU and every intensity, AU by AU, with all AUs 0 at the onset."""
     cases = []
     for au, name in enumerate(AU_NAMES):
         for intensity in intensities:
@@ -48,13 +49,13 @@ def single_cases(intensities: Sequence[float] = INTENSITIES) -> list[Case]:
 def micro_cases(
     specs: Sequence[str], sources: Sequence[AUSource], draws: int, rng: np.random.Generator
 ) -> list[Case]:
-    """Micro-expressions as a synthesis of two frames would ask for them.
+    """Draw micro-expressions as the synthesis of two-frame samples draws them.
 
     Args:
-        specs: The sources as the user writes them.
-        sources: The same, opened.
-        draws: Of every class from every source.
-        rng: What is drawn depends on it alone.
+        specs: Specs of the AU sources.
+        sources: The opened AU sources, in the same order.
+        draws: Number of draws per class and source.
+        rng: Random generator of the draws.
     """
     cases = []
     for spec, source in zip(specs, sources, strict=True):

@@ -1,4 +1,4 @@
-"""What an assessment does, and the targets that a generator is held against."""
+"""Configuration of an assessment, and the targets that a generator should reach."""
 
 from pathlib import Path
 from typing import Literal
@@ -12,85 +12,118 @@ from miex.pipeline.assessment.embeddings import IDENTITY, TEXTURE
 from miex.pipeline.assessment.realism import SPLITS
 
 TARGET_AUS = (1, 2, 4, 6, 7, 9, 10, 12, 15, 17, 25, 26, 45)
-"""AUs over which fidelity is averaged, as far as they are measured and estimators agree."""
+"""AUs over which fidelity is averaged, if they are measured and two estimators agree on them."""
 
 FEWEST_IDENTITIES = 8
+"""Smallest number of identities; realism compares two halves of them."""
 
 
 class AssessmentConfig(FrozenConfig):
-    """Which generators are assessed, on whom, with what."""
+    """Config of an assessment: generators, faces, estimators and cases."""
 
     generators: tuple[GeneratorConfig, ...] = Field(
-        min_length=1, description="side by side; `warp` is put beside them where it is not there"
+        min_length=1, description="generators to compare; `warp` is added if it is not among them"
     )
     faces: str = Field(
         description="a training set (its held-out split), a face table (.parquet), or a source to "
         "prepare: samples, folder:PATH, ..."
     )
     identities: int | None = Field(
-        None, ge=FEWEST_IDENTITIES, description="how many people; all by default"
+        None,
+        ge=FEWEST_IDENTITIES,
+        description="number of identities, drawn at random; all identities by default",
     )
     estimators: tuple[str, ...] = Field(
         (),
         description="AU estimators, NAME or NAME:MODEL; the first one decides about targets, the "
-        "others are shown beside it; by default the best that is there",
+        "others are shown for comparison; by default the preferred one that is available",
     )
     calibration: Literal["shipped", "none"] = Field(
         "shipped",
-        description="of the estimators' scales; changes then are FACS intensities, though a map is "
-        "flat where estimators agree little",
+        description="map of the estimators' scales onto FACS intensities, or none; a map is nearly "
+        "flat where the two calibrated estimators agree little",
     )
     trained_on: tuple[str, ...] = Field(
-        (), description="estimators that labelled the generators' training data, where no card says"
+        (),
+        description="estimators that labelled the training data of the generators, if their cards "
+        "do not state them",
     )
     allow_training_estimator: bool = Field(
-        False, description="measure with the training estimator all the same; every page says so"
+        False,
+        description="permit an estimator that labelled the training data; every result states it",
     )
     agreement: tuple[Path, ...] = Field(
-        (), description="tables of `miex calibrate` beside the shipped ones"
+        (), description="calibrations written by `miex calibrate`, in addition to the shipped ones"
     )
     sources: tuple[str, ...] = Field(
         ("expert:miex", "expert:du2014", "expert:casme3"),
         description="AU sources of the micro-expressions",
     )
     intensities: tuple[float, ...] = Field(
-        INTENSITIES, min_length=2, description="of each AU alone, 0 to 5, ascending"
+        INTENSITIES, min_length=2, description="intensities of single AUs, 0 to 5, ascending"
     )
-    draws: int = Field(1, ge=1, description="of each class from each source, a face")
+    draws: int = Field(
+        1, ge=1, description="number of micro-expressions per face, class and AU source"
+    )
     looks: int = Field(
-        12, ge=2, description="rendered frames of a face that are embedded, half of them micro"
+        12,
+        ge=2,
+        description="number of rendered apex frames per face that are embedded; half of them are "
+        "micro-expressions",
     )
     embeddings: tuple[str, ...] = Field(
-        (IDENTITY, TEXTURE), min_length=1, description="for realism; the first one decides"
+        (IDENTITY, TEXTURE),
+        min_length=1,
+        description="embeddings for realism; the first one decides about the target",
     )
-    splits: int = Field(SPLITS, ge=2, description="random halves of the people, for realism")
+    splits: int = Field(
+        SPLITS, ge=2, description="number of random splits of the identities, for realism"
+    )
     min_motion_iod: float = Field(
-        0.002, ge=0, description="less motion than this is none, as in a synthesis"
+        0.002,
+        ge=0,
+        description="motion in inter-ocular distances below which a case counts as without motion",
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="seed of all random draws")
 
     @field_validator("intensities")
     @classmethod
     def _ascending(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if list(value) != sorted(set(value)) or not (value[0] > 0 and value[-1] <= 5):
-            raise ValueError("expected ascending intensities above 0, up to 5")
+            raise ValueError("expected ascending intensities above 0 and at most 5")
         return value
 
     @field_validator("estimators", "sources", "embeddings")
     @classmethod
     def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError("one stands there twice")
+        duplicates = sorted({one for one in value if value.count(one) > 1})
+        if duplicates:
+            raise ValueError(f"duplicate {', '.join(duplicates)}; name each one once")
         return value
 
 
 class Targets(FrozenConfig):
-    """What a generator has to reach; the defaults are the project's."""
+    """Values that a generator should reach; the defaults are this project's choice."""
 
-    correlation: float = 0.6
-    direction: float = 0.9
-    direction_from: float = 2.0
-    identity: float = 0.99
-    same_person: float = Field(0.6, description="Euclidean distance of dlib's embeddings")
-    nulls: float = 0.01
-    motion: tuple[float, float] = (0.5, 3.0)
+    correlation: float = Field(
+        0.6, description="smallest mean correlation between requested and estimated AU change"
+    )
+    direction: float = Field(
+        0.9, description="smallest share of faces in which the estimate of a requested AU rises"
+    )
+    direction_from: float = Field(
+        2.0, description="lowest intensity at which the direction is evaluated"
+    )
+    identity: float = Field(
+        0.99, description="smallest share of rendered frames that show the same person"
+    )
+    same_person: float = Field(
+        0.6,
+        description="Euclidean distance of dlib's embeddings below which two images show one "
+        "person; dlib's limit for verification",
+    )
+    nulls: float = Field(0.01, description="largest share of cases without motion, exclusive")
+    motion: tuple[float, float] = Field(
+        (0.5, 3.0),
+        description="range of the median motion of micro-expressions, in pixels of a frame of 128",
+    )

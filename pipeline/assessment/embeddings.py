@@ -1,7 +1,7 @@
-"""Embeddings for the realism of rendered faces, by name; see `miex.pipeline.assessment.realism`.
+"""Embeddings for the realism of rendered faces; see `miex.pipeline.assessment.realism`.
 
-Nothing is downloaded: dlib's model comes with a package, the texture needs none, and the others
-are files that the user names.
+No model is downloaded: dlib's model is part of a package, the texture embedding needs no model, and
+the user names the files of the others.
 """
 
 from pathlib import Path
@@ -20,27 +20,32 @@ IDENTITY = "dlib-identity"
 TEXTURE = "lbp-texture"
 
 DESCRIPTIONS = {
-    IDENTITY: "dlib's ResNet face embedding, 128 numbers of length 1: who it is; blind to much of "
-    "the texture",
-    TEXTURE: "uniform local binary patterns in 4 x 4 cells, 944 numbers: blur, noise and "
-    "resampling; blind to shape",
-    "mobilefacenet": "MobileFaceNet, 128 numbers of length 1: who it is",
-    "inception": "torchvision's Inception v3, pooled features, 2,048 numbers; close to what the "
-    "literature calls KID and FID, though its weights are not theirs",
+    IDENTITY: "dlib's ResNet face embedding, a unit vector of 128 numbers; it represents the "
+    "identity and little of the texture",
+    TEXTURE: "uniform local binary patterns in 4 x 4 cells, 944 numbers; they respond to blur, "
+    "noise and resampling, but not to shape",
+    "mobilefacenet": "MobileFaceNet, a unit vector of 128 numbers; it represents the identity",
+    "inception": "pooled features of torchvision's Inception v3, 2,048 numbers; KID and FID in the "
+    "literature use the same network with other weights",
 }
+"""What each embedding represents, for the page of the assessment."""
 
 _IMAGENET = (np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]))
 
 
 def open_embedding(spec: str) -> Embed:
-    """Opens an embedding.
+    """Open an embedding.
 
     Args:
         spec: `dlib-identity`, `lbp-texture`, `mobilefacenet:FILE.onnx` or `inception:FILE.pth`.
 
+    Returns:
+        A function from an image ``uint8 (S, S, 3)`` RGB and landmarks ``(68, 2)`` to features
+        ``float32 (D,)``.
+
     Raises:
-        ValueError: No such embedding, or a file that is none.
-        FileNotFoundError: The file is absent.
+        ValueError: The embedding does not exist, or the file is not a model of its kind.
+        FileNotFoundError: The file does not exist.
     """
     name, _, file = spec.partition(":")
     if name == IDENTITY and not file:
@@ -50,7 +55,7 @@ def open_embedding(spec: str) -> Embed:
     if name in ("mobilefacenet", "inception") and file:
         path = Path(file)
         if not path.is_file():
-            raise FileNotFoundError(f"embedding {name}: no file {path}")
+            raise FileNotFoundError(f"embedding {name}: the file {path} does not exist")
         return _mobilefacenet(path) if name == "mobilefacenet" else _inception(path)
     raise ValueError(
         f"embedding {spec!r}: expected {IDENTITY}, {TEXTURE}, mobilefacenet:FILE.onnx or "
@@ -59,16 +64,23 @@ def open_embedding(spec: str) -> Embed:
 
 
 def dlib_identity() -> Embed:
-    """The embedding of dlib; two photographs of one person lie closer than 0.6 (Euclidean)."""
+    """Return dlib's face embedding; distances below 0.6 (Euclidean) mean the same person."""
     return DlibDetector(FaceConfig()).embed
 
 
 def _mobilefacenet(path: Path) -> Embed:
-    """MobileFaceNet (Chen et al. 2018) as ONNX: 112 x 112 RGB, (x - 127.5) / 128."""
+    """Open MobileFaceNet (Chen et al. 2018) in ONNX; its input is 112 x 112 RGB, (x - 127.5) / 128.
+
+    Raises:
+        ValueError: The file cannot be read.
+    """
     try:
         network = cv2.dnn.readNetFromONNX(str(path))
     except cv2.error as error:
-        raise ValueError(f"{path}: OpenCV cannot read it as ONNX: {error.msg}") from None
+        raise ValueError(
+            f"{path}: OpenCV cannot read the file as ONNX ({error.msg}); give a MobileFaceNet "
+            "exported to ONNX"
+        ) from None
 
     def embed(image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
         network.setInput(cv2.dnn.blobFromImage(image, 1 / 128, (112, 112), (127.5,) * 3))
@@ -78,9 +90,12 @@ def _mobilefacenet(path: Path) -> Embed:
 
 
 def _inception(path: Path) -> Embed:
-    """Inception v3 (Szegedy et al., CVPR 2016) with torchvision's weights, before its classifier.
+    """Open Inception v3 (Szegedy et al., CVPR 2016) with torchvision's weights, without classifier.
 
-    Not transformed as torchvision's constructor would: the input is normalised here.
+    The input is normalized here and not in the network (`transform_input=False`).
+
+    Raises:
+        ValueError: The file does not hold weights of torchvision's `inception_v3`.
     """
     from torchvision.models import inception_v3
 
@@ -89,7 +104,9 @@ def _inception(path: Path) -> Embed:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path}: not torchvision's weights of inception_v3 ({reason})") from None
+        raise ValueError(
+            f"{path} does not hold torchvision's weights of inception_v3 ({reason})"
+        ) from None
     network.fc = torch.nn.Identity()
     network.eval()
 

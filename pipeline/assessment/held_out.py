@@ -1,4 +1,4 @@
-"""The faces that a generator is assessed on: one photograph each of people it has not seen."""
+"""Faces for the assessment of a generator: one photograph of each held-out identity."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from miex.generators.ganimation.training_set import Split, TrainingSet
 from miex.pipeline.faces.crop import eye_centre_distance
 from miex.pipeline.faces.table import FaceTable
 
-SPLIT: Split = "held_out"
+_SPLIT: Split = "held_out"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOutFaces:
-    """Photographs to assess on, one a person.
+    """Photographs for an assessment, one per identity.
 
     Attributes:
-        faces: In the order of the file.
-        origin: Name of the file and which part of it.
-        sha256: Hash of the file, hexadecimal.
-        available: How many people there are to choose from.
-        labelled_by: Estimator that measured the training labels, if the file is a training set.
+        faces: Faces in the order of the file.
+        origin: Name of the file, and of its split if it is a training set.
+        sha256: SHA-256 of the file, hexadecimal.
+        available: Number of identities in the file or split.
+        labelled_by: Estimator that made the labels, if the file is a training set, else None.
     """
 
     faces: Sequence[Face]
@@ -38,22 +38,26 @@ class HeldOutFaces:
 
 
 def open_held_out(path: Path, identities: int | None = None, seed: int = 0) -> HeldOutFaces:
-    """Reads the held-out split of a training set, or a face table.
+    """Read one face per identity from the held-out split of a training set, or from a face table.
 
     Args:
-        path: A Parquet file.
-        identities: How many people, drawn at random; all by default.
-        seed: Of the draw.
+        path: A training set or face table (.parquet).
+        identities: Number of identities, drawn at random; all by default.
+        seed: Seed of the draw.
 
     Raises:
-        FileNotFoundError: No such file.
-        ValueError: The file is neither, is damaged, or has fewer people.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is neither a training set nor a face table, is damaged, or has fewer
+            identities.
     """
     if _is_training_set(path):
         table = TrainingSet.open(path)
-        found = table.faces(SPLIT)
+        found = table.faces(_SPLIT)
         if not len(found):
-            raise ValueError(f"{path}: its {SPLIT} split is empty; make a training set with one")
+            raise ValueError(
+                f"{path}: the split {_SPLIT} of the training set is empty; make it again with "
+                "held-out identities"
+            )
         rows = _choose(found.identities, identities, seed, path)
         faces = [
             _bare_face(
@@ -61,7 +65,7 @@ def open_held_out(path: Path, identities: int | None = None, seed: int = 0) -> H
             )
             for row in rows
         ]
-        origin = f"{path.name}, split {SPLIT}"
+        origin = f"{path.name}, split {_SPLIT}"
         people = len(set(found.identities))
         return HeldOutFaces(faces, origin, table.sha256, people, table.notes.estimator)
     faces_of = FaceTable.open(path)
@@ -72,7 +76,7 @@ def open_held_out(path: Path, identities: int | None = None, seed: int = 0) -> H
 
 def _is_training_set(path: Path) -> bool:
     if not path.is_file():
-        raise FileNotFoundError(f"no faces at {path}; make a face table with `miex faces`")
+        raise FileNotFoundError(f"{path} does not exist; make a face table with `miex faces`")
     try:
         metadata = pq.read_schema(path).metadata or {}
     except (pa.ArrowException, OSError):
@@ -81,7 +85,7 @@ def _is_training_set(path: Path) -> bool:
 
 
 def _choose(names: Sequence[str], wanted: int | None, seed: int, path: Path) -> list[int]:
-    """The first row of each person, of those that were drawn."""
+    """Return the first row of each identity that was drawn."""
     first: dict[str, int] = {}
     for row, name in enumerate(names):
         first.setdefault(name, row)
@@ -89,13 +93,15 @@ def _choose(names: Sequence[str], wanted: int | None, seed: int, path: Path) -> 
     if wanted is None:
         return [int(row) for row in rows]
     if wanted > len(rows):
-        raise ValueError(f"identities: {wanted} asked for, {path} has {len(rows)}; ask for fewer")
+        raise ValueError(
+            f"identities: {wanted} requested, but {path} has {len(rows)}; request fewer"
+        )
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
     return [int(row) for row in np.sort(rng.choice(rows, size=wanted, replace=False))]
 
 
 def _bare_face(crop: np.ndarray, landmarks: np.ndarray, identity: str, origin: str) -> Face:
-    """A face of which a training set tells no more than crop and landmarks; the rest is NaN."""
+    """Return a face with NaN for everything that a training set does not store."""
     nothing = float("nan")
     quality = FaceQuality(eye_centre_distance(landmarks), nothing, nothing, nothing, nothing)
     embedding = np.full(128, np.nan, np.float32)

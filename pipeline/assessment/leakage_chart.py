@@ -1,4 +1,4 @@
-"""Draws the leakage matrix: which AUs change when another one is asked for."""
+"""Chart of the leakage matrix: the AUs that change when another AU is requested."""
 
 from collections.abc import Sequence
 
@@ -8,41 +8,46 @@ from miex.au_sources.action_units import AU_NAMES
 
 _SIDE, _LEFT, _TOP = 34, 60, 22
 _FULL = 1.0
-"""Change, in units of the change asked for, that gets the full colour."""
-
-Matrix = Sequence[Sequence[float | None]]
+"""Change, relative to the requested change, that is drawn with full opacity."""
 
 
-def leakage_chart(matrix: Matrix, label: str) -> Markup:
-    """Heat map of a leakage matrix: rises in one colour, falls in another, blank: not measured.
+def leakage_chart(matrix: Sequence[Sequence[float | None]], label: str) -> Markup:
+    """Return a heat map of a leakage matrix as SVG.
+
+    Rising and falling AUs have different colours; cells that were not measured are empty.
 
     Args:
-        matrix: 17 rows (asked for) of 17 columns (estimated), in units of the change asked for.
-        label: What to call the generator.
+        matrix: 17 rows (requested AU) of 17 columns (estimated AU); the estimated change divided
+            by the requested change, None where not measured.
+        label: Name of the generator.
     """
     end = _LEFT + _SIDE * len(AU_NAMES)
     parts = [
         f'<rect class="frame" x="{_LEFT - 1}" y="{_TOP - 1}" width="{end - _LEFT + 1}" '
         f'height="{end - _LEFT + 1}"/>'
     ]
-    for a, asked in enumerate(AU_NAMES):
+    for a, requested in enumerate(AU_NAMES):
         y, x = _TOP + a * _SIDE, _LEFT + a * _SIDE
-        parts.append(f'<text class="strong" x="0" y="{y + 22}">{asked}</text>')
-        parts.append(f'<text x="{x + _SIDE / 2}" y="14" text-anchor="middle">{asked[2:]}</text>')
-        for b, seen in enumerate(AU_NAMES):
-            parts += _cell(matrix[a][b], asked, seen, _LEFT + b * _SIDE, y, a == b)
+        parts.append(f'<text class="strong" x="0" y="{y + 22}">{requested}</text>')
+        parts.append(
+            f'<text x="{x + _SIDE / 2}" y="14" text-anchor="middle">{requested[2:]}</text>'
+        )
+        for b, estimated in enumerate(AU_NAMES):
+            parts += _cell(matrix[a][b], requested, estimated, _LEFT + b * _SIDE, y, a == b)
     return Markup(
         f'<svg class="heatmap leakage" viewBox="0 0 {end + 2} {end - _LEFT + _TOP + 4}" role="img" '
-        f'aria-label="{escape(label)}: change of every AU (columns) when one is asked for (rows), '
-        f'in units of the change asked for">{"".join(parts)}</svg>'
+        f'aria-label="{escape(label)}: change of every AU (columns) when one AU is requested '
+        f'(rows), divided by the requested change">{"".join(parts)}</svg>'
     )
 
 
-def _cell(value: float | None, asked: str, seen: str, x: int, y: int, own: bool) -> list[str]:
+def _cell(
+    value: float | None, requested: str, estimated: str, x: int, y: int, own: bool
+) -> list[str]:
     if value is None:
         return []
     strength = min(abs(value) / _FULL, 1) ** 0.6
-    words = f"{asked} asked for, {seen} changes by {value:+.2f}"
+    words = f"{requested} requested, {estimated} changes by {value:+.2f}"
     kind = "up" if value >= 0 else "down"
     minus = "\u2212"
     parts = [

@@ -1,4 +1,4 @@
-"""Renders the cases of a face with a generator and measures what came out."""
+"""Rendering of the cases of a face with a generator, and measures of the rendered frames."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,25 +18,27 @@ from miex.pipeline.aus.fidelity import AUReader
 from miex.pipeline.faces.crop import eye_centre_distance
 from miex.pipeline.synthesis.quality import motion_between
 
-REFERENCE_SIDE = 128
-"""Pixels; motion is stated for a frame of this side, whatever the side of the frames."""
+_REFERENCE_SIDE = 128
+"""Side in pixels of the frame to which motion in pixels refers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measurements:
-    """What was measured of F faces in C cases, with E estimators.
+    """Measures of one generator on F faces and C cases, with E estimators.
 
     Attributes:
-        asked: ``(F, C, 17)`` change of the AUs that was asked for.
-        found: ``(F, C, E, 17)`` change that was estimated, NaN where not measured.
-        at_rest: ``(F, E, 17)`` AUs estimated in the photographs themselves.
-        motion: ``(F, C)`` pixels of a frame of 128, see `quality.motion_between`.
-        motion_iod: ``(F, C)`` the same in inter-ocular distances (eye centres).
-        equal: ``(F, C)`` whether the apex equals the onset, pixel by pixel.
-        looks: ``(F, K)`` numbers of the cases whose apex was embedded.
-        distance: ``(F, K)`` Euclidean, between dlib's embeddings of those and the photograph.
-        rendered: By embedding ``(F, K, D)`` features of those, root mean square 1.
-        real: By embedding ``(F, D)`` features of the photographs.
+        asked: ``(F, C, 17)`` requested change of the AUs from onset to apex.
+        found: ``(F, C, E, 17)`` estimated change, NaN where not measured.
+        at_rest: ``(F, E, 17)`` AUs estimated in the photographs.
+        motion: ``(F, C)`` motion in pixels of a frame of 128, see `quality.motion_between`.
+        motion_iod: ``(F, C)`` the same in inter-ocular distances, measured between the eye
+            centres.
+        equal: ``(F, C)`` whether onset and apex have equal pixels.
+        looks: ``(F, K)`` indices of the cases whose apex was embedded.
+        distance: ``(F, K)`` Euclidean distance between dlib's embeddings of these apex frames and
+            of the photograph.
+        rendered: Features of these apex frames by embedding, ``(F, K, D)``, root mean square 1.
+        real: Features of the photographs by embedding, ``(F, D)``, root mean square 1.
     """
 
     asked: NDArray[np.float32]
@@ -52,7 +54,7 @@ class Measurements:
 
     @classmethod
     def join(cls, parts: Sequence["Measurements"]) -> "Measurements":
-        """The measurements of all faces of some parts, in their order."""
+        """Concatenate measurements along the faces."""
         joined: dict[str, Any] = {}
         for field in fields(cls):
             values = [getattr(part, field.name) for part in parts]
@@ -65,7 +67,7 @@ class Measurements:
         return cls(**joined)
 
     def save(self, path: Path) -> None:
-        """Writes an NPZ file; `load` reads it."""
+        """Write the measurements to an NPZ file."""
         flat: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -78,7 +80,7 @@ class Measurements:
 
     @classmethod
     def load(cls, path: Path) -> "Measurements":
-        """Reads what `save` wrote."""
+        """Read an NPZ file that `save` wrote."""
         content: dict[str, Any] = {"rendered": {}, "real": {}}
         with np.load(path, allow_pickle=False) as file:
             for key in file.files:
@@ -92,12 +94,12 @@ class Measurements:
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """What measures.
+    """Estimators and embeddings of an assessment.
 
     Attributes:
-        readers: Estimators; the first one's word counts.
-        identity: Embedding that tells people apart, dlib's.
-        embeddings: By name, for realism.
+        readers: AU estimators; the first one decides about targets.
+        identity: dlib's identity embedding.
+        embeddings: Embeddings for realism, by name.
     """
 
     readers: Sequence[AUReader]
@@ -106,13 +108,13 @@ class Instruments:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rendered:
-    """The frames of one face.
+class RenderedCases:
+    """The rendered frames of one face.
 
     Attributes:
-        onset: Row of `frames` of each case's onset.
-        apex: Row of `frames` of each case's apex.
-        frames: ``uint8 (U, S, S, 3)``; equal AUs were rendered once.
+        onset: Row in `frames` of the onset of each case.
+        apex: Row in `frames` of the apex of each case.
+        frames: ``uint8 (U, S, S, 3)`` RGB; frames with equal AUs are rendered once.
     """
 
     onset: Sequence[int]
@@ -120,8 +122,8 @@ class Rendered:
     frames: NDArray[np.uint8]
 
 
-def render_cases(face: Face, generator: FaceGenerator[Any], cases: Sequence[Case]) -> Rendered:
-    """Renders every onset and apex."""
+def render_cases(face: Face, generator: FaceGenerator[Any], cases: Sequence[Case]) -> RenderedCases:
+    """Render the onset and the apex of every case on one face."""
     rows: dict[bytes, int] = {}
     vectors: list[AUArray] = []
     for case in cases:
@@ -130,12 +132,12 @@ def render_cases(face: Face, generator: FaceGenerator[Any], cases: Sequence[Case
                 vectors.append(vector)
     state = generator.prepare(face)
     with warnings.catch_warnings():
-        # Asking for more than a generator is meant for is the point of the higher intensities.
+        # The higher intensities exceed the range of some generators on purpose.
         warnings.filterwarnings("ignore", "intensity .* is above")
         frames = generator.render([state] * len(vectors), np.stack(vectors))
     onset = [rows[case.onset.tobytes()] for case in cases]
     apex = [rows[case.apex.tobytes()] for case in cases]
-    return Rendered(onset, apex, frames)
+    return RenderedCases(onset, apex, frames)
 
 
 def measure_face(
@@ -145,14 +147,14 @@ def measure_face(
     looks: Sequence[int],
     instruments: Instruments,
 ) -> Measurements:
-    """Measures one face.
+    """Render and measure all cases of one face.
 
     Args:
-        face: The photograph.
-        generator: What renders.
+        face: The template.
+        generator: The generator.
         cases: C cases.
-        looks: Numbers of the K cases whose apex is embedded: embeddings are slow.
-        instruments: What measures.
+        looks: Indices of the K cases whose apex is embedded; embedding every apex would be slow.
+        instruments: Estimators and embeddings.
 
     Returns:
         Measurements with F = 1.
@@ -178,7 +180,7 @@ def measure_face(
         asked=np.stack([case.apex - case.onset for case in cases])[None],
         found=found[None],
         at_rest=np.stack([aus[-1] for aus in estimates])[None],
-        motion=(pixels * REFERENCE_SIDE / frames.shape[1])[None].astype(np.float32),
+        motion=(pixels * _REFERENCE_SIDE / frames.shape[1])[None].astype(np.float32),
         motion_iod=(pixels / eye_centre_distance(face.landmarks))[None].astype(np.float32),
         equal=np.array([[np.array_equal(frames[a], frames[b]) for a, b in pairs]]),
         looks=np.asarray(looks, np.int64)[None],

@@ -1,4 +1,4 @@
-"""The page of an assessment: one HTML file that needs no network."""
+"""The page of an assessment, one HTML file that loads no other file."""
 
 import base64
 import io
@@ -20,12 +20,12 @@ _TEMPLATE = Path(__file__).with_name("page.html")
 def write_page(
     document: Mapping[str, Any], sheets: Sequence[tuple[str, Image.Image]], path: Path
 ) -> None:
-    """Writes the page.
+    """Write the page of an assessment.
 
     Args:
         document: The content of `assessment.json`.
-        sheets: Title and image of each contact sheet; they go into the file.
-        path: The HTML file.
+        sheets: Title and image of each contact sheet; the images are embedded in the page.
+        path: The HTML file to write.
     """
     text = load_template(
         _TEMPLATE, percent=charts.percent, number="{:,}".format, digits=_digits
@@ -45,7 +45,7 @@ def write_page(
 
 
 def _digits(value: float | None, form: str = ".2f") -> str:
-    """A number with a fixed number of decimals and a real minus; a dash where there is none."""
+    """Format a number with a typographic minus sign, or None as a dash."""
     return "\u2013" if value is None else format(value, form).replace("-", "\u2212")
 
 

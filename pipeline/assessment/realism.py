@@ -1,10 +1,10 @@
-"""Do rendered faces look like photographs? Distances between two sets of image features.
+"""Realism of rendered faces: KID and FID between rendered frames and photographs.
 
-Features come from embeddings that are there without a download: dlib's face embedding (identity,
-blind to much of what is wrong with texture) and histograms of local binary patterns (texture,
-blind to shape). MobileFaceNet and Inception are used where a file of them is given. The numbers
-are therefore not those of the literature, which has Inception's: compare generators with each
-other and with the floor of real faces, never with published values.
+The features come from embeddings that need no download: dlib's face embedding, which represents
+the identity but little of the texture, and histograms of local binary patterns, which represent
+texture but not shape. MobileFaceNet and Inception are used if their files are given. Published
+values use features of Inception. The values of this module can therefore be compared between
+generators and with the floor of real faces, but not with published values.
 """
 
 from collections.abc import Callable
@@ -16,32 +16,33 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import feature
 
-Array: TypeAlias = NDArray[np.float64]
+_Array: TypeAlias = NDArray[np.float64]
 
 Embed: TypeAlias = Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.float32]]
-"""(image ``uint8 (S, S, 3)`` RGB, landmarks ``(68, 2)``) -> features ``(D,)``."""
+"""Function (image ``uint8 (S, S, 3)`` RGB, landmarks ``(68, 2)``) -> features ``(D,)``."""
 
 SPLITS = 50
+"""Default number of random splits of the identities."""
 
 _local_binary_pattern: Any = feature.local_binary_pattern
 
 _GRID = 4
 _PATTERNS = 59
-"""Uniform patterns of 8 neighbours: 58 and one bin for the rest (Ojala et al., PAMI 2002)."""
+"""Bins per cell: 58 uniform patterns of 8 neighbours and one for the others (Ojala et al. 2002)."""
 
 
 def texture(image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Square roots of histograms of uniform local binary patterns in 4 x 4 cells of the crop.
+    """Return histograms of uniform local binary patterns in 4 x 4 cells of the crop.
 
-    Ahonen, Hadid and Pietikäinen: Face Description with Local Binary Patterns, PAMI 2006; with
-    the square roots (Hellinger), inner products are Bhattacharyya coefficients.
+    Ahonen, Hadid and Pietikäinen: Face Description with Local Binary Patterns, PAMI 2006. The
+    square root of each histogram is taken, so that inner products are Bhattacharyya coefficients.
 
     Args:
         image: ``uint8 (S, S, 3)`` RGB.
-        landmarks: Not looked at; crops are aligned.
+        landmarks: Not used, since crops are aligned.
 
     Returns:
-        ``(944,)``, the root mean square is 1 (see `scaled`).
+        ``float32 (944,)`` with a root mean square of 1, see `scaled`.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     patterns = _local_binary_pattern(grey, 8, 1, "nri_uniform").astype(np.int64)
@@ -54,30 +55,31 @@ def texture(image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray
 
 
 def scaled(features: NDArray[Any]) -> NDArray[np.float32]:
-    """Features with a root mean square of 1.
+    """Scale features ``(D,)`` to a root mean square of 1.
 
-    The kernel of KID was made for Inception's features, whose inner products are of the order of
-    their dimension; smaller ones would leave it nearly linear, and KID a distance of means.
+    The cubic kernel of KID was designed for features of Inception, whose inner products are of the
+    order of their dimension. With much smaller inner products the kernel would be nearly linear,
+    and KID would only compare means.
     """
     length = float(np.sqrt(np.mean(np.square(features, dtype=np.float64))))
     return np.asarray(features / max(length, 1e-12), np.float32)
 
 
-def kid(x: Array, y: Array) -> float:
-    """Kernel distance of two sets of features: the unbiased squared MMD.
+def kid(x: _Array, y: _Array) -> float:
+    """Return the kernel inception distance (KID), the unbiased squared MMD, of two feature sets.
 
-    Bińkowski, Sutherland, Arbel and Gretton: Demystifying MMD GANs, ICLR 2018, section 4:
-    kernel (x.y / d + 1)^3; estimator of Gretton et al., JMLR 2012, equation 3.
+    The kernel is (x.y / d + 1)^3 (Bińkowski, Sutherland, Arbel and Gretton: Demystifying MMD GANs,
+    ICLR 2018, section 4). The estimator is equation 3 of Gretton et al., JMLR 2012.
 
     Args:
-        x: ``(N, D)``.
-        y: ``(M, D)``.
+        x: ``(N, D)``, at least two rows.
+        y: ``(M, D)``, at least two rows.
 
     Returns:
-        0 on average for two sets of one distribution; it may be below.
+        The distance. For two sets of one distribution its expectation is 0, and it can be negative.
 
     Raises:
-        ValueError: Fewer than two rows, or widths that differ.
+        ValueError: A set has fewer than two rows, or the widths differ.
     """
     if min(len(x), len(y)) < 2 or x.shape[1:] != y.shape[1:]:
         raise ValueError(
@@ -91,25 +93,26 @@ def kid(x: Array, y: Array) -> float:
     return float(own[0] + own[1] - 2 * _kernel(x, y).mean())
 
 
-def _kernel(x: Array, y: Array) -> Array:
-    product: Array = np.asarray(x, np.float64) @ np.asarray(y, np.float64).T
-    kernel: Array = (product / x.shape[1] + 1) ** 3
+def _kernel(x: _Array, y: _Array) -> _Array:
+    product: _Array = np.asarray(x, np.float64) @ np.asarray(y, np.float64).T
+    kernel: _Array = (product / x.shape[1] + 1) ** 3
     return kernel
 
 
-def fid(x: Array, y: Array) -> float:
-    """Fréchet distance of two sets of features as if they were Gaussian.
+def fid(x: _Array, y: _Array) -> float:
+    """Return the Fréchet distance of two feature sets under the assumption that both are Gaussian.
 
-    Heusel et al.: GANs Trained by a Two Time-Scale Update Rule, NeurIPS 2017, equation 6. Biased
-    upwards, the more so the fewer rows: compare at equal numbers only.
+    Heusel et al.: GANs Trained by a Two Time-Scale Update Rule, NeurIPS 2017, equation 6. The
+    estimate is biased upwards, and more so for fewer rows. It can be compared only between sets of
+    equal size.
 
     Args:
         x: ``(N, D)``, at least two rows.
         y: ``(M, D)``, at least two rows.
     """
     means = x.mean(axis=0, dtype=np.float64) - y.mean(axis=0, dtype=np.float64)
-    # With X and Y the centred rows over sqrt(n - 1), tr sqrt(X'X Y'Y) is the sum of the singular
-    # values of X Y': no root of a D x D matrix, whose rank is at most N, is needed.
+    # For centred rows X and Y divided by sqrt(n - 1), tr sqrt(X'X Y'Y) equals the sum of the
+    # singular values of X Y', which avoids the square root of a D x D matrix.
     first, second = (
         (rows - rows.mean(axis=0)) / np.sqrt(len(rows) - 1)
         for rows in (np.asarray(x, np.float64), np.asarray(y, np.float64))
@@ -120,51 +123,57 @@ def fid(x: Array, y: Array) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Realism:
-    """Distances of rendered frames from photographs of other people.
+    """Distances of rendered frames from photographs of other identities.
 
-    Two ways to the same quantity. The literature's: random halves of the people, frames rendered
-    from one against photographs of the other; its floor is photographs against photographs on the
-    same halves, and how people differ drowns what rendering does. Paired: every rendered frame
-    against the photographs of all other people, but what a face has in common with its own
-    photograph cancels.
+    KID is estimated in two ways. The usual way divides the identities into random halves and
+    compares frames rendered from one half with photographs of the other half. Its floor compares
+    photographs with photographs on the same halves. Differences between identities then exceed the
+    effect of rendering. The paired way compares every rendered frame with the photographs of all
+    other identities, and differences between identities cancel.
 
     Attributes:
-        kid: ``(splits,)`` on halves.
-        floor: ``(splits,)``, KID of real faces on the same halves.
-        fid: Mean over halves.
-        fid_floor: Mean over halves.
-        terms: ``(F, F)``, see `paired_terms`; mean over draws of a frame of each person.
+        kid: KID on halves, ``(splits,)``.
+        floor: KID of photographs on the same halves, ``(splits,)``.
+        fid: FID, mean over halves.
+        fid_floor: FID of photographs, mean over halves.
+        terms: ``(F, F)`` terms of the paired KID, see `paired_terms`; mean over draws of one frame
+            per identity.
     """
 
-    kid: Array
-    floor: Array
+    kid: _Array
+    floor: _Array
     fid: float
     fid_floor: float
-    terms: Array
+    terms: _Array
 
 
-def paired_terms(rendered: Array, real: Array) -> Array:
-    """The terms of KID for frames that were rendered from the photographs.
+def paired_terms(rendered: _Array, real: _Array) -> _Array:
+    """Return the terms of the paired KID of frames and the photographs they were rendered from.
 
-    Gretton et al., JMLR 2012, equation 4: with z = (rendered, real) of a person, the mean of
-    ``h(z_i, z_j) = k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(x_j, y_i)`` over i != j is unbiased
-    for the same squared MMD, whether or not x_i depends on y_i. No frame meets its own photograph.
+    Let z_i = (x_i, y_i) be the rendered frame and the photograph of identity i. The mean of
+    ``h(z_i, z_j) = k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(x_j, y_i)`` over i != j is an
+    unbiased estimate of the squared MMD, whether or not x_i depends on y_i (Gretton et al., JMLR
+    2012, equation 4). No frame is compared with its own photograph.
 
     Args:
-        rendered: ``(F, D)``.
-        real: ``(F, D)`` photographs that they were rendered from, row by row.
+        rendered: Features of the rendered frames, ``(F, D)``.
+        real: Features of the photographs, ``(F, D)``, in the same order.
 
     Returns:
-        ``(F, F)`` values of h; `paired_kid` averages them.
+        ``(F, F)`` values of h, which `paired_kid` averages.
     """
     cross = _kernel(rendered, real)
     return _kernel(rendered, rendered) + _kernel(real, real) - cross - cross.T
 
 
-def paired_kid(terms: Array) -> tuple[float, float]:
-    """KID of `paired_terms` (or of a difference of such) and its standard error.
+def paired_kid(terms: _Array) -> tuple[float, float]:
+    """Return the paired KID and its standard error.
 
-    The error is the delete-one jackknife over people (Efron and Stein, Annals of Statistics 1981).
+    The error is that of the delete-one jackknife over identities (Efron and Stein, Annals of
+    Statistics 1981).
+
+    Args:
+        terms: ``(F, F)`` values of `paired_terms`, or the difference of two such matrices.
     """
     count = len(terms)
     rows = terms.sum(axis=1) - np.diag(terms)
@@ -175,31 +184,43 @@ def paired_kid(terms: Array) -> tuple[float, float]:
 
 
 def halves(identities: int, splits: int, seed: int) -> list[tuple[NDArray[np.int64], ...]]:
-    """Random halves of the identities, ``(rendered from, real)`` of each split."""
+    """Draw random halves of the identities.
+
+    Args:
+        identities: Number of identities.
+        splits: Number of draws.
+        seed: Seed of the draws.
+
+    Returns:
+        For each draw the indices of the two halves: those to render from, and those whose
+        photographs are used.
+    """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
     orders = [rng.permutation(identities) for _ in range(splits)]
     middle = identities // 2
     return [(order[:middle], order[middle : 2 * middle]) for order in orders]
 
 
-def measure_realism(rendered: Array, real: Array, seed: int, splits: int = SPLITS) -> Realism:
-    """Compares rendered frames with photographs.
+def measure_realism(rendered: _Array, real: _Array, seed: int, splits: int = SPLITS) -> Realism:
+    """Compare rendered frames with photographs.
 
-    Every draw takes one rendered frame of each person at random, so that nobody counts twice.
-    Equal seeds give equal halves and draws, for generators to be compared on the same ones.
+    Every draw uses one random rendered frame of each identity, so that all identities have equal
+    weight. Equal seeds give equal halves and draws, so that generators can be compared.
 
     Args:
-        rendered: ``(F, K, D)`` features of K frames of F people.
-        real: ``(F, D)`` features of their photographs.
-        seed: Of halves and draws.
-        splits: How many draws.
+        rendered: Features of K frames of F identities, ``(F, K, D)``.
+        real: Features of their photographs, ``(F, D)``.
+        seed: Seed of the halves and draws.
+        splits: Number of draws.
 
     Raises:
-        ValueError: Fewer than four people.
+        ValueError: There are fewer than four identities.
     """
     people, frames = rendered.shape[:2]
     if people < 4:
-        raise ValueError(f"{people} people, expected at least 4: two halves of two")
+        raise ValueError(
+            f"{people} identities given, expected at least 4, because two halves are compared"
+        )
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
     found = []
     terms = np.zeros((people, people))
@@ -218,10 +239,13 @@ def measure_realism(rendered: Array, real: Array, seed: int, splits: int = SPLIT
     return Realism(values[:, 0], values[:, 1], values[:, 2].mean(), values[:, 3].mean(), terms)
 
 
-def standard_error(values: Array) -> float:
-    """Standard error of the full sample's statistic from its values on random halves.
+def standard_error(values: _Array) -> float:
+    """Return the standard error of a statistic from its values on random halves of the sample.
 
-    The delete-half jackknife (Shao and Wu, Annals of Statistics 1989): the deviation over halves,
-    without a further factor.
+    By the delete-half jackknife (Shao and Wu, Annals of Statistics 1989), it equals the standard
+    deviation over the halves.
+
+    Args:
+        values: Values on at least two halves, ``(splits,)``.
     """
     return float(np.std(values, ddof=1))

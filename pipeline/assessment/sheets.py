@@ -1,4 +1,4 @@
-"""Contact sheets of an assessment: images that a person looks at before believing a number."""
+"""Contact sheets of an assessment, for the visual inspection of rendered faces."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -15,10 +15,11 @@ from miex.pipeline.assessment.cases import Case, single_cases
 from miex.pipeline.assessment.measure import render_cases
 from miex.pipeline.reports.motion_panel import flow_length, measure_flow, motion_panel
 
-PEOPLE = 3
-"""On the sheet of AUs alone."""
+_SINGLE_FACES = 3
+"""Number of faces on the sheet of single AUs."""
 
-MICRO_ROWS = 8
+_MICRO_FACES = 8
+"""Number of faces on the sheet of micro-expressions."""
 
 _PANEL, _LARGE = 128, 224
 _GAP, _MARGIN, _LABEL, _HEADER = 3, 28, 178, 92
@@ -28,15 +29,15 @@ _BACKGROUND, _INK, _QUIET = "#faf9f6", "#1c1b19", "#6c6862"
 def draw_single_sheet(
     faces: Sequence[Face], generator: FaceGenerator[Any], intensities: Sequence[float], label: str
 ) -> Image.Image:
-    """Every AU alone: a row an AU, for a few people the photograph and every intensity.
+    """Draw the sheet of single AUs, with one row per AU and one column per face and intensity.
 
     Args:
-        faces: The first few are shown.
-        generator: What renders.
-        intensities: Columns.
-        label: What to call the generator.
+        faces: Faces, of which the first three are shown.
+        generator: The generator.
+        intensities: Intensities, 0 to 5, one column each beside the frame without AUs.
+        label: Name of the generator.
     """
-    shown = faces[:PEOPLE]
+    shown = faces[:_SINGLE_FACES]
     cases = single_cases(intensities)
     columns = len(intensities) + 1
     group = columns * (_PANEL + _GAP) + 12
@@ -45,7 +46,7 @@ def draw_single_sheet(
         "RGB", (width, _HEADER + len(AU_NAMES) * (_PANEL + _GAP) + _MARGIN), _BACKGROUND
     )
     draw = ImageDraw.Draw(sheet)
-    draw.text((_MARGIN, 18), f"{label}: every AU alone", _INK, _font(30))
+    draw.text((_MARGIN, 18), f"{label}: single AUs", _INK, _font(30))
     for person, face in enumerate(shown):
         rendered = render_cases(face, generator, cases)
         left = _MARGIN + _LABEL + person * group
@@ -72,15 +73,18 @@ def draw_micro_sheet(
     generators: Sequence[FaceGenerator[Any]],
     labels: Sequence[str],
 ) -> Image.Image:
-    """Micro-expressions: a row a person, the photograph, then onset, apex and motion of each.
+    """Draw the sheet of micro-expressions.
+
+    Each row shows a photograph, and the onset, apex and motion that each generator renders.
 
     Args:
-        faces: The first few are shown.
-        cases: Micro-expressions of each face; row n shows the n-th, so that kinds alternate.
-        generators: Side by side.
-        labels: What to call them.
+        faces: Faces, of which the first eight are shown.
+        cases: Micro-expressions of each face. Row n shows number n of its face, so that the rows
+            cover different classes and AU sources.
+        generators: The generators.
+        labels: Names of the generators.
     """
-    shown = range(min(MICRO_ROWS, len(faces)))
+    shown = range(min(_MICRO_FACES, len(faces)))
     chosen = [cases[row][row % len(cases[row])] for row in shown]
     frames = [
         [_pair(faces[row], generator, chosen[row]) for generator in generators] for row in shown

@@ -1,4 +1,4 @@
-"""What the measurements of one generator add up to."""
+"""Summary statistics of the measurements of one generator."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,25 +13,27 @@ from miex.pipeline.assessment.realism import measure_realism, paired_kid, standa
 from miex.pipeline.aus.fidelity import correlation, sample_fidelity
 
 _BOOTSTRAPS = 200
+"""Number of bootstrap samples."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AUFidelity:
-    """How an AU that is asked for alone comes back; None where nothing was measured.
+    """Fidelity of one AU; values are None where the AU was not measured.
 
     Attributes:
-        au: `AU01`, ...
-        correlation: Between asked and estimated change over faces and intensities of the AU
-            alone. None also where the estimate never changes.
-        specificity: The same over the cases of every AU alone: those that ask for another AU ask
-            0 of this one.
+        au: Name of the AU, such as `AU01`.
+        correlation: Pearson's correlation of requested and estimated change over faces and
+            intensities, where the AU is requested alone. None also if the estimate never changes.
+        specificity: The same over all cases of single AUs; a case of another AU requests a change
+            of 0 of this AU.
         micro: The same over the micro-expressions.
         direction: By intensity, share of the faces in which the estimate rises.
-        silent: By intensity, share in which it does not change at all: nothing moved, or the
-            estimator's zero hides it. Those count as not rising.
+        silent: By intensity, share of the faces in which the estimate does not change. Either
+            nothing moved, or the estimator reports 0 for both frames. These faces do not count as
+            rising.
         change: By intensity, mean estimated change.
-        leak: Mean absolute change of the other AUs, in units of the change that was asked for.
-        faces: In how many faces the estimator saw a face at onset and apex.
+        leak: Mean absolute change of the other AUs divided by the requested change.
+        faces: Number of faces in which the AU was measured at onset and apex.
     """
 
     au: str
@@ -47,15 +49,16 @@ class AUFidelity:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fidelity:
-    """AU fidelity as one estimator sees it.
+    """AU fidelity of a generator, measured by one estimator.
 
     Attributes:
-        aus: One for each of the 17.
-        leakage: ``(17, 17)``, row: AU asked for, column: AU estimated; mean change in units of
-            the change asked for. NaN where not measured.
-        lost: Share of the frames in which the estimator finds no face any more.
-        sample: Median over micro-expressions of `sample_fidelity`, what rows of a dataset hold.
-        sample_defined: Share of the micro-expressions where that is defined.
+        aus: Fidelity of each of the 17 AUs.
+        leakage: ``float64 (17, 17)``; rows are requested AUs, columns estimated AUs. Mean estimated
+            change divided by the requested change, NaN where not measured.
+        lost: Share of the cases in which the estimator finds no face.
+        sample: Median of `sample_fidelity` over the micro-expressions, comparable with the column
+            `au_fidelity` of a dataset.
+        sample_defined: Share of the micro-expressions in which `sample_fidelity` is defined.
     """
 
     aus: Sequence[AUFidelity]
@@ -65,12 +68,17 @@ class Fidelity:
     sample_defined: float
 
     def mean_correlation(self, chosen: Sequence[str]) -> float:
-        """Mean correlation over AUs; one that never changes has none and counts as 0."""
+        """Return the mean correlation over the chosen AUs; an undefined one counts as 0."""
         values = [one.correlation or 0.0 for one in self.aus if one.au in chosen]
         return float(np.mean(values)) if values else float("nan")
 
     def mean_direction(self, chosen: Sequence[str], lowest: float) -> float:
-        """Mean over AUs of the share with the right direction, from an intensity on."""
+        """Return the mean share of faces in which the estimate of the requested AU rises.
+
+        Args:
+            chosen: Names of the AUs to average over.
+            lowest: Lowest intensity to average over.
+        """
         values = [
             share
             for one in self.aus
@@ -82,12 +90,12 @@ class Fidelity:
 
 
 def fidelity(measured: Measurements, cases: Sequence[Case], estimator: int) -> Fidelity:
-    """AU fidelity as the given estimator sees it.
+    """Return the AU fidelity measured by one estimator.
 
     Args:
-        measured: Of F faces in C cases.
-        cases: Those of one face; single cases are the same for every face.
-        estimator: Its number.
+        measured: Measurements of F faces and C cases.
+        cases: The cases of one face; single cases are the same for every face.
+        estimator: Index of the estimator.
     """
     asked = measured.asked.astype(np.float64)
     found = measured.found[:, :, estimator].astype(np.float64)
@@ -140,7 +148,15 @@ def fidelity(measured: Measurements, cases: Sequence[Case], estimator: int) -> F
 def fidelity_error(
     measured: Measurements, cases: Sequence[Case], estimator: int, chosen: Sequence[str], seed: int
 ) -> float:
-    """Standard error of the mean correlation, by a bootstrap over faces (Efron 1979)."""
+    """Return the standard error of the mean correlation, by a bootstrap over faces (Efron 1979).
+
+    Args:
+        measured: Measurements of F faces and C cases.
+        cases: The cases of one face.
+        estimator: Index of the estimator.
+        chosen: Names of the AUs to average over.
+        seed: Seed of the bootstrap.
+    """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(3,)))
     columns = [
         (au, [n for n, case in enumerate(cases) if case.kind == "single" and case.source == name])
@@ -162,15 +178,16 @@ def fidelity_error(
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """How far faces move, pixels of a frame of 128.
+    """Motion of rendered faces, in pixels of a frame of 128.
 
     Attributes:
-        micro: 5, 25, 50, 75 and 95 % of the micro-expressions.
-        micro_inside: Share of them inside the target range.
-        single: By intensity, median over faces and AUs.
-        nulls: Share of all cases whose apex equals the onset or that move less than the threshold.
-        micro_nulls: The same share of the micro-expressions.
-        null_aus: AUs alone that are null in more than one of ten faces and intensities.
+        micro: 5th, 25th, 50th, 75th and 95th percentile over the micro-expressions.
+        micro_inside: Share of the micro-expressions inside the target range.
+        single: By intensity, median over faces and single AUs.
+        nulls: Share of all cases without motion: onset and apex have equal pixels, or the motion
+            is below the threshold.
+        micro_nulls: Share of the micro-expressions without motion.
+        null_aus: Single AUs without motion in more than 10 % of the faces and intensities.
     """
 
     micro: Sequence[float]
@@ -187,13 +204,13 @@ def motion(
     inside: tuple[float, float],
     threshold: float,
 ) -> Motion:
-    """How far faces move.
+    """Return the statistics of the motion of rendered faces.
 
     Args:
-        measured: Of F faces in C cases.
-        cases: Those of one face.
-        inside: Target range of micro-expressions, pixels of a frame of 128.
-        threshold: Inter-ocular distances under which a motion is none.
+        measured: Measurements of F faces and C cases.
+        cases: The cases of one face.
+        inside: Target range of micro-expressions, in pixels of a frame of 128.
+        threshold: Motion in inter-ocular distances below which a case is without motion.
     """
     null = measured.equal | (measured.motion_iod < threshold)
     micro = np.array([case.kind == "micro" for case in cases])
@@ -224,20 +241,22 @@ def motion(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RealismNumbers:
-    """KID and FID with one embedding, over all cases or micro-expressions.
+    """KID and FID with one embedding, over one group of cases.
 
     Attributes:
-        embedding: Its name.
-        cases: `all`, `single` or `micro`.
-        kid: Paired, in thousandths, see `realism.Realism`: 0 for frames like photographs.
-        kid_error: Its standard error.
+        embedding: Name of the embedding.
+        cases: Group of cases: `all`, `single` or `micro`.
+        kid: Paired KID in thousandths, see `realism.Realism`; its expectation is 0 for frames that
+            are distributed like photographs.
+        kid_error: Standard error of `kid`.
         halves: KID on random halves, in thousandths.
-        halves_error: Its standard error.
-        floor: KID of real faces on the same halves, in thousandths: 0 but for chance.
-        floor_error: Its standard error.
-        fid: Mean over halves.
-        fid_floor: The same of real faces: not 0, FID is biased.
-        terms: See `realism.paired_terms`, in thousandths, for comparing generators.
+        halves_error: Standard error of `halves`.
+        floor: KID of photographs on the same halves, in thousandths; its expectation is 0.
+        floor_error: Standard error of `floor`.
+        fid: FID, mean over halves.
+        fid_floor: FID of photographs, mean over halves; it is above 0, since FID is biased.
+        terms: ``(F, F)`` values of `realism.paired_terms` in thousandths, for the comparison of
+            generators.
     """
 
     embedding: str
@@ -256,7 +275,14 @@ class RealismNumbers:
 def realism(
     measured: Measurements, cases: Sequence[Case], seed: int, splits: int
 ) -> list[RealismNumbers]:
-    """KID and FID with every embedding."""
+    """Return KID and FID with every embedding and for every group of cases.
+
+    Args:
+        measured: Measurements of F faces and C cases.
+        cases: The cases of one face.
+        seed: Seed of halves and draws.
+        splits: Number of random splits of the identities.
+    """
     micro = np.array([case.kind == "micro" for case in cases])[measured.looks]
     rows = []
     for name, rendered in measured.rendered.items():
@@ -266,7 +292,7 @@ def realism(
             "micro": micro,
         }
         for group, mask in groups.items():
-            # As many of each kind for every face, see `looks_of`.
+            # `work` chooses the same number of cases of each group for every face.
             chosen = rendered[mask].reshape(len(rendered), int(mask[0].sum()), -1)
             found = measure_realism(
                 chosen.astype(np.float64), measured.real[name].astype(np.float64), seed, splits
@@ -298,7 +324,7 @@ def _correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float | No
 
 
 def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over the first two axes of what is finite; NaN where nothing is."""
+    """Return the mean of the finite values over the first two axes; NaN where there is none."""
     known = np.isfinite(values)
     count = known.sum(axis=(0, 1))
     total = np.where(known, values, 0).sum(axis=(0, 1))

@@ -1,4 +1,4 @@
-"""Which targets a generator meets."""
+"""Comparison of the measures of a generator with the targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from miex.pipeline.assessment.summary import Fidelity, Motion, RealismNumbers
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One target and what was measured.
+    """One target and the measured value.
 
     Attributes:
-        name: Short.
-        target: In words.
-        value: What was measured.
-        text: The same for people, with its error where there is one.
-        met: Whether the target is met; None where it does not apply.
+        name: Short name of the target.
+        target: The target in words.
+        value: The measured value, or None if nothing was measured.
+        text: The measured value in words, with its standard error if known.
+        met: Whether the target is met; None if it does not apply.
     """
 
     name: str
@@ -32,25 +32,32 @@ class Verdict:
 def judge_fidelity(
     found: Fidelity, error: float, chosen: Sequence[str], targets: Targets
 ) -> list[Verdict]:
-    """Correlation and direction over the AUs that count."""
+    """Compare fidelity and direction with their targets.
+
+    Args:
+        found: AU fidelity of the generator.
+        error: Standard error of the mean correlation.
+        chosen: Names of the AUs to average over.
+        targets: The targets.
+    """
     if not chosen:
-        text = "no AU that two estimators agree on"
+        text = "no AU on which two estimators agree"
         names = ("fidelity", "direction")
-        return [Verdict(name, "an AU to measure", None, text, False) for name in names]
+        return [Verdict(name, "at least one measurable AU", None, text, False) for name in names]
     value = found.mean_correlation(chosen)
     share = found.mean_direction(chosen, targets.direction_from)
     return [
         Verdict(
             "fidelity",
-            f"correlation of asked and estimated change at least {targets.correlation:g}",
+            f"correlation of requested and estimated change at least {targets.correlation:g}",
             value,
             f"{value:.3f} ± {error:.3f}",
             value >= targets.correlation,
         ),
         Verdict(
             "direction",
-            f"right direction in at least {_percent(targets.direction, 0)} from intensity "
-            f"{targets.direction_from:g} on",
+            f"estimate rises in at least {_percent(targets.direction, 0)} of the faces at "
+            f"intensities of {targets.direction_from:g} and above",
             share,
             _percent(share),
             share >= targets.direction,
@@ -59,7 +66,7 @@ def judge_fidelity(
 
 
 def judge_motion(found: Motion, targets: Targets) -> list[Verdict]:
-    """Nulls, and motion of micro-expressions."""
+    """Compare the share of cases without motion and the motion of micro-expressions."""
     low, high = targets.motion
     median = found.micro[2]
     return [
@@ -72,17 +79,22 @@ def judge_motion(found: Motion, targets: Targets) -> list[Verdict]:
         ),
         Verdict(
             "motion",
-            f"median micro-expression moves {low:g} to {high:g} px at 128 px",
+            f"median motion of micro-expressions {low:g} to {high:g} px in a frame of 128 px",
             median,
-            f"{median:.2f} px ({_percent(found.micro_inside, 0)} inside; 5 to 95 % "
-            f"{found.micro[0]:.2f} to {found.micro[4]:.2f})",
+            f"{median:.2f} px ({_percent(found.micro_inside, 0)} inside the range; 5th to 95th "
+            f"percentile {found.micro[0]:.2f} to {found.micro[4]:.2f})",
             low <= median <= high,
         ),
     ]
 
 
 def judge_identity(distances: np.ndarray, targets: Targets) -> Verdict:
-    """Share of rendered frames that are still the same person."""
+    """Compare the share of rendered frames that show the same person with its target.
+
+    Args:
+        distances: Euclidean distances between dlib's embeddings of frame and photograph, any shape.
+        targets: The targets.
+    """
     share = float((distances < targets.same_person).mean())
     return Verdict(
         "identity",
@@ -95,9 +107,13 @@ def judge_identity(distances: np.ndarray, targets: Targets) -> Verdict:
 
 
 def judge_realism(found: RealismNumbers, warp: RealismNumbers | None) -> Verdict:
-    """KID against that of `warp`, on the same people and draws.
+    """Compare the KID of a generator with that of `warp` on the same faces and draws.
 
-    Better means lower by more than the standard error of the difference: a coin must not decide.
+    The target is met if the KID is lower by more than the standard error of the difference.
+
+    Args:
+        found: Realism of the generator.
+        warp: Realism of `warp`, or None if the generator is `warp`.
     """
     text = f"{found.kid:.2f} ± {found.kid_error:.2f}"
     name = f"KID ({found.embedding}, thousandths)"
@@ -108,7 +124,7 @@ def judge_realism(found: RealismNumbers, warp: RealismNumbers | None) -> Verdict
         "kid",
         f"{name} lower than that of warp",
         found.kid,
-        f"{text}; less warp {mean:+.2f} ± {error:.2f}",
+        f"{text}; difference to warp {mean:+.2f} ± {error:.2f}",
         mean < -error,
     )
 

@@ -1,4 +1,4 @@
-"""Measures faces in any number of processes; what comes out does not depend on how many."""
+"""Measurement of faces in several processes; the result does not depend on their number."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -22,20 +22,20 @@ from miex.pipeline.aus.fidelity import AUReader
 from miex.pipeline.workers import map_in_processes
 
 _CHUNK = 4
-"""Faces that a process measures in one go."""
+"""Number of faces per part file."""
 
 _CASE_STREAM, _LOOK_STREAM = 4, 5
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """What is measured; small and picklable.
+class AssessmentJob:
+    """An assessment that any process can work on; it is picklable.
 
     Attributes:
-        config: With estimators chosen.
-        faces: A Parquet file.
-        people: How many faces.
-        parts: Folder for what is measured of each chunk.
+        config: The config, with estimators.
+        faces: A training set or face table (.parquet).
+        people: Number of identities.
+        parts: Folder for the part files.
     """
 
     config: AssessmentConfig
@@ -45,16 +45,22 @@ class Job:
 
     @property
     def chunks(self) -> int:
-        """Chunks of faces for each generator."""
+        """Number of chunks of faces per generator."""
         return -(-self.people // _CHUNK)
 
     def part(self, number: int) -> Path:
-        """File of a chunk."""
+        """Return the part file of a chunk."""
         return self.parts / f"{number:06d}.npz"
 
 
 def cases_of(config: AssessmentConfig, sources: Sequence[AUSource], face: int) -> list[Case]:
-    """The cases of a face: all AUs alone, as for every face, and micro-expressions of its own."""
+    """Return the cases of a face: the same single AUs for every face, and drawn micro-expressions.
+
+    Args:
+        config: The config.
+        sources: The opened AU sources of the config.
+        face: Index of the face, from which its random draws derive.
+    """
     rng = np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(_CASE_STREAM, face)))
     return [
         *single_cases(config.intensities),
@@ -62,8 +68,8 @@ def cases_of(config: AssessmentConfig, sources: Sequence[AUSource], face: int) -
     ]
 
 
-def looks_of(config: AssessmentConfig, cases: Sequence[Case], face: int) -> list[int]:
-    """Cases whose apex is embedded: half of them micro-expressions, as many for every face."""
+def _choose_looks(config: AssessmentConfig, cases: Sequence[Case], face: int) -> list[int]:
+    """Draw the cases of a face whose apex is embedded, half of them micro-expressions."""
     rng = np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(_LOOK_STREAM, face)))
     groups = [
         [number for number, case in enumerate(cases) if case.kind == kind]
@@ -74,15 +80,17 @@ def looks_of(config: AssessmentConfig, cases: Sequence[Case], face: int) -> list
 
 
 def open_sources(config: AssessmentConfig) -> list[AUSource]:
-    """The AU sources of the micro-expressions."""
+    """Open the AU sources of the micro-expressions."""
     return [open_source(spec) for spec in config.sources]
 
 
 def open_instruments(config: AssessmentConfig) -> Instruments:
-    """Estimators and embeddings.
+    """Open the estimators and embeddings of a config.
 
     Raises:
-        ValueError, FileNotFoundError, ModuleNotFoundError: One of them cannot be opened.
+        ValueError: An estimator or embedding does not exist, or a model file is damaged.
+        FileNotFoundError: A model file is missing.
+        ModuleNotFoundError: A package that an estimator needs is not installed.
     """
     identity = dlib_identity()
     return Instruments(
@@ -96,35 +104,35 @@ def open_instruments(config: AssessmentConfig) -> Instruments:
 
 
 def measure_all(
-    job: Job, workers: int | None, on_faces: Callable[[int], None] | None
+    job: AssessmentJob, workers: int | None, on_faces: Callable[[int], None] | None
 ) -> list[Measurements]:
-    """Measures every face with every generator.
+    """Measure every face with every generator.
 
     Args:
-        job: What to measure.
-        workers: Processes, all cores by default.
+        job: The assessment.
+        workers: Number of processes, all cores by default.
         on_faces: Called with the number of faces measured since the last call.
 
     Returns:
-        One for each generator of the config.
+        The measurements of each generator, in the order of the config.
     """
     chunks = job.chunks
     count = chunks * len(job.config.generators)
-    map_in_processes(measure_chunk, job, range(count), workers=workers, on_progress=on_faces)
+    map_in_processes(_measure_chunk, job, range(count), workers=workers, on_progress=on_faces)
     parts = [Measurements.load(job.part(number)) for number in range(count)]
     return [Measurements.join(parts[first : first + chunks]) for first in range(0, count, chunks)]
 
 
-def measure_chunk(job: Job, number: int, on_faces: Callable[[int], None] | None) -> None:
-    """Measures a few faces with one generator and writes a part file."""
-    shop = _workshop(job)
+def _measure_chunk(job: AssessmentJob, number: int, on_faces: Callable[[int], None] | None) -> None:
+    """Measure a chunk of faces with one generator and write its part file."""
+    inputs = _inputs(job)
     generator_number, chunk = divmod(number, job.chunks)
-    generator = shop.generator(generator_number)
+    generator = inputs.generator(generator_number)
     found = []
     for face in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, job.people)):
-        cases = cases_of(job.config, shop.sources, face)
-        looks = looks_of(job.config, cases, face)
-        one = measure_face(shop.faces.faces[face], generator, cases, looks, shop.instruments)
+        cases = cases_of(job.config, inputs.sources, face)
+        looks = _choose_looks(job.config, cases, face)
+        one = measure_face(inputs.faces.faces[face], generator, cases, looks, inputs.instruments)
         found.append(one)
         if on_faces:
             on_faces(1)
@@ -133,7 +141,9 @@ def measure_chunk(job: Job, number: int, on_faces: Callable[[int], None] | None)
 
 
 @dataclass(frozen=True, slots=True)
-class _Workshop:
+class _Inputs:
+    """The opened inputs of an assessment."""
+
     config: AssessmentConfig
     faces: HeldOutFaces
     sources: Sequence[AUSource]
@@ -141,7 +151,7 @@ class _Workshop:
     opened: dict[int, FaceGenerator[Any]]
 
     def generator(self, number: int) -> FaceGenerator[Any]:
-        """The generator of that number in the config, opened once."""
+        """Return a generator by its index in the config; each one is opened once."""
         if number not in self.opened:
             self.opened[number] = create_generator(self.config.generators[number])
         return self.opened[number]
@@ -150,14 +160,15 @@ class _Workshop:
 _local = threading.local()
 
 
-def _workshop(job: Job) -> _Workshop:
-    """Opened inputs, kept for the next chunk in the same thread."""
+def _inputs(job: AssessmentJob) -> _Inputs:
+    """Return the opened inputs of a job; each thread keeps them for its next chunk."""
     if getattr(_local, "job", None) != job:
-        # Chunks are the unit of parallelism, and sums must not depend on the number of threads.
+        # Chunks are measured in parallel processes. Within one, a single thread keeps the order of
+        # floating-point sums, and thus the result, independent of the machine.
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
         config = job.config
-        _local.workshop = _Workshop(
+        _local.inputs = _Inputs(
             config,
             open_held_out(job.faces, config.identities, config.seed),
             open_sources(config),
@@ -165,5 +176,5 @@ def _workshop(job: Job) -> _Workshop:
             {},
         )
         _local.job = job
-    workshop: _Workshop = _local.workshop
-    return workshop
+    inputs: _Inputs = _local.inputs
+    return inputs

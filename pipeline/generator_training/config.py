@@ -1,13 +1,14 @@
-"""How a generator's training set is made.
+"""Configuration of the training set of a generator.
 
-The least agreement was set on the 8,332 photographs of LFW that become training faces, labelled by
-OpenFace's regressors. There MediaPipe and landmark motion leave a gap between AU05 (.35) and AU14
-(.16). It is lower than the correlation below which a calibration is weak (.4), because the errors
-of the second estimator are not the labels' own: of two estimators with independent errors the
-correlation is the product of their correlations with the truth (Spearman 1904, The proof and
-measurement of association between two things), so that .3 between two equally good ones means .55
-with the truth. Landmark motion flatters, though: it sees the same landmarks as OpenFace's
-regressors, MediaPipe finds its own.
+The default of `min_agreement` was set on the 8,332 photographs of LFW that become training faces,
+with labels of OpenFace's regressors. The correlations with MediaPipe and with landmark motion leave
+a gap between AU05 (0.35) and AU14 (0.16), and 0.3 lies in it. This is lower than the correlation
+below which a calibration counts as weak (0.4), since the errors of the second estimator reduce it
+as well. If the errors of two estimators are independent, their correlation is the product of their
+correlations with the truth (Spearman 1904, The proof and measurement of association between two
+things). A correlation of 0.3 between two equally good estimators therefore means 0.55 with the
+truth. Agreement with landmark motion is too optimistic, because it uses the same landmarks as
+OpenFace's regressors; MediaPipe detects its own.
 """
 
 from typing import Literal
@@ -19,66 +20,89 @@ from miex.pipeline.faces.config import FaceConfig
 
 
 class TrainingSetConfig(FrozenConfig):
-    """One training set: how large, measured with what, split how."""
+    """Config of one training set: size of the crops, labels, split and encoding."""
 
-    size: int = Field(128, ge=32, le=512, multiple_of=4, description="side of the crops, pixels")
+    size: int = Field(128, ge=32, le=512, multiple_of=4, description="side of the crops, in pixels")
     source: str | None = Field(
-        None, description="what the photographs are, for the card; the reader's name by default"
+        None,
+        description="name of the photographs for the model card; by default the name of the reader",
     )
     licence: str | None = Field(
-        None, description="their terms, for the card; those that the reader states by default"
+        None,
+        description="licence of the photographs for the model card; by default the licence that "
+        "the reader states",
     )
     estimator: str = Field(
-        "landmarks", description="NAME or NAME:MODEL, measures the AUs: openface-models:FOLDER, ..."
+        "landmarks",
+        description="AU estimator that makes the labels, NAME or NAME:MODEL, such as "
+        "openface-models:FOLDER",
     )
     calibration: str = Field(
         "shipped",
-        description="maps the estimator's scale onto 0-5: shipped, none, or a file of "
+        description="map of the estimator's scale onto 0-5: shipped, none, or a file written by "
         "`miex calibrate`",
     )
     checks: tuple[str, ...] = Field(
         (),
-        description="second estimators that confirm the labels on these photographs; without, "
-        "the correlations of the calibrations that come with miex count",
+        description="second estimators that are compared with the labels on these photographs; by "
+        "default the correlations of the calibrations shipped with miex are used",
     )
     min_agreement: float = Field(
         0.3,
         ge=0,
         le=1,
-        description="smallest correlation between the labels of an AU and a second estimator "
-        "with which losses may use them; 0 trusts every AU unconfirmed",
+        description="smallest correlation with a second estimator at which the labels of an AU "
+        "are used in losses; 0 uses the labels of every AU without a comparison",
     )
-    held_out: int = Field(500, ge=1, description="identities that only the assessment sees")
+    held_out: int = Field(
+        500, ge=1, description="number of identities that are held out for the assessment"
+    )
     held_out_share: float = Field(
-        0.15, gt=0, lt=0.5, description="of all identities, at most; counts in small sets"
+        0.15,
+        gt=0,
+        lt=0.5,
+        description="largest share of the identities that are held out; it limits held_out in "
+        "small sets",
     )
-    validation: int = Field(200, ge=1, description="identities that training is watched on")
+    validation: int = Field(
+        200, ge=1, description="number of identities on which training is monitored"
+    )
     validation_share: float = Field(
-        0.05, gt=0, lt=0.5, description="of all identities, at most; counts in small sets"
+        0.05,
+        gt=0,
+        lt=0.5,
+        description="largest share of the identities used for validation; it limits validation in "
+        "small sets",
     )
     same_person_distance: float = Field(
         0.38,
         ge=0,
-        description="names whose embeddings are nearer than this stay in one split; wider than "
-        "where one of them is dropped, since it costs nothing to keep strangers together: in LFW "
-        "64 of 4,773 names, of which strangers form one chain of 27 (190 at 0.45)",
+        description="names whose embedding distance is below this value are put into the same "
+        "split; in LFW this joins 64 of 4,773 names, 27 of them in one chain of different people "
+        "(190 at 0.45)",
     )
-    seed: int = Field(0, ge=0, description="of the split")
-    image_format: Literal["jpeg", "webp"] = Field("jpeg", description="webp is lossless")
+    seed: int = Field(0, ge=0, description="seed of the split")
+    image_format: Literal["jpeg", "webp"] = Field(
+        "jpeg", description="encoding of the crops; webp is lossless"
+    )
     quality: int = Field(
         95,
         ge=1,
         le=100,
-        description="of jpeg, with full colour resolution (4:4:4); at 95 a crop of 128 pixels has "
-        "7 kB and 46 dB",
+        description="quality of jpeg with full colour resolution (4:4:4); at 95 a crop of 128 "
+        "pixels takes 7 kB with a PSNR of 46 dB",
     )
-    device: str = Field("auto", description="of the estimators: auto, cpu, cuda, ...")
+    device: str = Field("auto", description="device of the estimators: auto, cpu, cuda, ...")
     download: bool = Field(False, description="allow the estimators to download their weights")
 
 
 def training_face_config(size: int) -> FaceConfig:
-    """How faces are prepared for training: the usual filters, but every photograph of a person.
+    """Return the config of the face preparation for training.
 
-    Two names of one person stay, too: the split keeps them together.
+    The filters are the usual ones, but all photographs of an identity are kept, and so are two
+    names of one person, which the split puts into the same part.
+
+    Args:
+        size: Side of the crops, pixels.
     """
     return FaceConfig(size=size, templates_per_identity=10_000, same_person_distance=0.0)

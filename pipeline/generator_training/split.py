@@ -1,4 +1,4 @@
-"""Splits a face set by who is shown: nobody is on both sides, not even under two names."""
+"""Split of a face set by identity: no person is in two splits, not even under two names."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,15 +12,18 @@ from miex.pipeline.faces.selection import near_pairs
 def same_person_groups(
     identities: Sequence[str], embeddings: NDArray[np.float32], limit: float
 ) -> tuple[tuple[str, ...], ...]:
-    """Names whose photographs look like one person, also by way of a third name.
+    """Group the names that probably belong to one person.
+
+    Two names are in one group if the embedding distance between photographs of both is below the
+    limit, or if a chain of such pairs connects them.
 
     Args:
-        identities: Who is shown in each of N photographs.
+        identities: Identity of each of N photographs.
         embeddings: ``float32 (N, D)``.
-        limit: Euclidean distance below which two photographs show one person.
+        limit: Euclidean distance below which two photographs count as one person.
 
     Returns:
-        Groups of two names and more, each in alphabetical order.
+        Groups of at least two names, each in alphabetical order.
     """
     leader = {name: name for name in identities}
 
@@ -45,21 +48,24 @@ def split_identities(
     rest: str,
     seed: int,
 ) -> dict[str, str]:
-    """Assigns every identity to a split, from the seed and the names alone.
+    """Assign every identity to a split, depending on the seed and the names only.
 
-    Identities are ranked by a hash of seed and name, so that another photograph, or another order,
-    changes nothing, and another identity moves at most those at the edge of a split.
+    Identities are ranked by a hash of seed and name. Additional photographs or another order do not
+    change the split, and an additional identity moves at most the identities at the end of a split.
 
     Args:
         identities: All names.
-        groups: Names that must not be torn apart; a group stands where its first name stands.
-        sizes: Identities of each split but the rest, filled in this order. A group that would
-            overfill a split goes to the next one.
-        rest: The split of all others.
-        seed: Another seed gives another split.
+        groups: Names that must be in one split; a group is ranked by its first name.
+        sizes: Number of identities of each split except the last, filled in this order. A group
+            that does not fit into a split is put into the next one.
+        rest: Name of the last split, which holds all remaining identities.
+        seed: Seed of the split.
+
+    Returns:
+        The split of every name.
 
     Raises:
-        ValueError: Nobody would be left for the rest.
+        ValueError: No identity is left for the last split.
     """
     names = set(identities)
     together = {name: tuple(group) for group in groups for name in group}
@@ -75,7 +81,7 @@ def split_identities(
     if rest not in split_of.values():
         wanted = ", ".join(f"{size} for {name}" for name, size in sizes.items())
         raise ValueError(
-            f"{len(names)} identities cannot be split into {wanted} and the rest for {rest}; give "
-            "photographs of more people"
+            f"{len(names)} identities cannot be split into {wanted} and at least one for {rest}; "
+            "give photographs of more people"
         )
     return split_of

@@ -1,8 +1,8 @@
-"""Makes a generator's training set: every photograph of a face set with its AUs, split by person.
+"""Construction of a generator's training set: photographs with AUs, split by identity.
 
-The AUs are measured in the very crops that the generator learns from, as those of its results
-will be. Two passes: the first measures and keeps 17 numbers a photograph in memory, the second
-encodes the photographs and writes them split by split.
+The AUs are measured in the crops on which the generator is trained, just as the AUs of rendered
+frames are measured later. A first pass measures the AUs and keeps 17 numbers per photograph in
+memory. A second pass encodes the crops and writes them split by split.
 """
 
 import hashlib
@@ -45,14 +45,17 @@ from miex.pipeline.generator_training.config import TrainingSetConfig, training_
 from miex.pipeline.generator_training.split import same_person_groups, split_identities
 from miex.pipeline.workers import cores, map_in_threads
 
-Progress = Callable[[str, int, int], None]
-"""(stage: ``faces``, ``AUs`` or ``crops``; photographs done; photographs in all)."""
+_Progress = Callable[[str, int, int], None]
+"""Progress callback: (stage ``faces``, ``AUs`` or ``crops``; photographs done; in total)."""
 
 _LANDMARK_STEP = 1 / 64
-"""Pixels to which landmarks are rounded: a hundredth of their error, and half the bytes."""
+"""Step in pixels to which landmarks are rounded, which halves their size in the file.
 
-_LOSS_PHOTOGRAPHS = 256
-"""On how many photographs the loss by the encoding is measured."""
+It is about a hundredth of the error of the landmarks.
+"""
+
+_PSNR_PHOTOGRAPHS = 256
+"""Number of photographs on which the PSNR of the encoding is measured."""
 
 
 def make_training_set(
@@ -61,29 +64,34 @@ def make_training_set(
     config: TrainingSetConfig | None = None,
     *,
     workers: int | None = None,
-    on_progress: Progress | None = None,
+    on_progress: _Progress | None = None,
 ) -> TrainingSet:
-    """Makes a training set, or opens the one that was made from the same.
+    """Make a training set, or open the one that was made from the same inputs.
 
     Args:
-        faces: A face table (.parquet), or a source of faces as for `miex faces`. Of a source the
-            table is prepared beside the set, `NAME.faces.parquet`, and reused by the next call.
+        faces: A face table (.parquet), or a source of faces as for `miex faces`. The table of a
+            source is written beside the training set as `NAME.faces.parquet` and reused by later
+            calls.
         out: The training set, ending in .parquet.
-        config: How.
-        workers: Processes of the face preparation; all cores by default.
-        on_progress: Called now and then.
+        config: Settings; the defaults of `TrainingSetConfig` if None.
+        workers: Number of processes for the face preparation; all cores by default.
+        on_progress: Called after each batch of photographs.
+
+    Returns:
+        The training set.
 
     Raises:
-        ValueError: A source, an estimator or an output that does not fit; too few people; AU
-            labels that nothing confirms; or `out` holds something else.
-        FileNotFoundError: The faces or a model are not there.
+        ValueError: The source or an estimator does not exist, the face table holds smaller crops
+            than requested, there are too few identities, no AU has reliable labels, or `out` is
+            another training set or does not end in .parquet.
+        FileNotFoundError: The faces or a model are missing.
         ModuleNotFoundError: A package that an estimator needs is not installed.
         DiskFullError: The disk is full.
     """
     config = config or TrainingSetConfig()
     if out.suffix != ".parquet":
-        raise ValueError(f"{out}: a training set ends in .parquet")
-    # Before the faces, which take minutes: a wrong estimator shall be told at once.
+        raise ValueError(f"{out}: the name of a training set must end in .parquet")
+    # Opened before the faces are prepared, which takes minutes, so that errors appear at once.
     labeller = create_calibrated_estimator(
         config.estimator, config.calibration, device=config.device, download=config.download
     )
@@ -103,7 +111,7 @@ def make_training_set(
 
 
 def _face_table(
-    faces: str, out: Path, config: TrainingSetConfig, workers: int | None, tell: Progress
+    faces: str, out: Path, config: TrainingSetConfig, workers: int | None, tell: _Progress
 ) -> FaceTable:
     if faces.endswith(".parquet"):
         table = FaceTable.open(Path(faces))
@@ -118,7 +126,7 @@ def _face_table(
     if table.config.size < config.size:
         raise ValueError(
             f"{table.path} holds crops of {table.config.size} pixels, expected {config.size} or "
-            f"more; prepare them again with `miex faces --set size={config.size}`, or ask for "
+            f"more; prepare the faces again with `miex faces --set size={config.size}`, or set "
             f"--size {table.config.size}"
         )
     return table
@@ -138,24 +146,24 @@ def _existing(out: Path, fingerprint: str) -> TrainingSet:
     found = TrainingSet.open(out)
     if found.notes.fingerprint != fingerprint:
         raise ValueError(
-            f"{out} holds a training set that was made from other faces, with another estimator "
-            "or another config; give another path, or delete it to make it again"
+            f"{out} already exists and was made from other faces, with another estimator or "
+            "another config; give another path, or delete the file to make it again"
         )
     return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Labels:
-    """What the first pass found.
+    """Result of the first pass.
 
     Attributes:
-        rows: Of the face table, those of the N photographs that have AUs.
-        identities: N names.
-        splits: N splits.
-        aus: ``float32 (N, 17)``.
-        agreement: How far they may be trusted.
-        same_person: Names kept together.
-        without_aus: Photographs that the estimator could not measure.
+        rows: Rows of the face table of the N photographs that have AUs, ``int64 (N,)``.
+        identities: Identity of each photograph.
+        splits: Split of each photograph.
+        aus: Labels, ``float32 (N, 17)``, NaN where not measured.
+        agreement: Decision for each AU whether its labels are used.
+        same_person: Groups of names that are in one split.
+        without_aus: Number of photographs on which the estimator measured no AU.
     """
 
     rows: NDArray[np.int64]
@@ -172,9 +180,9 @@ def _measure(
     config: TrainingSetConfig,
     labeller: AUEstimator,
     checks: Sequence[AUEstimator],
-    tell: Progress,
+    tell: _Progress,
 ) -> _Labels:
-    """Measures every photograph, judges the AUs, and splits the identities."""
+    """Measure every photograph, select the reliable AUs, and split the identities."""
     estimators = [labeller, *checks]
     measured = np.full((len(estimators), len(table), AU_COUNT), np.nan, np.float32)
     for rows in _batches(np.arange(len(table))):
@@ -200,32 +208,32 @@ def _measure(
     if not any(one.trusted for one in agreements):
         raise ValueError(_nothing_trusted(labeller, agreements))
     embeddings = floats(pq.read_table(table.path, columns=["embedding"])["embedding"])
-    alike = same_person_groups(
+    groups = same_person_groups(
         identities, embeddings.reshape(-1, 128)[kept], config.same_person_distance
     )
-    splits = _split(identities, alike, config)
-    return _Labels(kept, identities, splits, aus, agreements, alike, len(table) - len(kept))
+    splits = _split(identities, groups, config)
+    return _Labels(kept, identities, splits, aus, agreements, groups, len(table) - len(kept))
 
 
 def _nothing_trusted(labeller: AUEstimator, agreements: Sequence[AUAgreement]) -> str:
     reasons = Counter(one.reason for one in agreements)
     return (
-        f"no AU that {labeller.name} measured may be trusted ({reasons.most_common(1)[0][0]}); "
-        "name a second estimator with --check, or trust them unconfirmed with "
-        "--set min_agreement=0"
+        f"the labels of {labeller.name} are not reliable for any AU "
+        f"({reasons.most_common(1)[0][0]}); name a second estimator with --check, or use the "
+        "labels without a comparison with --set min_agreement=0"
     )
 
 
 def _split(
-    identities: Sequence[str], alike: Sequence[Sequence[str]], config: TrainingSetConfig
+    identities: Sequence[str], groups: Sequence[Sequence[str]], config: TrainingSetConfig
 ) -> list[Split]:
     count = len(set(identities))
     sizes = {
-        # The assessment's people first: no other size changes who they are.
+        # Assigned first, so that the held-out identities do not depend on the other sizes.
         "held_out": min(config.held_out, max(1, round(config.held_out_share * count))),
         "validation": min(config.validation, max(1, round(config.validation_share * count))),
     }
-    chosen = split_identities(identities, alike, sizes, "train", config.seed)
+    chosen = split_identities(identities, groups, sizes, "train", config.seed)
     by_name: dict[str, Split] = {split: split for split in SPLITS}
     return [by_name[chosen[name]] for name in identities]
 
@@ -237,7 +245,7 @@ def _batches(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Crop:
-    """A photograph at the size of the training set: see `Face` for the attributes."""
+    """A crop at the size of the training set; the attributes are those of `Face`."""
 
     crop: NDArray[np.uint8]
     landmarks: NDArray[np.float32]
@@ -251,16 +259,16 @@ def _resized(face: Face, size: int) -> _Crop:
         crop = np.asarray(
             cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8
         )
-    # Pixel centres lie at whole numbers: the corner of the image is at -0.5.
+    # Pixel centres have integer coordinates, so that the corner of the image is at -0.5.
     points = (face.landmarks + 0.5) * scale - 0.5
     landmarks = (np.round(points / _LANDMARK_STEP) * _LANDMARK_STEP).astype(np.float32)
     return _Crop(crop, landmarks, face.origin)
 
 
 def _rows(
-    table: FaceTable, config: TrainingSetConfig, labels: _Labels, tell: Progress
+    table: FaceTable, config: TrainingSetConfig, labels: _Labels, tell: _Progress
 ) -> Iterator[TrainingRow]:
-    """The photographs, split by split, in the order of the face table."""
+    """Yield the photographs split by split, in the order of the face table."""
     done = 0
     for split in SPLITS:
         members = np.array([i for i, one in enumerate(labels.splits) if one == split], np.int64)
@@ -285,7 +293,7 @@ def _rows(
 def _encode(crop: NDArray[np.uint8], config: TrainingSetConfig) -> bytes:
     if config.image_format == "webp":
         return encode_frame(crop, ImageConfig(format="webp"))
-    # Huffman tables of its own make an image of this size 8 % smaller, without loss.
+    # Optimized Huffman tables make an image of this size 8 % smaller without loss.
     parameters = (
         *(cv2.IMWRITE_JPEG_QUALITY, config.quality),
         *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
@@ -330,7 +338,7 @@ def _notes(
 
 
 def _portable(config: TrainingSetConfig) -> dict[str, Any]:
-    """The config without the paths of this machine."""
+    """Return the config without the paths of this machine."""
     settings = config.model_dump(mode="json")
     settings["estimator"] = config.estimator.partition(":")[0]
     settings["checks"] = [spec.partition(":")[0] for spec in config.checks]
@@ -340,8 +348,8 @@ def _portable(config: TrainingSetConfig) -> dict[str, Any]:
 
 
 def _psnr(table: FaceTable, config: TrainingSetConfig, labels: _Labels) -> float:
-    """Mean loss by the encoding, dB, over photographs spread over the whole set."""
-    spread = np.linspace(0, len(labels.rows) - 1, min(_LOSS_PHOTOGRAPHS, len(labels.rows)))
+    """Return the mean PSNR of the encoding in dB over photographs spread evenly over the set."""
+    spread = np.linspace(0, len(labels.rows) - 1, min(_PSNR_PHOTOGRAPHS, len(labels.rows)))
     values = []
     for face in table.load(labels.rows[spread.round().astype(int)].tolist()):
         crop = _resized(face, config.size).crop

@@ -248,7 +248,7 @@ def test_larger_crops_are_shrunk_with_their_landmarks(table, tmp_path):
 
 
 def test_the_output_is_named_rightly(table, tmp_path):
-    with pytest.raises(ValueError, match=r"ends in \.parquet"):
+    with pytest.raises(ValueError, match=r"end in \.parquet"):
         make_training_set(table, tmp_path / "t.png")
 
 
