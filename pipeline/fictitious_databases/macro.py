@@ -6,23 +6,28 @@ from pathlib import Path
 
 import cv2
 
-from miex.pipeline.fictitious_databases.artist import Artist, Frame, Take, write_image
+from miex.pipeline.fictitious_databases.clip_renderer import (
+    ClipRenderer,
+    ClipSpec,
+    Frame,
+    write_image,
+)
 
-EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
+_EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 
-FRAMES = 8
-"""Frames of a sequence from neutral to peak."""
-
-
-def _sequence(subject: int, clip: str, emotion: str, aus: str = "", first: int = 1) -> Take:
-    last = first + FRAMES - 1
-    return Take(subject, clip, emotion, aus, first, last, last)
+_FRAMES = 8
+"""Number of frames of a sequence from neutral to apex."""
 
 
-def write_ckplus(folder: Path, artist: Artist, subjects: int, clips: int) -> None:
-    """CK+: frames, emotion files, FACS files."""
+def _sequence(subject: int, clip: str, emotion: str, aus: str = "", first: int = 1) -> ClipSpec:
+    last = first + _FRAMES - 1
+    return ClipSpec(subject, clip, emotion, aus, first, last, last)
+
+
+def write_ckplus(folder: Path, renderer: ClipRenderer, subjects: int, clips: int) -> None:
+    """Write CK+ with its frames, emotion files and FACS files."""
     numbers = {"anger": 1, "contempt": 2, "disgust": 3, "fear": 4, "happiness": 5, "sadness": 6}
-    # AU and intensity; 0 is present but not scored.
+    # Pairs of AU and intensity; intensity 0 means present, but not scored.
     facs = {
         "anger": [(4, 3), (7, 0), (23, 2)],
         "contempt": [(14, 2)],
@@ -32,7 +37,7 @@ def write_ckplus(folder: Path, artist: Artist, subjects: int, clips: int) -> Non
         "sadness": [(1, 3), (4, 2), (15, 0)],
     }
     emotions = list(numbers)
-    artist.plant("the last sequence of each subject has an empty emotion folder; .DS_Store files")
+    renderer.note("the last sequence of each subject has an empty emotion folder; .DS_Store files")
     for subject in range(1, subjects + 1):
         name = f"S{subject + 4:03}"
         for clip in range(1, clips + 1):
@@ -41,10 +46,10 @@ def write_ckplus(folder: Path, artist: Artist, subjects: int, clips: int) -> Non
             text = "+".join(
                 f"{au}{'ABCDE'[level - 1] if level else ''}" for au, level in facs[emotion]
             )
-            take = _sequence(subject, sequence, emotion, text)
-            stem = f"{name}_{sequence}_{take.apex:08}"
+            spec = _sequence(subject, sequence, emotion, text)
+            stem = f"{name}_{sequence}_{spec.apex:08}"
             images = folder / "cohn-kanade-images" / name / sequence
-            for number, frame in artist.frames(take).items():
+            for number, frame in renderer.frames(spec).items():
                 path = images / f"{name}_{sequence}_{number:08}.png"
                 write_image(path, frame, grey=bool(subject % 2))
             (images / ".DS_Store").write_bytes(b"\0")
@@ -57,34 +62,34 @@ def write_ckplus(folder: Path, artist: Artist, subjects: int, clips: int) -> Non
             coding = folder / "FACS" / name / sequence
             coding.mkdir(parents=True)
             (coding / f"{stem}_facs.txt").write_text(lines, encoding="ascii")
-            artist.listed += 1
+            renderer.listed += 1
     (folder / "Emotion" / ".DS_Store").write_bytes(b"\0")
 
 
-def write_oulu_casia(folder: Path, artist: Artist, subjects: int, clips: int) -> None:
-    """Oulu-CASIA: visible light, strong; one sequence of the near infrared in weak light."""
+def write_oulu_casia(folder: Path, renderer: ClipRenderer, subjects: int, clips: int) -> None:
+    """Write Oulu-CASIA in strong visible light, and one near-infrared sequence in weak light."""
     base = folder / "PreProcess_Img"
     for subject in range(1, subjects + 1):
-        for emotion in EMOTIONS[: max(clips, 1)]:
+        for emotion in _EMOTIONS[: max(clips, 1)]:
             place = base / "VL_Acropped" / "Strong" / f"P{subject:03}" / emotion.capitalize()
-            take = _sequence(subject, emotion, emotion, first=0)
-            for number, frame in artist.frames(take).items():
+            spec = _sequence(subject, emotion, emotion, first=0)
+            for number, frame in renderer.frames(spec).items():
                 write_image(place / f"{number:03}.jpeg", frame)
-            artist.listed += 1
+            renderer.listed += 1
     infrared = base / "NI_Acropped" / "Weak" / "P001" / "Happiness"
-    for number, frame in artist.frames(_sequence(1, "", "happiness", first=0)).items():
+    for number, frame in renderer.frames(_sequence(1, "", "happiness", first=0)).items():
         write_image(infrared / f"{number:03}.jpeg", frame, grey=True)
-    artist.plant("another condition, NI Weak, with one sequence")
+    renderer.note("another condition, NI Weak, with one sequence")
 
 
-def write_mmew_macro(folder: Path, artist: Artist, subjects: int, clips: int) -> None:
-    """MMEW, macro-expressions: loose images, one folder, one single image."""
+def write_mmew_macro(folder: Path, renderer: ClipRenderer, subjects: int, clips: int) -> None:
+    """Write the macro-expressions of MMEW, as image files, one folder and one single image."""
     for subject in range(1, subjects + 1):
         for clip in range(1, clips + 1):
-            emotion = EMOTIONS[(subject + clip) % len(EMOTIONS)]
+            emotion = _EMOTIONS[(subject + clip) % len(_EMOTIONS)]
             name = f"S{subject:02}-{clip:02}"
             place = folder / "Macro_Expression" / f"S{subject:02}" / emotion
-            frames = artist.frames(_sequence(subject, name, emotion))
+            frames = renderer.frames(_sequence(subject, name, emotion))
             if clip == clips:
                 frames = {1: frames[1]}
             for number, frame in frames.items():
@@ -95,33 +100,33 @@ def write_mmew_macro(folder: Path, artist: Artist, subjects: int, clips: int) ->
                     else place / f"{name}-{number:03}.jpg"
                 )
                 write_image(path, frame)
-            artist.listed += 1
-    artist.plant("S01-01 is a folder of frames; the last of each subject is a single image")
+            renderer.listed += 1
+    renderer.note("S01-01 is a folder of frames; the last of each subject is a single image")
 
 
-def write_video_folder(folder: Path, artist: Artist, subjects: int, clips: int) -> None:
-    """Videos and a folder of frames, with a table of clips."""
+def write_video_folder(folder: Path, renderer: ClipRenderer, subjects: int, clips: int) -> None:
+    """Write videos and one folder of frames, with a table of clips."""
     rows = [["path", "subject", "emotion", "clip", "onset", "apex", "offset", "aus", "fps"]]
     for subject in range(1, subjects + 1):
         video: list[Frame] = []
         path = f"videos/p{subject}.mp4"
         for clip in range(1, clips + 1):
-            emotion = EMOTIONS[(subject + clip) % len(EMOTIONS)]
-            take = _sequence(subject, f"c{clip}", emotion, first=len(video) + 1)
-            take = replace(take, offset=take.offset + 4)
-            video += artist.frames(take).values()
-            numbers = [str(take.onset), str(take.apex) if clip > 1 else "", str(take.offset)]
-            rows.append([path, f"p{subject}", emotion, take.clip, *numbers, "", ""])
+            emotion = _EMOTIONS[(subject + clip) % len(_EMOTIONS)]
+            spec = _sequence(subject, f"c{clip}", emotion, first=len(video) + 1)
+            spec = replace(spec, offset=spec.offset + 4)
+            video += renderer.frames(spec).values()
+            numbers = [str(spec.onset), str(spec.apex) if clip > 1 else "", str(spec.offset)]
+            rows.append([path, f"p{subject}", emotion, spec.clip, *numbers, "", ""])
         _write_video(folder / path, video)
-    artist.plant("several clips in each video; the first of each has no apex")
-    take = _sequence(1, "frames", "happiness")
-    for number, frame in artist.frames(take).items():
+    renderer.note("several clips in each video; the first of each has no apex")
+    spec = _sequence(1, "frames", "happiness")
+    for number, frame in renderer.frames(spec).items():
         write_image(folder / "frames" / "p1" / f"shot_{number:04}.png", frame)
     rows.append(["frames/p1", "p1", "happiness", "", "", "", "", "12", "30"])
-    artist.plant("frames/p1 is a folder of frames without onset, apex and offset")
+    renderer.note("frames/p1 is a folder of frames without onset, apex and offset")
     with (folder / "clips.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
-    artist.listed += len(rows) - 1
+    renderer.listed += len(rows) - 1
 
 
 def _write_video(path: Path, frames: list[Frame], fps: float = 25.0) -> None:
@@ -130,7 +135,10 @@ def _write_video(path: Path, frames: list[Frame], fps: float = 25.0) -> None:
     code = cv2.VideoWriter.fourcc(*"mp4v")
     video = cv2.VideoWriter(str(path), code, fps, (width, height))
     if not video.isOpened():
-        raise RuntimeError(f"this build of OpenCV cannot write {path}")
+        raise RuntimeError(
+            f"OpenCV cannot write {path}, because this build has no MPEG-4 encoder; install "
+            "opencv-contrib-python-headless from the package index"
+        )
     for frame in frames:
         video.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     video.release()

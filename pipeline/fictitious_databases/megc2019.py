@@ -1,67 +1,73 @@
-"""A fictitious MEGC2019 composite: as many clips, subjects and classes as the real one.
+"""A fictitious MEGC2019 composite with the clips, subjects and classes of the real one.
 
-Each clip has three frames. Few of them are drawn and written under many names, since the composite
-serves to test protocols and not to look at.
+Each clip has three frames. Only a few frames are rendered and saved under many names, since the
+composite is used to test protocols.
 """
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from miex.datasets.micro.megc2019 import EXPECTED, LIST_FILE
-from miex.pipeline.fictitious_databases.artist import Artist, Take, write_image, write_sheet
+from miex.pipeline.fictitious_databases.clip_renderer import (
+    ClipRenderer,
+    ClipSpec,
+    write_image,
+    write_sheet,
+)
 
-SUBJECTS = {
+_SUBJECTS = {
     "casme2": [*range(1, 10), *range(11, 18), *range(19, 27)],
     "smic": [1, 2, 3, 4, 5, 6, 8, 9, 11, 12, 13, 14, 15, 18, 19, 20],
     "samm": [6, 7, *range(9, 25), 26, 28, 30, 31, 32, 33, 34, 35, 36, 37],
 }
 """Numbers of the subjects in the composite."""
 
-EMOTIONS = ("disgust", "happiness", "surprise")
-AUS = ("4+9", "12", "1+2")
+_EMOTIONS = ("disgust", "happiness", "surprise")
+_AUS = ("4+9", "12", "1+2")
+"""Emotion and AUs of the clips of each class."""
 
 
 @dataclass(slots=True)
-class _Prints:
-    """Files of frames that were drawn once."""
+class _FrameFiles:
+    """Encoded frames, each of which is rendered once."""
 
     folder: Path
-    artist: Artist
+    renderer: ClipRenderer
     known: dict[tuple[int, int, str], list[bytes]] = field(default_factory=dict)
 
     def of(self, subject: int, label: int, suffix: str) -> list[bytes]:
-        """Onset, apex and offset of one of the faces in one of the classes."""
-        face = subject % len(self.artist.faces) + 1
+        """Return the encoded onset, apex and offset of a subject's face in one class."""
+        face = subject % len(self.renderer.faces) + 1
         key = (face, label, suffix)
         if key not in self.known:
-            take = Take(face, "", EMOTIONS[label], AUS[label], 1, 2, 3)
+            spec = ClipSpec(face, "", _EMOTIONS[label], _AUS[label], 1, 2, 3)
             path = self.folder / f"print{suffix}"
             self.known[key] = []
-            for frame in self.artist.frames(take).values():
+            for frame in self.renderer.frames(spec).values():
                 write_image(path, frame, grey=suffix == ".png")
                 self.known[key].append(path.read_bytes())
             path.unlink()
         return self.known[key]
 
 
-def write_megc2019(folder: Path, artist: Artist) -> None:
-    """The list, and the three databases in the folders casme2, smic and samm."""
-    prints = _Prints(folder, artist)
+def write_megc2019(folder: Path, renderer: ClipRenderer) -> None:
+    """Write the list of clips, and the three databases in the folders casme2, smic and samm."""
+    files = _FrameFiles(folder, renderer)
     lines: list[str] = []
     casme2: list[list[object]] = [["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame"]]
     casme2[0] += ["Action Units", "Estimated Emotion"]
     samm: list[list[object]] = [["Subject", "Filename", "Onset Frame", "Apex Frame"]]
     samm[0] += ["Offset Frame", "Action Units", "Estimated Emotion", "Objective Classes"]
     for database, subject, count, label in _clips():
-        cells: list[object] = [100, 101, 102, AUS[label]]
+        cells: list[object] = [100, 101, 102, _AUS[label]]
         if database == "casme2":
             clip = f"EP{label:02}_{count:02}f"
-            casme2.append([subject, clip, *cells, EMOTIONS[label]])
+            casme2.append([subject, clip, *cells, _EMOTIONS[label]])
             listed = f"sub{subject:02}"
             place, stem = f"CASME2_RAW_selected/sub{subject:02}/{clip}", "img{}.jpg"
         elif database == "samm":
             clip = f"{subject:03}_{label + 1}_{count}"
-            samm.append([subject, clip, *cells, EMOTIONS[label].title(), label + 1])
+            samm.append([subject, clip, *cells, _EMOTIONS[label].title(), label + 1])
             listed = str(subject)
             place, stem = f"{subject:03}/{clip}", f"{subject:03}_0{{}}.jpg"
         else:
@@ -72,25 +78,25 @@ def write_megc2019(folder: Path, artist: Artist) -> None:
             place, stem = f"SMIC_all_raw/HS/s{subject}/micro/{kind}/{own}", "image{}.jpg"
         target = folder / database / place
         target.mkdir(parents=True)
-        for number, data in zip(cells, prints.of(subject, label, ".jpg"), strict=False):
+        for number, data in zip(cells, files.of(subject, label, ".jpg"), strict=False):
             (target / stem.format(number)).write_bytes(data)
         lines.append(f"{database},{listed},{clip},{label}")
     write_sheet(folder / "casme2" / "CASME2-coding-20190701.xlsx", casme2)
     write_sheet(folder / "samm" / "SAMM_Micro_FACS_Codes_v2.xlsx", samm)
     (folder / LIST_FILE).write_bytes("\r\n".join([*lines, ""]).encode())
-    artist.plant("subjects padded in the list for SMIC and not for SAMM, the other way in folders")
-    artist.listed += len(lines)
+    renderer.note("subject numbers are zero-padded in the list for SMIC and in the folders of SAMM")
+    renderer.listed += len(lines)
 
 
 def _clips() -> list[tuple[str, int, int, int]]:
-    """(database, subject, number of the subject's clip in its class, label).
+    """Return (database, subject, number of the clip in subject and class, label) of every clip.
 
-    Every other clip goes to the subjects in turn, the rest in blocks, so that many subjects have
-    not every class, as in the real composite.
+    Every second clip is assigned to the subjects in turn and the others in blocks, so that many
+    subjects lack a class, as in the real composite.
     """
     clips: list[tuple[str, int, int, int]] = []
     for database, counts in EXPECTED.items():
-        subjects = SUBJECTS[database]
+        subjects = _SUBJECTS[database]
         labels = [label for label, count in enumerate(counts) for _ in range(count)]
         so_far: dict[tuple[int, int], int] = {}
         for index, label in enumerate(labels):

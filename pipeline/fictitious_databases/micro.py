@@ -1,30 +1,41 @@
-"""Fictitious micro-expression databases in the real layouts, with the quirks of the real ones."""
+"""Fictitious micro-expression databases with the layouts and irregularities of the real ones."""
 
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from miex.pipeline.fictitious_databases.artist import Artist, Take, write_image, write_sheet
+from miex.pipeline.fictitious_databases.clip_renderer import (
+    ClipRenderer,
+    ClipSpec,
+    write_image,
+    write_sheet,
+)
 
-Repertoire = Sequence[tuple[str, str]]
-"""Emotion and AU text of clip after clip."""
 
+def _specs(
+    subjects: int, clips: int, repertoire: Sequence[tuple[str, str]], name: str, onset: int
+) -> Iterator[ClipSpec]:
+    """Yield the clips of all subjects.
 
-def _takes(
-    subjects: int, clips: int, repertoire: Repertoire, name: str, onset: int
-) -> Iterator[Take]:
-    """Takes whose frame numbers pass from two digits to three, or from three to four."""
+    Args:
+        subjects: Number of subjects.
+        clips: Number of clips per subject.
+        repertoire: Pairs of emotion and AUs, assigned to the clips in turn.
+        name: Format of the clip names, with ``{subject}`` and ``{clip}``.
+        onset: Frame number near which the clips start. It is chosen such that the frame numbers of
+            some clips have different numbers of digits.
+    """
     for subject in range(1, subjects + 1):
         for clip in range(1, clips + 1):
             emotion, aus = repertoire[((subject - 1) * clips + clip - 1) % len(repertoire)]
             start = onset + subject + 2 * clip
             title = name.format(subject=subject, clip=clip)
-            yield Take(subject, title, emotion, aus, start, start + 5, start + 9)
+            yield ClipSpec(subject, title, emotion, aus, start, start + 5, start + 9)
 
 
-def write_casme2(folder: Path, artist: Artist, subjects: int, clips: int) -> None:
-    """CASME II: raw frames and the sheet of 2019."""
+def write_casme2(folder: Path, renderer: ClipRenderer, subjects: int, clips: int) -> None:
+    """Write CASME II with its raw frames and the sheet of 2019."""
     repertoire = [
         *[("disgust", "4"), ("happiness", "L12"), ("surprise", "1+2"), ("others", "4+7")],
         *[("repression", "R14"), ("sadness", "15")],
@@ -32,40 +43,40 @@ def write_casme2(folder: Path, artist: Artist, subjects: int, clips: int) -> Non
     rows: list[list[object]] = [["Subject", "Filename", None, "OnsetFrame", "ApexFrame"]]
     rows[0] += ["OffsetFrame", None, "Action Units", "Estimated Emotion"]
     images = folder / "CASME2_RAW_selected" / "CASME2_RAW_selected"
-    takes = list(_takes(subjects, clips, repertoire, "EP02_{clip:02}f", onset=90))
-    artist.plant("the same file names for every subject; numbers without padding across 99 to 100")
-    for index, take in enumerate(takes):
-        clip = images / f"sub{take.subject:02}" / take.clip
-        apex: int | str = take.apex
-        offset = take.offset
+    specs = list(_specs(subjects, clips, repertoire, "EP02_{clip:02}f", onset=90))
+    renderer.note("equal clip names for all subjects; frame numbers without padding pass 99 to 100")
+    for index, spec in enumerate(specs):
+        clip = images / f"sub{spec.subject:02}" / spec.clip
+        apex: int | str = spec.apex
+        offset = spec.offset
         missing = set()
         if index == 0:
-            missing = {take.onset + 2}
-            artist.plant(f"sub01/{take.clip}: frame {take.onset + 2} is not there")
+            missing = {spec.onset + 2}
+            renderer.note(f"sub01/{spec.clip}: frame {spec.onset + 2} is missing")
         elif index == 1:
             apex = "/"
-            artist.plant(f"sub01/{take.clip}: apex '/'")
+            renderer.note(f"sub01/{spec.clip}: the apex is '/'")
         elif index == 2:
-            offset = take.onset - 80
-            artist.plant(f"sub01/{take.clip}: offset {offset} before the onset {take.onset}")
-        if index == len(takes) - 1:
-            artist.plant(f"sub{take.subject:02}/{take.clip}: no folder of frames")
+            offset = spec.onset - 80
+            renderer.note(f"sub01/{spec.clip}: offset {offset} is before the onset {spec.onset}")
+        if index == len(specs) - 1:
+            renderer.note(f"sub{spec.subject:02}/{spec.clip}: the folder of frames is missing")
         else:
-            for number, frame in artist.frames(take).items():
+            for number, frame in renderer.frames(spec).items():
                 if number not in missing:
                     write_image(clip / f"img{number}.jpg", frame)
-        aus: object = int(take.aus) if take.aus.isdigit() else take.aus
-        rows.append([take.subject, take.clip, None, take.onset, apex, offset, None])
-        rows[-1] += [aus, take.emotion]
-    (images / "sub01" / takes[0].clip / ".DS_Store").write_bytes(b"\0")
-    (images / "sub01" / takes[0].clip / "Thumbs.db").write_bytes(b"\0")
+        aus: object = int(spec.aus) if spec.aus.isdigit() else spec.aus
+        rows.append([spec.subject, spec.clip, None, spec.onset, apex, offset, None])
+        rows[-1] += [aus, spec.emotion]
+    (images / "sub01" / specs[0].clip / ".DS_Store").write_bytes(b"\0")
+    (images / "sub01" / specs[0].clip / "Thumbs.db").write_bytes(b"\0")
     rows.append([None] * 9)
     write_sheet(folder / "CASME2-coding-20190701.xlsx", rows)
-    artist.listed += len(takes)
+    renderer.listed += len(specs)
 
 
-def write_samm(folder: Path, artist: Artist, subjects: int, clips: int) -> None:
-    """SAMM: grey frames, notes above the table."""
+def write_samm(folder: Path, renderer: ClipRenderer, subjects: int, clips: int) -> None:
+    """Write SAMM with grey frames and with notes above the table."""
     repertoire = [
         *[("Anger", "4"), ("Happiness", "R12 or R15"), ("Surprise", "A1B + A2C"), ("Other", "7")],
         *[("Contempt", "R14A"), ("Sadness", "15 + 17")],
@@ -75,85 +86,85 @@ def write_samm(folder: Path, artist: Artist, subjects: int, clips: int) -> None:
     header: list[object] = ["Subject", "Filename", "Inducement Code", "Onset Frame", "Apex Frame"]
     header += ["Offset Frame", "Duration", "Micro", "Action Units", "Estimated Emotion"]
     rows = [*notes, [*header, "Objective Classes", "Notes"]]
-    artist.plant("thirteen rows of notes above the header; subjects without padding in the sheet")
-    artist.plant("file numbers padded to four digits in some clips and to five in others")
-    takes = list(_takes(subjects, clips, repertoire, "{subject:03}_{clip}_1", onset=985))
-    for index, take in enumerate(takes):
+    renderer.note("thirteen rows of notes above the header; subject numbers without zero-padding")
+    renderer.note("frame numbers have four digits in some clips and five digits in others")
+    specs = list(_specs(subjects, clips, repertoire, "{subject:03}_{clip}_1", onset=985))
+    for index, spec in enumerate(specs):
         width = 4 + index % 2
-        stated = take
+        stated = spec
         if index == 1:
-            stated = replace(take, apex=take.offset + 40)
-            artist.plant(f"{take.clip}: apex {stated.apex} after the offset {take.offset}")
-        if "or" in take.aus:
-            artist.plant(f"{take.clip}: AU text {take.aus!r}")
-        if index == len(takes) - 1:
-            artist.plant(f"{take.clip}: no folder of frames")
+            stated = replace(spec, apex=spec.offset + 40)
+            renderer.note(f"{spec.clip}: apex {stated.apex} is after the offset {spec.offset}")
+        if "or" in spec.aus:
+            renderer.note(f"{spec.clip}: the AUs are {spec.aus!r}")
+        if index == len(specs) - 1:
+            renderer.note(f"{spec.clip}: the folder of frames is missing")
         else:
-            for number, frame in artist.frames(take).items():
-                name = f"{take.subject:03}_{number:0{width}}.jpg"
-                write_image(folder / f"{take.subject:03}" / take.clip / name, frame, grey=True)
-        length = take.offset - take.onset + 1
-        row: list[object] = [take.subject, take.clip, int(take.clip.split("_")[1]), stated.onset]
-        row += [stated.apex, stated.offset, length, "Micro - 1/2", take.aus, take.emotion]
-        rows.append([*row, classes[take.emotion], None])
+            for number, frame in renderer.frames(spec).items():
+                name = f"{spec.subject:03}_{number:0{width}}.jpg"
+                write_image(folder / f"{spec.subject:03}" / spec.clip / name, frame, grey=True)
+        length = spec.offset - spec.onset + 1
+        row: list[object] = [spec.subject, spec.clip, int(spec.clip.split("_")[1]), stated.onset]
+        row += [stated.apex, stated.offset, length, "Micro - 1/2", spec.aus, spec.emotion]
+        rows.append([*row, classes[spec.emotion], None])
     write_sheet(folder / "SAMM_Micro_FACS_Codes_v2.xlsx", rows)
-    artist.listed += len(takes)
+    renderer.listed += len(specs)
 
 
-def write_smic(folder: Path, artist: Artist, subjects: int, clips: int) -> None:
-    """SMIC-HS: raw frames, no sheet."""
+def write_smic(folder: Path, renderer: ClipRenderer, subjects: int, clips: int) -> None:
+    """Write SMIC-HS with its raw frames and without a sheet."""
     kinds = [("negative", "ne"), ("positive", "po"), ("surprise", "sur")]
     hs = folder / "SMIC_all_raw" / "HS"
-    artist.plant("no sheet, no apex, no AUs; counters of a whole session as frame numbers")
-    for take in _takes(subjects, clips, [(kind, "") for kind, _ in kinds], "{clip:02}", 559990):
-        name = f"s{take.subject}_{dict(kinds)[take.emotion]}_{take.clip}"
-        clip = hs / f"s{take.subject}" / "micro" / take.emotion / name
-        artist.listed += 1
-        if take.subject == subjects and int(take.clip) == clips:
+    renderer.note("no sheet, no apex and no AUs; frames are numbered over the whole session")
+    for spec in _specs(subjects, clips, [(kind, "") for kind, _ in kinds], "{clip:02}", 559990):
+        name = f"s{spec.subject}_{dict(kinds)[spec.emotion]}_{spec.clip}"
+        clip = hs / f"s{spec.subject}" / "micro" / spec.emotion / name
+        renderer.listed += 1
+        if spec.subject == subjects and int(spec.clip) == clips:
             clip.mkdir(parents=True)
-            artist.plant(f"{name}: an empty folder")
+            renderer.note(f"{name}: the folder is empty")
             continue
-        skipped = take.onset + 3 if take.subject == 1 and take.clip == "01" else None
+        skipped = spec.onset + 3 if spec.subject == 1 and spec.clip == "01" else None
         if skipped:
-            artist.plant(f"{name}: frame {skipped} is not there")
-        for number, frame in artist.frames(take).items():
+            renderer.note(f"{name}: frame {skipped} is missing")
+        for number, frame in renderer.frames(spec).items():
             if number != skipped:
                 write_image(clip / f"image{number}.bmp", frame)
-    still = Take(1, "non_micro", "negative", "", 1, 1, 1)
-    write_image(hs / "s1" / "non_micro" / "s1_non_01" / "image1.bmp", artist.frames(still)[1])
-    artist.plant("a folder non_micro beside micro")
+    still = ClipSpec(1, "non_micro", "negative", "", 1, 1, 1)
+    write_image(hs / "s1" / "non_micro" / "s1_non_01" / "image1.bmp", renderer.frames(still)[1])
+    renderer.note("a folder non_micro exists beside the folder micro")
 
 
-def write_mmew(folder: Path, artist: Artist, subjects: int, clips: int) -> None:
-    """MMEW, micro-expressions: a folder an emotion."""
+def write_mmew(folder: Path, renderer: ClipRenderer, subjects: int, clips: int) -> None:
+    """Write the micro-expressions of MMEW, with one folder per emotion."""
     repertoire = [
         *[("happiness", "12"), ("surprise", "1+2+5"), ("disgust", "4+10"), ("others", "14")],
         *[("fear", "4+5"), ("anger", "4+7")],
     ]
     rows: list[list[object]] = [["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame"]]
     rows[0] += ["Action Units", "Estimated Emotion", "remarks"]
-    takes = list(_takes(subjects, clips, repertoire, "S{subject:02}-{clip:02}-001", onset=0))
-    for index, take in enumerate(takes):
-        place, stated = take.emotion, take
+    specs = list(_specs(subjects, clips, repertoire, "S{subject:02}-{clip:02}-001", onset=0))
+    for index, spec in enumerate(specs):
+        place, stated = spec.emotion, spec
         if index == 0:
             place = "sadness"
-            artist.plant(f"{take.clip}: lies in the folder sadness, the sheet says {take.emotion}")
+            renderer.note(f"{spec.clip}: is in the folder sadness; its emotion is {spec.emotion}")
         elif index == 1:
-            stated = replace(take, apex=take.offset + 20, offset=take.offset + 30)
-            artist.plant(f"{take.clip}: apex {stated.apex} and offset beyond the last frame")
-        elif take.emotion == "others":
+            stated = replace(spec, apex=spec.offset + 20, offset=spec.offset + 30)
+            renderer.note(f"{spec.clip}: apex {stated.apex} and offset are after the last frame")
+        elif spec.emotion == "others":
             place = "repression"
-            artist.plant(f"{take.clip}: others lies in the folder repression")
-        for number, frame in artist.frames(take).items():
-            write_image(folder / "Micro_Expression" / place / take.clip / f"{number}.jpg", frame)
-        rows.append([f"S{take.subject:02}", take.clip, stated.onset, stated.apex, stated.offset])
-        rows[-1] += [take.aus, take.emotion, None]
+            renderer.note(f"{spec.clip}: is in the folder repression; its emotion is others")
+        for number, frame in renderer.frames(spec).items():
+            write_image(folder / "Micro_Expression" / place / spec.clip / f"{number}.jpg", frame)
+        rows.append([f"S{spec.subject:02}", spec.clip, stated.onset, stated.apex, stated.offset])
+        rows[-1] += [spec.aus, spec.emotion, None]
     write_sheet(folder / "MMEW_Micro_Exp.xlsx", rows)
-    artist.listed += len(takes)
+    renderer.listed += len(specs)
 
 
-def write_casme3(folder: Path, artist: Artist, subjects: int, clips: int) -> None:
-    """CAS(ME)3 parts A (whole videos) and C."""
+def write_casme3(folder: Path, renderer: ClipRenderer, subjects: int, clips: int) -> None:
+    """Write parts A (whole videos) and C of CAS(ME)3."""
     repertoire = [
         *[("disgust", "4"), ("surprise", "2+1"), ("Others", "R14"), ("happy", "24+T18+16")],
         *[("sad", "9+4"), ("anger", "14")],
@@ -161,39 +172,39 @@ def write_casme3(folder: Path, artist: Artist, subjects: int, clips: int) -> Non
     classes = {"4": "III", "2+1": "II", "R14": "VII", "24+T18+16": "VII", "9+4": "IV", "14": "VII"}
     header = ["Subject", "Filename", "Onset", "Apex", "Offset", "AU", "Objective class", "emotion"]
     rows: list[list[object]] = [[*header]]
-    artist.plant("every cell is text; two empty sheets; two clips in each video; folders spNo")
-    takes = list(_takes(subjects, clips, repertoire, "{clip}", onset=95))
-    for index, take in enumerate(takes):
-        video = "abcdefghijklm"[(int(take.clip) - 1) // 2]
-        take = replace(take, onset=take.onset + 20, apex=take.apex + 20, offset=take.offset + 20) \
-            if int(take.clip) % 2 == 0 else take  # fmt: skip
-        stated = take
+    renderer.note("every cell is text; two empty sheets; two clips per video; folders named spNo")
+    specs = list(_specs(subjects, clips, repertoire, "{clip}", onset=95))
+    for index, spec in enumerate(specs):
+        video = "abcdefghijklm"[(int(spec.clip) - 1) // 2]
+        spec = replace(spec, onset=spec.onset + 20, apex=spec.apex + 20, offset=spec.offset + 20) \
+            if int(spec.clip) % 2 == 0 else spec  # fmt: skip
+        stated = spec
         if index == 0:
-            stated = replace(take, apex=take.onset)
-            artist.plant(f"spNO.1 {video}_{take.onset}: the apex is the onset")
+            stated = replace(spec, apex=spec.onset)
+            renderer.note(f"spNO.1 {video}_{spec.onset}: the apex is the onset")
         elif index == 1:
-            stated = replace(take, offset=0)
-            artist.plant(f"spNO.1 {video}_{take.onset}: offset 0")
+            stated = replace(spec, offset=0)
+            renderer.note(f"spNO.1 {video}_{spec.onset}: the offset is 0")
         elif index == 2:
-            stated = replace(take, apex=take.onset - 29)
-            artist.plant(f"spNO.1 {video}_{take.onset}: apex {stated.apex} before the onset")
-        for number, frame in artist.frames(take).items():
-            path = folder / "part_A" / f"spNo.{take.subject}" / video / "color" / f"{number}.jpg"
+            stated = replace(spec, apex=spec.onset - 29)
+            renderer.note(f"spNO.1 {video}_{spec.onset}: apex {stated.apex} is before the onset")
+        for number, frame in renderer.frames(spec).items():
+            path = folder / "part_A" / f"spNo.{spec.subject}" / video / "color" / f"{number}.jpg"
             write_image(path, frame)
-        shown = video.upper() if index == len(takes) - 1 else video
+        shown = video.upper() if index == len(specs) - 1 else video
         numbers = [str(stated.onset), str(stated.apex), str(stated.offset)]
-        rows.append([f"spNO.{take.subject}", shown, *numbers, take.aus])
-        rows[-1] += [classes[take.aus], take.emotion]
-    artist.plant("the last video has an upper-case letter in the sheet")
+        rows.append([f"spNO.{spec.subject}", shown, *numbers, spec.aus])
+        rows[-1] += [classes[spec.aus], spec.emotion]
+    renderer.note("the sheet spells the letter of the last video in upper case")
     name = "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx"
     write_sheet(folder / name, rows, "label", ("Sheet1", "Sheet3"))
-    artist.listed += len(takes)
-    _write_casme3_part_c(folder, artist, subjects)
+    renderer.listed += len(specs)
+    _write_casme3_part_c(folder, renderer, subjects)
 
 
-def _write_casme3_part_c(folder: Path, artist: Artist, subjects: int) -> None:
+def _write_casme3_part_c(folder: Path, renderer: ClipRenderer, subjects: int) -> None:
     rows: list[list[object]] = [["sub", "count", "onset", "offset", "au", "emotion"]]
-    artist.plant("part C: no apex; a number as AU; a comma too many; a fullwidth comma")
+    renderer.note("part C: no apex; an AU as a number; a trailing comma; a fullwidth comma")
     cells: list[tuple[object, str, str]] = [
         (4, "4", "negative"),
         ("L14,24,", "L14+24", "others"),
@@ -201,17 +212,17 @@ def _write_casme3_part_c(folder: Path, artist: Artist, subjects: int) -> None:
     ]
     for subject in range(1, subjects + 1):
         for count, (cell, aus, emotion) in enumerate(cells, start=1):
-            take = Take(subject, str(count), emotion, aus, 300 * count, 300 * count + 4, 0)
-            take = replace(take, offset=take.onset + 9)
-            for number, frame in artist.frames(take).items():
+            spec = ClipSpec(subject, str(count), emotion, aus, 300 * count, 300 * count + 4, 0)
+            spec = replace(spec, offset=spec.onset + 9)
+            for number, frame in renderer.frames(spec).items():
                 path = folder / "part_C" / f"{subject:02}" / "color" / f"{number}.jpg"
                 write_image(path, frame)
-            rows.append([subject, count, take.onset, take.offset, cell, emotion])
+            rows.append([subject, count, spec.onset, spec.offset, cell, emotion])
     write_sheet(folder / "CAS(ME)3_part_C_ME.xlsx", rows, "mockCrimeME")
 
 
-def write_fourdme(folder: Path, artist: Artist, subjects: int, clips: int) -> None:
-    """4DME: grey videos, coarse emotions, several of them in some clips."""
+def write_fourdme(folder: Path, renderer: ClipRenderer, subjects: int, clips: int) -> None:
+    """Write 4DME with grey frames and coarse emotions, of which some clips have several."""
     repertoire = [
         *[("Positive", "AU12"), ("Negative", "AU4+AU7(k)"), ("Surprise", "AU1+AU2")],
         *[
@@ -223,41 +234,41 @@ def write_fourdme(folder: Path, artist: Artist, subjects: int, clips: int) -> No
     names = ("Positive", "Negative", "Surprise", "Repression", "Others")
     rows: list[list[object]] = [["sub_ID", "fold_name", "Onset", "Apex", "Offset", "AUs"]]
     rows[0] += ["Emotion", *names, "eye blink"]
-    takes = list(_takes(subjects, clips, repertoire, "1st_{clip:03}_01_1", onset=2490))
-    artist.plant("several emotions in a clip; doubtful AUs '(k)'")
-    for index, take in enumerate(takes):
-        subject = f"S{take.subject:02}"
+    specs = list(_specs(subjects, clips, repertoire, "1st_{clip:03}_01_1", onset=2490))
+    renderer.note("several emotions in one clip; doubtful AUs marked with '(k)'")
+    for index, spec in enumerate(specs):
+        subject = f"S{spec.subject:02}"
         shift = 0
         if index == 0:
-            shift = 1 - take.onset
-            artist.plant(f"{subject}/{take.clip}: files counted from 1")
-        plain = replace(take, aus=take.aus.replace("AU7(k)", "").rstrip("+"))
-        for number, frame in artist.frames(plain).items():
-            path = folder / "gray_micro" / subject / take.clip / f"{number + shift:05}.jpg"
+            shift = 1 - spec.onset
+            renderer.note(f"{subject}/{spec.clip}: frame files are numbered from 1")
+        plain = replace(spec, aus=spec.aus.replace("AU7(k)", "").rstrip("+"))
+        for number, frame in renderer.frames(plain).items():
+            path = folder / "gray_micro" / subject / spec.clip / f"{number + shift:05}.jpg"
             write_image(path, frame, grey=True)
-        marks = [int(name in take.emotion.split("+")) for name in names]
-        rows.append([subject, take.clip, take.onset, take.apex, take.offset, take.aus])
-        rows[-1] += [take.emotion, *marks, 0]
+        marks = [int(name in spec.emotion.split("+")) for name in names]
+        rows.append([subject, spec.clip, spec.onset, spec.apex, spec.offset, spec.aus])
+        rows[-1] += [spec.emotion, *marks, 0]
     write_sheet(folder / "4DME_Labelling_Micro_release v1.xlsx", rows)
-    artist.listed += len(takes)
+    renderer.listed += len(specs)
 
 
-def write_clip_table(folder: Path, artist: Artist, subjects: int, clips: int) -> None:
-    """Clips of one's own: a CSV table and a folder of frames for each clip."""
+def write_clip_table(folder: Path, renderer: ClipRenderer, subjects: int, clips: int) -> None:
+    """Write a user's own clips: a CSV table, and a folder of frames for each clip."""
     repertoire = [("happiness", "6+12"), ("surprise", "1+2"), ("disgust", "4"), ("sadness", "")]
     rows = [["subject", "clip", "emotion", "onset", "apex", "offset", "aus", "fps", "frames"]]
-    artist.plant("the last clip of the repertoire has neither AUs nor an apex")
-    for index, take in enumerate(_takes(subjects, clips, repertoire, "c{clip}", onset=90)):
-        subject = f"p{take.subject}"
-        place = f"frames/{subject}/{take.clip}"
+    renderer.note("clips of the emotion sadness have neither AUs nor an apex")
+    for index, spec in enumerate(_specs(subjects, clips, repertoire, "c{clip}", onset=90)):
+        subject = f"p{spec.subject}"
+        place = f"frames/{subject}/{spec.clip}"
         if index == 0:
             place = "elsewhere/first"
-            artist.plant(f"{subject}/{take.clip}: its frames lie in {place}")
-        for number, frame in artist.frames(take).items():
+            renderer.note(f"{subject}/{spec.clip}: its frames are in {place}")
+        for number, frame in renderer.frames(spec).items():
             write_image(folder / place / f"{number:04}.png", frame)
-        apex = str(take.apex) if take.aus else ""
-        rows.append([subject, take.clip, take.emotion, str(take.onset), apex, str(take.offset)])
-        rows[-1] += [take.aus, "200", place if index == 0 else ""]
+        apex = str(spec.apex) if spec.aus else ""
+        rows.append([subject, spec.clip, spec.emotion, str(spec.onset), apex, str(spec.offset)])
+        rows[-1] += [spec.aus, "200", place if index == 0 else ""]
     with (folder / "clip_table.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
-    artist.listed += len(rows) - 1
+    renderer.listed += len(rows) - 1

@@ -1,7 +1,8 @@
-"""Small databases in the real layouts, drawn by us: for tests and for the tutorial.
+"""Small fictitious databases in the layouts of real ones, for tests and for the tutorial.
 
-The faces are sample photographs, the expressions are drawn by `warp` from the AUs that the sheets
-state, and the quirks of the real databases are planted. Nothing comes from a licensed database.
+The faces are sample photographs. The generator `warp` renders the expressions from the AUs of the
+annotations, which contain irregularities of the real databases. Nothing comes from a licensed
+database.
 """
 
 import tempfile
@@ -16,7 +17,7 @@ from miex.generators.base import GeneratorConfig, create_generator
 from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.prepare import prepare_faces
 from miex.pipeline.faces.table import FaceTable
-from miex.pipeline.fictitious_databases.artist import Artist
+from miex.pipeline.fictitious_databases.clip_renderer import ClipRenderer
 from miex.pipeline.fictitious_databases.macro import (
     write_ckplus,
     write_mmew_macro,
@@ -35,19 +36,18 @@ from miex.pipeline.fictitious_databases.micro import (
 )
 
 NOTE_FILE = "FICTITIOUS.md"
+"""File in every fictitious database that states that it is fictitious."""
 
-MIN_SUBJECTS, MIN_CLIPS = 2, 3
-"""Fewer have no room for the quirks."""
+_MIN_SUBJECTS, _MIN_CLIPS = 2, 3
+"""Smallest numbers with which a database can contain all of its irregularities."""
 
-Writer = Callable[[Path, Artist, int, int], None]
-
-_WRITERS: dict[str, Writer] = {
+_WRITERS: dict[str, Callable[[Path, ClipRenderer, int, int], None]] = {
     "casme2": write_casme2,
     "casme3": write_casme3,
     "ckplus": write_ckplus,
     "clip_table": write_clip_table,
     "fourdme": write_fourdme,
-    "megc2019": lambda folder, artist, subjects, clips: write_megc2019(folder, artist),
+    "megc2019": lambda folder, renderer, subjects, clips: write_megc2019(folder, renderer),
     "mmew": write_mmew,
     "mmew_macro": write_mmew_macro,
     "oulu_casia": write_oulu_casia,
@@ -58,15 +58,15 @@ _WRITERS: dict[str, Writer] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fictitious:
-    """A database that was drawn.
+class FictitiousDatabase:
+    """A fictitious database on disk.
 
     Attributes:
-        database: Which one.
-        folder: Where it lies.
-        spec: What `open_clips` takes to open it.
-        listed: Clips in its annotation; of CAS(ME)3 those of part A.
-        quirks: What was planted, for people.
+        database: Name of the database.
+        folder: Folder of the database.
+        spec: Spec with which `open_clips` opens it.
+        listed: Number of clips in its annotation; for CAS(ME)3 those of part A.
+        quirks: Descriptions of the irregularities that it contains.
     """
 
     database: str
@@ -77,7 +77,7 @@ class Fictitious:
 
 
 def fictitious_names() -> list[str]:
-    """Every database that can be drawn."""
+    """Return the names of all databases that `write_fictitious` can write."""
     return sorted(_WRITERS)
 
 
@@ -88,40 +88,43 @@ def write_fictitious(
     clips: int = 4,
     seed: int = 0,
     faces: Path | None = None,
-) -> Fictitious:
-    """Draws a small database in the layout of a real one.
+) -> FictitiousDatabase:
+    """Write a small database in the layout of a real one.
 
     Args:
-        database: One of `fictitious_names`.
-        folder: An empty folder, or one that is not there yet.
-        subjects: How many, at least 2; they share the faces that there are. MEGC2019 always has
-            its 68.
-        clips: How many for each subject, at least 3. MEGC2019 always has its 442.
-        seed: Of the strength of each expression.
-        faces: A face table, for instance of the sample photographs at 64 pixels; they are prepared
-            anew if it is not given.
+        database: Name of the database, one of `fictitious_names`.
+        folder: A new or empty folder.
+        subjects: Number of subjects, at least 2; the faces are assigned to them in turn. MEGC2019
+            always has 68.
+        clips: Number of clips per subject, at least 3. MEGC2019 always has 442 in total.
+        seed: Seed of the strength of each expression.
+        faces: A face table; by default the sample photographs are prepared.
+
+    Returns:
+        The written database.
 
     Raises:
-        ValueError: No such database, too few subjects or clips, or the folder holds something.
+        ValueError: The database is not known, there are too few subjects or clips, or the folder
+            is not empty.
     """
     if database not in _WRITERS:
         known = ", ".join(fictitious_names())
-        raise ValueError(f"no fictitious {database!r} can be drawn; there are: {known}")
-    if subjects < MIN_SUBJECTS or clips < MIN_CLIPS:
+        raise ValueError(f"no fictitious database is called {database!r}; there are: {known}")
+    if subjects < _MIN_SUBJECTS or clips < _MIN_CLIPS:
         raise ValueError(
-            f"{subjects} subjects with {clips} clips each have no room for the quirks; give at "
-            f"least {MIN_SUBJECTS} and {MIN_CLIPS}"
+            f"subjects: {subjects} and clips: {clips} are too few for the irregularities of a "
+            f"database; give at least {_MIN_SUBJECTS} subjects and {_MIN_CLIPS} clips"
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} is not empty; give an empty or a new folder")
     folder.mkdir(parents=True, exist_ok=True)
-    # One generator for every run: a GPU would draw other last bits than a CPU.
+    # Always on the CPU, since the last bits of a frame differ on a GPU.
     generator = create_generator(GeneratorConfig(name="warp", device="cpu"))
-    artist = Artist(generator, _load(faces), seed)
-    _WRITERS[database](folder, artist, subjects, clips)
-    _write_note(folder, database, artist)
-    return Fictitious(
-        database, folder, _spec(database, folder), artist.listed, tuple(artist.quirks)
+    renderer = ClipRenderer(generator, _load(faces), seed)
+    _WRITERS[database](folder, renderer, subjects, clips)
+    _write_note(folder, database, renderer)
+    return FictitiousDatabase(
+        database, folder, _spec(database, folder), renderer.listed, tuple(renderer.quirks)
     )
 
 
@@ -142,13 +145,14 @@ def _spec(database: str, folder: Path) -> str:
     return f"{database}:{folder}?{urlencode(folders)}"
 
 
-def _write_note(folder: Path, database: str, artist: Artist) -> None:
-    planted = "\n".join(f"- {quirk}" for quirk in artist.quirks)
+def _write_note(folder: Path, database: str, renderer: ClipRenderer) -> None:
+    irregularities = "\n".join(f"- {quirk}" for quirk in renderer.quirks)
     (folder / NOTE_FILE).write_text(
         f"# Fictitious {database}\n\n"
-        "Nothing here comes from the real database, only the layout does. The faces are sample\n"
-        "photographs that ship with open-source packages, their expressions are synthetic: drawn\n"
-        "by the generator `warp` of miex. The annotations are invented. Never use this to measure\n"
-        f"anything but software.\n\nPlanted:\n\n{planted}\n",
+        "Only the layout is that of the real database; no file comes from it. The faces are\n"
+        "sample photographs of open-source packages. Their expressions are synthetic and were\n"
+        "rendered by the generator `warp` of miex. The annotations are invented. Use this\n"
+        "database only to test software.\n\n"
+        f"It contains these irregularities of the real database:\n\n{irregularities}\n",
         encoding="utf-8",
     )

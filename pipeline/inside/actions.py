@@ -1,4 +1,4 @@
-"""What DeRe-GRL's actions are: which landmarks form each, and what each counts in each class."""
+"""Picture of the actions of DeRe-GRL: their landmarks and their weight in each class."""
 
 from collections.abc import Sequence
 
@@ -25,19 +25,19 @@ _OUTLINES = (
     (range(48, 60), True),
     (range(60, 68), True),
 )
-"""Lines of the 68 landmarks, and whether they close."""
+"""Outlines of the 68 landmarks, and whether each of them is a closed line."""
 
 
 def weights_by_class(weights: Tensor, labels: Tensor, classes: int) -> NDArray[np.float64]:
-    """Mean weight of each action in each class.
+    """Return the mean weight of each action in each class.
 
     Args:
-        weights: ``(N, A)`` of `DereGrl.action_weights`.
-        labels: ``int64 (N,)``.
-        classes: C.
+        weights: Weights of A actions in N samples, ``(N, A)``, from `DereGrl.action_weights`.
+        labels: Labels of the samples, ``int64 (N,)``.
+        classes: Number of classes C.
 
     Returns:
-        ``(C, A)``; NaN for a class without samples.
+        ``float64 (C, A)``; NaN for a class without samples.
     """
     rows = weights.double().numpy()
     member = labels.numpy()
@@ -51,19 +51,22 @@ def weights_by_class(weights: Tensor, labels: Tensor, classes: int) -> NDArray[n
 def actions_picture(
     recognizer: DereGrl, found: Decomposition, labels: Tensor, classes: Sequence[str]
 ) -> Picture:
-    """Draws every action on a face, and its weight in each class.
+    """Draw every action on a face, and its weight in each class.
 
     Args:
-        recognizer: Which one.
-        found: What it made of N samples (`DereGrl.decomposition`), on the CPU.
-        labels: ``int64 (N,)``.
+        recognizer: The recognizer.
+        found: Its decomposition of N samples (`DereGrl.decomposition`), on the CPU.
+        labels: Labels of the samples, ``int64 (N,)``.
         classes: Names of the classes.
 
     Raises:
-        ValueError: It was built without decomposition, and has no actions.
+        ValueError: The recognizer was built without decomposition and has no actions.
     """
     if not found.maps:
-        raise ValueError("dere_grl without decomposition has no actions to draw")
+        raise ValueError(
+            "dere_grl was built with decomposition: false and has no actions to draw; train it "
+            "with decomposition: true"
+        )
     shares = [each.mean(0).numpy() for each in found.maps]
     weights = None
     if found.weights is not None:
@@ -83,14 +86,14 @@ def actions_picture(
                 parts += _weights(row, most, left, top + _FACE + 30, classes)
     size = (_GAP + actions * (_FACE + _GAP), _TOP + len(COMPONENTS) * (_FACE + 34 + bars) + 8)
     caption = (
-        f"DeRe-GRL's {len(COMPONENTS) * actions} actions, the mean of {len(labels)} samples. Area"
-        " of a dot: share of the landmark in the action; the ring is an even share of all landmarks"
-        " of the component."
+        f"The {len(COMPONENTS) * actions} actions of DeRe-GRL, averaged over {len(labels)} samples."
+        " The area of a dot is the share of its landmark in the action. The ring shows the area for"
+        " equal shares of all landmarks of the component."
     )
     if weights is not None:
-        caption += " Bars: mean weight of the action in the samples of each class."
+        caption += " A bar is the mean weight of the action in the samples of a class."
     else:
-        caption += " Built without reconstruction: actions have no weights."
+        caption += " The recognizer was built without reconstruction, so actions have no weights."
     return svg_picture("actions.svg", caption, size, parts)
 
 

@@ -1,6 +1,6 @@
-"""What the pictures of the inside of a recognizer have in common: records, sheets, SVG frames.
+"""Records and drawing functions that the pictures of a recognizer share.
 
-They are drawn on light paper, whatever the page around them: they stand as files of their own, too.
+All pictures have a light background, also on a dark page, since they are saved as files as well.
 """
 
 import base64
@@ -20,11 +20,11 @@ from miex.pipeline.reports.motion_panel import heat_colours
 PAPER, INK, QUIET, LINE = "#faf9f6", "#1c1b19", "#625e58", "#dcd8d0"
 
 PANEL = 168
-"""Side of a picture on a sheet, pixels."""
+"""Side of an image on a sheet, in pixels."""
 
 _GAP, _MARGIN, _SIDE = 8, 28, 190
 _DIMMED, _OPAQUE = 0.6, 0.85
-"""As on the motion panels of a contact sheet: a dark face, opaque where it is hot."""
+"""Brightness of the face and largest opacity of the heat map, as on motion panels of a sheet."""
 
 _STYLE = (
     "text{font:13px system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans',sans-serif;"
@@ -40,9 +40,9 @@ class Picture:
     """A picture with its caption.
 
     Attributes:
-        file: Name of its file, ``.png`` or ``.svg``.
-        caption: What it shows, for people, complete without the page around it.
-        content: The file's bytes.
+        file: Name of the file, ending in ``.png`` or ``.svg``.
+        caption: Description that can be understood without the rest of the page.
+        content: Content of the file.
     """
 
     file: str
@@ -51,7 +51,7 @@ class Picture:
 
     @property
     def address(self) -> str:
-        """The picture as a ``data:`` address, for a page that stands alone."""
+        """The picture as a ``data:`` address, for pages that load no other file."""
         media = _MEDIA[self.file[self.file.rindex(".") :]]
         return f"data:{media};base64,{base64.b64encode(self.content).decode()}"
 
@@ -61,9 +61,9 @@ class Section:
     """Pictures of one kind.
 
     Attributes:
-        heading: What they show, in few words.
-        meaning: How to read them, and what they do not say.
-        pictures: One or more.
+        heading: Short heading.
+        meaning: Explanation of the pictures and of their limitations.
+        pictures: At least one picture.
     """
 
     heading: str
@@ -73,13 +73,13 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of a sheet.
+    """A row of a sheet.
 
     Attributes:
-        title: On its left.
-        details: Below the title, one a line.
-        panels: ``uint8 (S, S, 3)`` RGB each, None for an empty place.
-        colour: Of a bar beside the title.
+        title: Title at the left of the row.
+        details: Lines below the title.
+        panels: Images ``uint8 (S, S, 3)`` RGB, or None for an empty cell.
+        colour: Colour of the bar beside the title.
     """
 
     title: str
@@ -89,7 +89,7 @@ class Row:
 
 
 def png_picture(file: str, caption: str, image: Image.Image) -> Picture:
-    """A drawn image as a picture."""
+    """Return an image as a picture in PNG."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=6)
     return Picture(file, caption, buffer.getvalue())
@@ -98,13 +98,13 @@ def png_picture(file: str, caption: str, image: Image.Image) -> Picture:
 def svg_picture(
     file: str, caption: str, size: tuple[float, float], parts: Sequence[str]
 ) -> Picture:
-    """A drawing as a picture.
+    """Return a drawing as a picture in SVG.
 
     Args:
-        file: Name of its file.
-        caption: What it shows; also what is read aloud in its place.
-        size: Width and height.
-        parts: Elements of SVG.
+        file: Name of the file.
+        caption: Caption, also used as the text for screen readers.
+        size: Width and height, pixels.
+        parts: SVG elements.
     """
     width, height = (round(each) for each in size)
     drawing = Markup(
@@ -116,30 +116,30 @@ def svg_picture(
 
 
 def sheet(title: str, subtitle: str, heads: Sequence[str], rows: Sequence[Row]) -> Image.Image:
-    """Draws rows of panels with words beside them.
+    """Draw rows of images with text beside them.
 
     Args:
-        title: Of the sheet.
-        subtitle: Below it, wrapped where it is long.
-        heads: Of the columns, each wrapped into two lines at most.
-        rows: With as many panels as there are columns.
+        title: Title of the sheet.
+        subtitle: Text below the title; it is wrapped.
+        heads: Headings of the columns, wrapped into at most two lines.
+        rows: Rows with one panel per column.
     """
     left = _MARGIN + _SIDE
     width = left + len(heads) * (PANEL + _GAP) + _MARGIN
     probe = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    notes = wrapped(probe, subtitle, width - 2 * _MARGIN, 15)
+    notes = _wrapped(probe, subtitle, width - 2 * _MARGIN, 15)
     top = 66 + 20 * len(notes) + 44
     image = Image.new("RGB", (width, top + len(rows) * (PANEL + _GAP) + _MARGIN), PAPER)
     draw = ImageDraw.Draw(image)
-    draw.text((_MARGIN, 20), fitting(draw, title, 26, width - 2 * _MARGIN), INK, font(26))
+    draw.text((_MARGIN, 20), _fitting(draw, title, 26, width - 2 * _MARGIN), INK, _font(26))
     for place, note in enumerate(notes):
-        draw.text((_MARGIN, 58 + 20 * place), note, QUIET, font(15))
+        draw.text((_MARGIN, 58 + 20 * place), note, QUIET, _font(15))
     for column, head in enumerate(heads):
         x = left + column * (PANEL + _GAP)
-        lines = wrapped(draw, head, PANEL, 14)[:2]
+        lines = _wrapped(draw, head, PANEL, 14)[:2]
         for place, line in enumerate(lines):
             y = top - 8 - 17 * (len(lines) - place)
-            draw.text((x, y), fitting(draw, line, 14, PANEL), QUIET, font(14))
+            draw.text((x, y), _fitting(draw, line, 14, PANEL), QUIET, _font(14))
     for number, row in enumerate(rows):
         _draw_row(image, row, top + number * (PANEL + _GAP))
     return image
@@ -149,11 +149,11 @@ def _draw_row(image: Image.Image, row: Row, top: int) -> None:
     draw = ImageDraw.Draw(image)
     draw.rectangle([_MARGIN, top, _MARGIN + 4, top + PANEL - 1], row.colour)
     x, room = _MARGIN + 14, _SIDE - 24
-    draw.text((x, top + 2), fitting(draw, row.title, 18, room), INK, font(18))
-    lines = [line for detail in row.details for line in wrapped(draw, detail, room, 13)]
+    draw.text((x, top + 2), _fitting(draw, row.title, 18, room), INK, _font(18))
+    lines = [line for detail in row.details for line in _wrapped(draw, detail, room, 13)]
     for place, line in enumerate(lines[:8]):
         y = top + 30 + 17 * place
-        draw.text((x, y), fitting(draw, line, 13, room), QUIET, font(13))
+        draw.text((x, y), _fitting(draw, line, 13, room), QUIET, _font(13))
     for column, panel in enumerate(row.panels):
         if panel is not None:
             shown = Image.fromarray(panel).resize((PANEL, PANEL), Image.Resampling.BICUBIC)
@@ -161,11 +161,11 @@ def _draw_row(image: Image.Image, row: Row, top: int) -> None:
 
 
 def overlaid(face: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A heat map on a face.
+    """Blend a heat map over a grey face.
 
     Args:
         face: ``uint8 (S, S, 3)`` RGB.
-        heat: ``(S, S)``, 0 to 1.
+        heat: ``float32 (S, S)``, 0 to 1.
 
     Returns:
         ``uint8 (S, S, 3)`` RGB.
@@ -176,28 +176,28 @@ def overlaid(face: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.u
     return np.asarray(np.rint(blended), np.uint8)
 
 
-def wrapped(draw: ImageDraw.ImageDraw, text: str, width: float, size: int) -> list[str]:
-    """The text in lines of at most `width` pixels; a longer word stands alone."""
+def _wrapped(draw: ImageDraw.ImageDraw, text: str, width: float, size: int) -> list[str]:
+    """Wrap a text into lines of at most `width` pixels; a longer word gets its own line."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and draw.textlength(longer, font(size)) > width:
+        if lines[-1] and draw.textlength(longer, _font(size)) > width:
             lines.append(word)
         else:
             lines[-1] = longer
     return lines
 
 
-def fitting(draw: ImageDraw.ImageDraw, text: str, size: int, width: float) -> str:
-    """The text, cut where it would be wider than `width`."""
-    if draw.textlength(text, font(size)) <= width:
+def _fitting(draw: ImageDraw.ImageDraw, text: str, size: int, width: float) -> str:
+    """Shorten a text with an ellipsis if it is wider than `width` pixels."""
+    if draw.textlength(text, _font(size)) <= width:
         return text
-    while text and draw.textlength(text + "…", font(size)) > width:
+    while text and draw.textlength(text + "…", _font(size)) > width:
         text = text[:-1]
     return text.rstrip(" ,:") + "…"
 
 
 @cache
-def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font, the same on every machine."""
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the font that is part of Pillow and therefore equal on every machine."""
     return ImageFont.load_default(size)

@@ -1,4 +1,4 @@
-"""How often each Action Unit occurs in each database and class, as in figure 3 of Dual-ATME."""
+"""Occurrences of each Action Unit by database and class, as in figure 3 of Dual-ATME."""
 
 import textwrap
 from collections import Counter
@@ -20,22 +20,22 @@ from miex.pipeline.reports.statistics import ACTIVE_FROM, active_aus
 
 _ROW, _TOP, _LABELS, _BARS, _NUMBER, _GAP = 24, 66, 210, 190, 78, 22
 _ACROSS = 3
-"""Databases side by side."""
+"""Number of databases per row."""
 
 _LINE_LENGTH = 48
-"""Characters that fit above the bars of a database."""
+"""Number of characters that fit above the bars of a database."""
 
 
 @dataclass(frozen=True, slots=True)
 class AUCounts:
-    """Action Units of one database.
+    """Occurrences of Action Units in one database.
 
     Attributes:
-        name: Of the database.
-        samples: ``int64 (C,)``, coded clips or samples of each class.
-        present: ``int64 (C, 17)``, in how many of them each AU occurs.
-        outside: Occurrences of AUs that are not among the 17, by FACS number.
-        left_out: Clips that count nowhere, by reason.
+        name: Name of the database.
+        samples: Number of coded clips or samples per class, ``int64 (C,)``.
+        present: Number of those in which each AU occurs, ``int64 (C, 17)``.
+        outside: Occurrences of AUs other than the 17, by FACS number.
+        left_out: Number of clips that were not counted, by reason.
     """
 
     name: str
@@ -46,17 +46,18 @@ class AUCounts:
 
 
 def count_clips(clips: Iterable[Clip], space: LabelSpace) -> list[AUCounts]:
-    """Counts the FACS codes of annotated clips.
+    """Count the FACS codes of annotated clips.
 
-    An AU is there or not, on whichever side and in whichever strength; of ``R12 or R15`` both are
-    (`parse_facs`). A clip without codes counts nowhere, an emotion without a class neither.
+    An AU counts as present whatever its side and intensity; ``R12 or R15`` counts for both AUs
+    (`parse_facs`). Clips without codes, and clips whose emotion has no class, are not counted.
 
     Args:
-        clips: Of any databases.
-        space: Of the classes; a clip of a challenge's list keeps the class that it has there.
+        clips: Clips of any databases.
+        space: Label space of the classes; a clip on the list of a challenge keeps the class of
+            that list.
 
     Returns:
-        One for each database, in the order of the clips.
+        The counts of each database, in the order of the clips.
     """
     found: dict[str, list[Clip]] = {}
     for clip in clips:
@@ -90,10 +91,13 @@ def _of_database(name: str, clips: Sequence[Clip], space: LabelSpace) -> AUCount
 
 
 def count_dataset(dataset: DatasetFolder) -> list[AUCounts]:
-    """Counts the Action Units of a synthesized dataset: those that rise by `ACTIVE_FROM`.
+    """Count the Action Units of a synthetic dataset that rise by at least `ACTIVE_FROM`.
+
+    Args:
+        dataset: The dataset.
 
     Returns:
-        One for each source of AUs.
+        The counts of each AU source.
 
     Raises:
         ValueError: A shard is missing or damaged.
@@ -113,10 +117,10 @@ def count_dataset(dataset: DatasetFolder) -> list[AUCounts]:
 
 
 def counts_picture(counts: Sequence[AUCounts], classes: Sequence[str]) -> Picture:
-    """Draws the counts of some databases, each on a scale of its own.
+    """Draw the counts of several databases, each on its own scale.
 
     Args:
-        counts: One for each database.
+        counts: The counts of each database.
         classes: Names of the classes.
     """
     across = min(len(counts), _ACROSS)
@@ -182,15 +186,15 @@ def _bars(counts: AUCounts, left: float, top: float, classes: Sequence[str]) -> 
 
 def _caption(counts: Sequence[AUCounts]) -> str:
     text = (
-        "Occurrence of each Action Unit by class; in brackets its share of the coded clips, or of"
-        " the synthesized samples. The longest bar of each is its most frequent AU: compare shares,"
-        f" not lengths. In synthesized samples an AU occurs where it rises by {ACTIVE_FROM:g} or"
-        " more."
+        "Occurrences of each Action Unit by class. The share in brackets refers to the coded clips"
+        " or to the synthesized samples. Bars are scaled to the most frequent AU of each database,"
+        " so that shares, but not lengths, can be compared between databases. In synthesized"
+        f" samples an AU counts as present if it rises by at least {ACTIVE_FROM:g}."
     )
     for each in counts:
         if each.outside:
             some = ", ".join(f"AU{number} {count}" for number, count in each.outside.items())
-            text += f" {each.name} also has {some}."
+            text += f" {each.name} also contains {some}."
         if each.left_out:
             some = ", ".join(f"{count} {reason}" for reason, count in each.left_out.items())
             text += f" {each.name}, not counted: {some}."

@@ -1,7 +1,7 @@
-"""t-SNE of what goes into a recognizer, and of the features it tells samples apart by.
+"""t-SNE of the inputs of a recognizer and of its features before and after training.
 
-Van der Maaten and Hinton, Visualizing Data using t-SNE, JMLR 9, 2008; as in figure 6 of Zhao, Chen
-and Luo (CropNet), who show the input.
+Van der Maaten and Hinton, Visualizing Data using t-SNE, JMLR 9, 2008. Figure 6 of Zhao, Chen and
+Luo (CropNet) shows the t-SNE of the inputs.
 """
 
 from collections.abc import Sequence
@@ -28,13 +28,13 @@ from miex.pipeline.reports.charts import MARKS, mark
 from miex.pipeline.reports.sheet import CLASS_COLOURS
 
 MIN_SAMPLES = 5
-"""Fewer have no neighbourhoods."""
+"""Smallest number of samples for t-SNE."""
 
 _PERPLEXITY = 30.0
-"""Of van der Maaten and Hinton's examples; they call 5 to 50 usual (section 2)."""
+"""Perplexity of van der Maaten and Hinton's examples; 5 to 50 is usual (their section 2)."""
 
 _DIMENSIONS = 30
-"""To which features are reduced before, by principal components (their section 4.1)."""
+"""Number of principal components to which features are reduced first (their section 4.1)."""
 
 _SMALL, _AT_A_TIME = 32, 64
 
@@ -42,7 +42,7 @@ _SIDE, _GAP, _TOP = 340, 24, 62
 
 
 def classifier_of(recognizer: Recognizer) -> tuple[str, nn.Module]:
-    """The layer that makes logits of features: the first of `Recognizer.class_layers`.
+    """Return the name and the module of the classifier, the first of `Recognizer.class_layers`.
 
     Raises:
         ValueError: `class_layers` names no layer with parameters.
@@ -62,14 +62,14 @@ def features(
     device: torch.device,
     batch_size: int | None = None,
 ) -> NDArray[np.float32]:
-    """What goes into the classifier, in eval mode.
+    """Return the features of samples, that is, the inputs of the classifier in eval mode.
 
     Args:
-        recognizer: Whose features.
-        inputs: Of N samples.
-        device: Where to compute; the recognizer is moved there.
-        batch_size: Samples at a time; changes nothing but the memory that is needed. As in
-            training by default, at most 32.
+        recognizer: The recognizer; it is moved to the device.
+        inputs: Inputs of N samples.
+        device: Device of the computation.
+        batch_size: Number of samples per batch, which affects only the memory. By default that of
+            the training, at most 32.
 
     Returns:
         ``float32 (N, D)``.
@@ -96,7 +96,10 @@ def features(
 
 
 def raw_inputs(inputs: CachedInputs) -> NDArray[np.float32]:
-    """What goes into the recognizer, all of it in a row, images made small (32 pixels a side).
+    """Return the inputs of a recognizer as vectors, with images downscaled to 32 pixels a side.
+
+    Args:
+        inputs: Inputs of N samples.
 
     Returns:
         ``float32 (N, D)``.
@@ -116,10 +119,13 @@ def _small(values: Tensor) -> Tensor:
 
 
 def untrained(card: Card) -> AnyRecognizer:
-    """The recognizer as its first training found it: the same parameters from the same seed.
+    """Return the recognizer as it was before its first training, initialized with the same seed.
 
-    Pretrained weights that are not on this machine are replaced by random ones; `weights` of the
-    recognizer says so.
+    If its pretrained weights are not on this machine, random weights are used. The attribute
+    `weights` of the recognizer states which ones.
+
+    Args:
+        card: The card of the trained checkpoint.
     """
     classes = len(LABEL_SPACES[card.label_space].classes)
     seed = card.stages[0].seed if card.stages else 0
@@ -132,23 +138,23 @@ def untrained(card: Card) -> AnyRecognizer:
 
 
 def tsne(values: NDArray[np.float32], seed: int = 0) -> NDArray[np.float64]:
-    """Places samples in a plane so that neighbours stay neighbours.
+    """Embed samples in the plane with t-SNE.
 
-    The perplexity is 30, and a third of the number of samples where there are fewer than 90.
+    The perplexity is 30, or (N - 1) / 3 if that is smaller.
 
     Args:
-        values: ``(N, D)``.
-        seed: The same values and seed give the same places.
+        values: Features, ``(N, D)``.
+        seed: Seed of t-SNE; equal values and seeds give equal results.
 
     Returns:
-        ``(N, 2)``; all 0 where all values are the same.
+        ``float64 (N, 2)``; all 0 if all values are equal.
 
     Raises:
-        ValueError: Fewer than five samples, or values that are not finite.
+        ValueError: There are fewer than five samples, or a value is not finite.
     """
     count = len(values)
     if count < MIN_SAMPLES:
-        raise ValueError(f"t-SNE of {count} samples: at least {MIN_SAMPLES} are needed")
+        raise ValueError(f"t-SNE needs at least {MIN_SAMPLES} samples, {count} given")
     if not np.isfinite(values).all():
         raise ValueError("t-SNE: the features are not finite; the training has diverged")
     centred = values - values.mean(0)
@@ -156,7 +162,7 @@ def tsne(values: NDArray[np.float32], seed: int = 0) -> NDArray[np.float64]:
     if deviation == 0:
         return np.zeros((count, 2))
     kept = min(_DIMENSIONS, count - 1, values.shape[1])
-    # t-SNE knows no unit, but its tolerance does.
+    # Scaling to unit deviation, since the tolerance of t-SNE is absolute.
     reduced = PCA(kept, random_state=seed).fit_transform(centred / deviation)
     perplexity = min(_PERPLEXITY, (count - 1) / 3)
     method = TSNE(2, perplexity=perplexity, init="pca" if kept > 1 else "random", random_state=seed)
@@ -164,9 +170,15 @@ def tsne(values: NDArray[np.float32], seed: int = 0) -> NDArray[np.float64]:
 
 
 def separation(places: NDArray[np.float64], infos: Sequence[SampleInfo]) -> float:
-    """How far apart the classes lie: mean silhouette, -1 to 1; NaN where there is one class only.
+    """Return the mean silhouette of the classes (Rousseeuw, J. Comput. Appl. Math. 20, 1987).
 
-    Rousseeuw, J. Comput. Appl. Math. 20, 1987; as scikit-learn computes it.
+    Args:
+        places: Positions of N samples in the plane, ``(N, 2)``.
+        infos: Descriptions of the samples.
+
+    Returns:
+        A value from -1 to 1, computed by scikit-learn; NaN if there is only one class, if every
+        sample has its own class, or if all positions are equal.
     """
     labels = [info.label for info in infos]
     if not 1 < len(set(labels)) < len(labels) or not np.ptp(places):
@@ -179,11 +191,11 @@ def embedding_picture(
     infos: Sequence[SampleInfo],
     classes: Sequence[str],
 ) -> Picture:
-    """Draws embeddings of the same samples side by side.
+    """Draw several embeddings of the same samples side by side.
 
     Args:
-        panels: Title and places ``(N, 2)`` of each.
-        infos: Of the N samples; colour is the class, shape the source.
+        panels: Title and positions ``(N, 2)`` of each embedding.
+        infos: Descriptions of the N samples; the colour shows the class, the shape the source.
         classes: Names of the classes.
     """
     sources = sorted({source_of(info) for info in infos})
@@ -194,10 +206,10 @@ def embedding_picture(
     width = _GAP + len(panels) * (_SIDE + _GAP)
     legend, height = _legend(classes, sources, width)
     parts += legend
-    said = [f"{title}: {separation(places, infos):.2f}" for title, places in panels]
+    values = [f"{title}: {separation(places, infos):.2f}" for title, places in panels]
     caption = (
-        f"t-SNE of {len(infos)} samples; colour is the class, shape the source. Silhouette of the"
-        f" classes in the plane (1 apart, 0 mixed): {', '.join(said)}."
+        f"t-SNE of {len(infos)} samples. The colour shows the class, the shape the source. Mean"
+        f" silhouette of the classes (1 separated, 0 mixed): {', '.join(values)}."
     )
     return svg_picture("tsne.svg", caption, (width, height), parts)
 
@@ -225,7 +237,7 @@ def _panel(
 
 
 def _sign(source: int, label: int, x: float, y: float) -> Markup:
-    """Of one sample: from the sixth source on the shapes come again, hollow."""
+    """Return the mark of one sample; the shapes repeat, without fill, from the sixth source on."""
     colour = CLASS_COLOURS[label % len(CLASS_COLOURS)]
     fill = colour if source < MARKS else PAPER
     return Markup(
@@ -237,7 +249,7 @@ def _sign(source: int, label: int, x: float, y: float) -> Markup:
 def _legend(
     classes: Sequence[str], sources: Sequence[str], width: float
 ) -> tuple[list[str], float]:
-    """Swatches of the classes and signs of the sources, and the height they end at."""
+    """Return the legend of classes and sources, and the height of the picture."""
     parts: list[str] = []
     y = _TOP + _SIDE + 8.0
     for words, entries in (("class", classes), ("source", sources)):

@@ -1,22 +1,23 @@
-"""Grad-CAM: which places of its input speak for a class.
+"""Grad-CAM and HiResCAM: the regions of the input that increase the score of a class.
 
 Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization,
-ICCV 2017, section 3. With A_k the k-th map of the last convolution and y_c the score of class c
-before softmax:
+ICCV 2017, section 3. Let A_k be the k-th feature map of the last convolution and y_c the score of
+class c before softmax:
 
-- equation 1: alpha_k = mean over the places of dy_c / dA_k;
+- equation 1: alpha_k = mean of dy_c / dA_k over all positions;
 - equation 2: L = ReLU(sum_k alpha_k A_k).
 
-Equation 1 takes every place for alike, as a mean over the maps before the classifier does. Most
-small networks for flow flatten their maps instead, and weigh every place apart; of those the mean
-gradient can tell the opposite of the truth. HiResCAM leaves the mean out (Draelos and Carin, Use
-HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks,
-arXiv:2011.08891, 2020): L = ReLU(sum_k dy_c / dA_k * A_k), place by place.
+Equation 1 gives all positions the same weight, which is exact for networks that average the maps
+before the classifier. Most small networks for optical flow flatten the maps and have a weight for
+every position. For them the mean gradient can indicate the wrong regions. HiResCAM omits the mean
+(Draelos and Carin, Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional
+neural networks, arXiv:2011.08891, 2020): L = ReLU(sum_k dy_c / dA_k * A_k), for each position.
 
-The last convolutions are found by walking back from the logits: the first images on every way are
-what is asked for, behind activation and normalisation, before pooling. A network with a branch for
-each input has one on each. Maps of one size that see the same are added before the ReLU, as the
-channels of one layer would be (the streams of STSTNet and of DTSCNN).
+The last convolutions are found by following the graph of gradients back from the logits. On every
+path the first feature maps are taken, after activation and normalization and before pooling. A
+network with one branch per input has one such layer in each branch. Maps of equal size that depend
+on the same input are added before the ReLU, like the channels of one layer (for example the streams
+of STSTNet and DTSCNN).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,42 +47,46 @@ _PASSED = (
     pooling._AdaptiveMaxPoolNd,
     pooling._AdaptiveAvgPoolNd,
 )
-"""A way goes through these to the layer before them: they make maps coarser, or nothing at all. A
-sequence is its last member."""
+"""Modules that are skipped on the way back from the logits.
+
+They reduce the resolution of the maps or do not change them. The output of a sequence is that of
+its last member.
+"""
 
 _MOTION = ("u", "v", "strain")
-"""Channels of an input of motion."""
+"""Names of the channels of a motion input."""
 
 _AT_ONCE = 4
-"""Samples of one backward pass: UAMRN at full size keeps .7 GB for each."""
+"""Number of samples per backward pass; UAMRN at full size needs 0.7 GB for each."""
 
 
 @dataclass(frozen=True, slots=True)
 class BranchMaps:
-    """Where one branch of a recognizer looks.
+    """Heat maps of one branch of a recognizer.
 
     Attributes:
-        sees: What it looks at: names of inputs (``apex``), or of a channel of one (``flow u``).
-        layers: Whose maps these are.
-        maps: ``float32 (B, V, h, w)``, 0 and more, at the resolution of the layers; V is the number
-            of images of a sample that go through the branch one by one (CropNet's views, UAMRN's
-            magnifications), 1 in most.
+        input: Name of the input on which the branch depends (``apex``), of one of its channels
+            (``flow u``), or of several inputs.
+        layers: Names of the layers from which the maps were computed.
+        maps: ``float32 (B, V, h, w)``, at least 0, at the resolution of the layers. V is the number
+            of images per sample that pass through the branch one by one (CropNet's views, UAMRN's
+            magnifications); in most recognizers it is 1.
     """
 
-    sees: str
+    input: str
     layers: tuple[str, ...]
     maps: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class _Recorded:
-    """One call of a module that gave images.
+    """One call of a module that returned feature maps.
 
     Attributes:
-        name: Of the module.
-        passed: Whether a way goes through it.
-        images: What it gave, ``(N, C, H, W)`` or ``(N, C, T, H, W)``.
-        node: Of the graph of gradients.
+        name: Name of the module.
+        passed: Whether the module is one of `_PASSED`.
+        images: The feature maps, ``(N, C, H, W)`` or ``(N, C, T, H, W)``.
+        node: Their node in the graph of gradients.
     """
 
     name: str
@@ -96,29 +101,30 @@ def grad_cam(
     classes: Tensor | None = None,
     layers: Sequence[str] | None = None,
     *,
-    placewise: bool = False,
+    hirescam: bool = False,
 ) -> list[BranchMaps]:
-    """Computes Grad-CAM of every branch.
+    """Compute Grad-CAM or HiResCAM for every branch of a recognizer.
 
     Args:
-        recognizer: Looked at as in eval mode; its mode and gradients stay as they are.
-        inputs: Of B samples, on the recognizer's device.
-        classes: ``int64 (B,)``, for which class of each sample; the class it answers by default.
-        layers: Names of modules, as `named_modules` has them, in place of the last convolutions.
-        placewise: HiResCAM in place of Grad-CAM.
+        recognizer: The recognizer; it is evaluated in eval mode, and its mode and gradients are
+            not changed.
+        inputs: Inputs of B samples, on the device of the recognizer.
+        classes: Class of interest of each sample, ``int64 (B,)``; the predicted class by default.
+        layers: Names of modules as in `named_modules`; the last convolutions by default.
+        hirescam: Compute HiResCAM instead of Grad-CAM.
 
     Returns:
-        One or more branches. A map that is 0 everywhere says that nothing in this branch speaks
-        for the class.
+        The maps of at least one branch. A map of zeros means that no region in this branch
+        increases the score of the class.
 
     Raises:
-        ValueError: It has no layer that gives images, or none of a given name; what there is
-            instead is named.
+        ValueError: The recognizer has no feature maps, or no layer with a given name; the message
+            lists the layers that exist.
     """
     if isinstance(recognizer, FittedRecognizer):
         raise ValueError(
-            f"{recognizer.name} is fitted without gradients: there is no Grad-CAM; its descriptor"
-            " can be shown by t-SNE"
+            f"{recognizer.name} is fitted without gradients, so Grad-CAM is not defined; its"
+            " descriptor can be shown by t-SNE"
         )
     count = len(next(iter(inputs.values())))
     parts: list[list[Tensor]] = []
@@ -133,7 +139,7 @@ def grad_cam(
             images = [recorded[target].images for target in targets]
             gradients = torch.autograd.grad(score, images)
             parts.append(
-                [_weighted(a, da, placewise) for a, da in zip(images, gradients, strict=True)]
+                [_weighted(a, da, hirescam) for a, da in zip(images, gradients, strict=True)]
             )
     sums = [torch.cat(each) for each in zip(*parts, strict=True)]
     groups: dict[tuple[str, tuple[int, ...]], list[int]] = {}
@@ -152,7 +158,7 @@ def grad_cam(
 def _targets(
     recognizer: Recognizer, first: Inputs, layers: Sequence[str] | None
 ) -> tuple[list[int], list[str], list[str]]:
-    """Places of the target layers among the recorded calls, their names, and what each sees."""
+    """Return the indices of the target layers in the recorded calls, their names and inputs."""
     recorded, logits = _run(recognizer, first)
     targets = _named(recognizer, recorded, layers) if layers else _last(recorded, logits)
     if not targets:
@@ -162,11 +168,11 @@ def _targets(
 
 
 def upsample(maps: Tensor, side: int) -> Tensor:
-    """Maps at the size of the image they belong to, bilinear.
+    """Resize maps to the size of their image by bilinear interpolation.
 
     Args:
         maps: ``(B, h, w)``.
-        side: Of the image, pixels.
+        side: Side of the image, pixels.
 
     Returns:
         ``(B, side, side)``.
@@ -175,16 +181,16 @@ def upsample(maps: Tensor, side: int) -> Tensor:
     return functional.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
 
 
-def _weighted(images: Tensor, gradients: Tensor, placewise: bool) -> Tensor:
-    """sum_k alpha_k A_k (eqs. 1 and 2), ``(N, H, W)`` or ``(N, T, H, W)``."""
+def _weighted(images: Tensor, gradients: Tensor, hirescam: bool) -> Tensor:
+    """Return sum_k alpha_k A_k (equations 1 and 2), ``(N, H, W)`` or ``(N, T, H, W)``."""
     alpha = gradients
-    if not placewise:
+    if not hirescam:
         alpha = gradients.mean(tuple(range(2, gradients.ndim)), keepdim=True)
     return (alpha * images).sum(1).detach().float()
 
 
 def _positive(sums: Tensor, count: int) -> Tensor:
-    """ReLU of eq. 2, and the mean over time, ``(B, V, H, W)``."""
+    """Return the ReLU of equation 2 and the mean over time, ``(B, V, H, W)``."""
     heat = sums.relu()
     if heat.ndim == 4:
         heat = heat.mean(1)
@@ -202,7 +208,7 @@ def _in_eval_mode(recognizer: Recognizer) -> Iterator[None]:
 
 
 def _run(recognizer: Recognizer, inputs: Inputs) -> tuple[list[_Recorded], Tensor]:
-    """A forward pass: every call of a module that gave images, in order, and the logits."""
+    """Run a forward pass; return the calls that gave feature maps, in order, and the logits."""
     recorded: list[_Recorded] = []
 
     def record(name: str, module: nn.Module) -> Any:
@@ -223,14 +229,14 @@ def _run(recognizer: Recognizer, inputs: Inputs) -> tuple[list[_Recorded], Tenso
 
 
 def _are_images(tensor: Tensor) -> bool:
-    """Square maps of more than one place that a gradient reaches."""
+    """Return whether a tensor holds square maps of more than one position that need gradients."""
     square = tensor.ndim in (4, 5) and tensor.shape[-1] == tensor.shape[-2] > 1
     return square and tensor.grad_fn is not None
 
 
 def _last(recorded: Sequence[_Recorded], logits: Tensor) -> list[int]:
-    """The first images on every way back from the logits, in the order of the forward pass."""
-    # The outermost of the modules that gave the same images comes last and has the best name.
+    """Return the first feature maps on every path back from the logits, in forward order."""
+    # Of the modules that returned the same maps, the outermost is called last and names them best.
     owner = {each.node: place for place, each in enumerate(recorded) if not each.passed}
     found: set[int] = set()
     visited, waiting = set(), [logits.grad_fn]
@@ -253,24 +259,27 @@ def _named(
     for name in names:
         if name not in there:
             raise ValueError(
-                f"{recognizer.name} has no layer {name!r} that gives images; there are:"
-                f" {', '.join(there) or 'none'}"
+                f"{recognizer.name} has no layer {name!r} with feature maps; its layers with"
+                f" feature maps are: {', '.join(there) or 'none'}"
             )
     return [place for place, each in enumerate(recorded) if each.name in names]
 
 
 def _without_layers(recognizer: Recognizer, inputs: Inputs) -> str:
     shapes = ", ".join(f"{name} {tuple(each.shape[1:])}" for name, each in inputs.items())
-    text = f"{recognizer.name} has no layer that gives images (it looks at {shapes}): no Grad-CAM"
+    text = (
+        f"{recognizer.name} has no layer with feature maps (its inputs are {shapes}), so Grad-CAM"
+        " is not defined"
+    )
     if isinstance(recognizer, DereGrl):
-        text += "; the weights of its actions say what it looks at"
+        text += "; the weights of its actions show which motion it uses"
     return text
 
 
 def _seen(
     recognizer: Recognizer, first: Inputs, targets: Sequence[int], still: Sequence[_Recorded]
 ) -> list[str]:
-    """What each target depends on: found by changing one input of a sample after the other."""
+    """Return the inputs on which each target depends, found by changing one input at a time."""
     parts: list[dict[str, list[str]]] = [{} for _ in targets]
     for name, label, changed in _changes(first):
         moved, _ = _run(recognizer, changed)
@@ -289,7 +298,7 @@ def _seen(
 
 
 def _labels(images: Tensor) -> tuple[str, ...]:
-    """Parts of an input that a branch may see alone: the channels of motion, colours together."""
+    """Return the names of the channels that a branch can use separately; colours are one part."""
     if images.is_floating_point() and images.ndim >= 4 and images.shape[-3] <= len(_MOTION):
         return _MOTION[: images.shape[-3]]
     return ("",)
@@ -301,6 +310,6 @@ def _changes(inputs: Inputs) -> Iterator[tuple[str, str, Mapping[str, Tensor]]]:
         for channel, label in enumerate(labels):
             changed = images.clone()
             part = changed if len(labels) == 1 else changed.select(-3, channel)
-            # Turned around and inverted: no picture stays as it was, in no place.
+            # Mirrored and inverted, so that every part of the image changes.
             part.copy_((255 - part if part.dtype == torch.uint8 else 1 - part).flip(-1))
             yield name, label, {**inputs, name: changed}

@@ -1,4 +1,4 @@
-"""Draws Grad-CAM on the faces it was computed of: single samples, and the mean of each class."""
+"""Pictures of Grad-CAM on faces: single samples, and the mean of each class."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,18 +40,18 @@ from miex.pipeline.reports.motion_panel import flow_length, measure_flow, motion
 from miex.pipeline.reports.sheet import CLASS_COLOURS
 
 _METHODS = {"Grad-CAM": False, "HiResCAM": True}
-"""Both on the sheet of means, and whether they go place by place."""
+"""Methods on the sheet of means, and whether each of them is HiResCAM."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownSample:
     """A sample that is drawn.
 
     Attributes:
-        sample: With its pixels; with landmarks where the recognizer's representation needs them.
-        source: Where it is from, in few words.
-        answer: The class that the recognizer takes it for.
-        probability: Of that class, softmax.
+        sample: The frames, with landmarks if the representation of the recognizer needs them.
+        source: Name of the database or AU source.
+        answer: Label of the predicted class.
+        probability: Softmax probability of the predicted class.
     """
 
     sample: Sample
@@ -66,27 +66,27 @@ def heat_maps(
     classes: Tensor,
     layers: Sequence[str] = (),
     *,
-    placewise: bool = False,
+    hirescam: bool = False,
 ) -> dict[str, NDArray[np.float32]]:
-    """Grad-CAM at the size of a panel, registered with the face of each branch (`faces_of`).
+    """Compute Grad-CAM at the size of a panel, aligned with `branch_face`.
 
     Args:
-        recognizer: Which one, on the device of the inputs.
-        inputs: Of B samples.
-        classes: ``int64 (B,)``.
+        recognizer: The recognizer, on the device of the inputs.
+        inputs: Inputs of B samples.
+        classes: Class of interest of each sample, ``int64 (B,)``.
         layers: See `grad_cam`.
-        placewise: See `grad_cam`.
+        hirescam: See `grad_cam`.
 
     Returns:
-        ``float32 (B, PANEL, PANEL)`` by what the branch sees, 0 and more, not scaled.
+        Maps ``float32 (B, PANEL, PANEL)`` by the input of the branch, at least 0, not normalized.
 
     Raises:
         ValueError: See `grad_cam`.
     """
     found: dict[str, NDArray[np.float32]] = {}
-    for branch in grad_cam(recognizer, inputs, classes, layers or None, placewise=placewise):
+    for branch in grad_cam(recognizer, inputs, classes, layers or None, hirescam=hirescam):
         for name, maps in _on_faces(recognizer, branch).items():
-            # A second branch on the same input, or a layer of another size, is named by its layer.
+            # The layer distinguishes a second branch with the same input.
             key = name if name not in found else f"{name} ({branch.layers[0]})"
             found[key] = maps.cpu().numpy()
     return found
@@ -98,22 +98,22 @@ def _on_faces(recognizer: Recognizer, branch: BranchMaps) -> dict[str, Tensor]:
         starts = tile_starts(recognizer.config.side, recognizer.config.overlap)
         tiles = _assembled(maps[:, 1:], starts, recognizer.config.side)
         return {
-            f"{branch.sees}, whole": upsample(maps[:, 0], PANEL),
-            f"{branch.sees}, tiles": tiles,
+            f"{branch.input}, whole": upsample(maps[:, 0], PANEL),
+            f"{branch.input}, tiles": tiles,
         }
     heat = maps.mean(1)
     if isinstance(config, MiexConfig):
-        # The network sees the middle of the face only.
+        # The input of this network is the central crop of the face.
         inner = round(PANEL * config.crop / config.resized)
         before = (PANEL - inner) // 2
         whole = heat.new_zeros(len(heat), PANEL, PANEL)
         whole[:, before : before + inner, before : before + inner] = upsample(heat, inner)
-        return {branch.sees: whole}
-    return {branch.sees: upsample(heat, PANEL)}
+        return {branch.input: whole}
+    return {branch.input: upsample(heat, PANEL)}
 
 
 def _assembled(maps: Tensor, starts: Sequence[int], side: int) -> Tensor:
-    """Maps of tiles where the tiles are; the mean where they overlap."""
+    """Place the maps of tiles at their positions, averaged where tiles overlap."""
     total = maps.new_zeros(len(maps), side, side)
     count = maps.new_zeros(side, side)
     corners = [(y, x) for y in starts for x in starts]
@@ -124,8 +124,13 @@ def _assembled(maps: Tensor, starts: Sequence[int], side: int) -> Tensor:
     return upsample(total / count, PANEL)
 
 
-def faces_of(recognizer: Recognizer, sample: Sample, branch: str) -> NDArray[np.uint8]:
-    """The face as a branch sees it: the onset, the apex, or a puzzle cut out of it.
+def branch_face(recognizer: Recognizer, sample: Sample, branch: str) -> NDArray[np.uint8]:
+    """Return the image that a branch gets: the onset, the apex, or a puzzle of facial regions.
+
+    Args:
+        recognizer: The recognizer.
+        sample: The sample.
+        branch: Input of the branch, a key of `heat_maps`.
 
     Returns:
         ``uint8 (PANEL, PANEL, 3)`` RGB.
@@ -135,7 +140,7 @@ def faces_of(recognizer: Recognizer, sample: Sample, branch: str) -> NDArray[np.
         side = recognizer.config.flow_side
         points = torch.from_numpy(scaled_landmarks(sample, side)[:1])
         where = cuts(points, recognizer.config.upper, recognizer.config.lower)
-        # With puzzle=False both branches look at the face.
+        # With puzzle=False both branches get the whole face.
         cut = puzzle_grid if branch.startswith("puzzle") else face_grid
         image = resize(to_tensor(frame[None], points.device), side).float()
         read = read_at(image, cut(where, side))[0].permute(1, 2, 0)
@@ -149,37 +154,37 @@ def _scaled(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def single_picture(
     recognizer: Recognizer,
-    shown: Sequence[Shown],
+    shown: Sequence[ShownSample],
     inputs: Inputs,
     classes: Sequence[str],
     *,
-    right: bool,
+    correct: bool,
     layers: Sequence[str] = (),
 ) -> Picture:
-    """Draws samples one by one: onset, apex, motion, and what speaks for a class.
+    """Draw single samples: onset, apex, motion and heat maps.
 
     Args:
-        recognizer: Which one, on the device of the inputs.
+        recognizer: The recognizer, on the device of the inputs.
         shown: The samples.
-        inputs: Theirs, in this order.
+        inputs: Inputs of the samples, in the same order.
         classes: Names of the classes.
-        right: Whether they were answered rightly: then Grad-CAM and HiResCAM of the class, else
-            HiResCAM of the answer and of the annotation.
+        correct: Whether the samples were classified correctly. If so, Grad-CAM and HiResCAM of the
+            class are drawn; otherwise HiResCAM of the predicted and of the annotated class.
         layers: See `grad_cam`.
     """
     device = next(recognizer.parameters()).device
     answers = torch.tensor([each.answer for each in shown], device=device)
     labels = torch.tensor([each.sample.info.label for each in shown], device=device)
-    asked = {"Grad-CAM": (answers, False), "HiResCAM": (answers, True)}
-    if not right:
-        asked = {
-            "HiResCAM of the answer": (answers, True),
+    methods = {"Grad-CAM": (answers, False), "HiResCAM": (answers, True)}
+    if not correct:
+        methods = {
+            "HiResCAM of the prediction": (answers, True),
             "HiResCAM of the annotation": (labels, True),
         }
     maps = {
         (branch, words): heat
-        for words, (of, placewise) in asked.items()
-        for branch, heat in heat_maps(recognizer, inputs, of, layers, placewise=placewise).items()
+        for words, (of, hirescam) in methods.items()
+        for branch, heat in heat_maps(recognizer, inputs, of, layers, hirescam=hirescam).items()
     }
     flows = [measure_flow(each.sample.onset, each.sample.apex) for each in shown]
     scale = _motion_scale([float(np.quantile(flow_length(flow), 0.995)) for flow in flows])
@@ -193,23 +198,23 @@ def single_picture(
             motion,
         ]
         for (branch, _), heat in maps.items():
-            face = faces_of(recognizer, each.sample, branch)
-            panels.append(overlaid(face, to_share(heat[place])))
-        answer = f"answer {classes[each.answer]}, {each.probability:.0%}"
+            face = branch_face(recognizer, each.sample, branch)
+            panels.append(overlaid(face, normalized(heat[place])))
+        answer = f"predicted {classes[each.answer]}, {each.probability:.0%}"
         colour = CLASS_COLOURS[info.label % len(CLASS_COLOURS)]
-        # The name of its dataset, which is long, is told by the source.
+        # The name of the dataset is omitted, since it is long and the source identifies it.
         name = info.key.rpartition("/")[2] if info.au_source else info.key
         rows.append(Row(classes[info.label], (answer, each.source, name), panels, colour))
     heads = ["onset", "apex", f"motion, up to {scale:.1f} px"]
     heads += [f"{branch}: {words}" for branch, words in maps]
-    kind = "rightly" if right else "wrongly"
+    kind = "correctly" if correct else "incorrectly"
     of_samples = "1 sample" if len(shown) == 1 else f"{len(shown)} samples"
     caption = (
-        f"What speaks for a class in {recognizer.name}: {of_samples} answered {kind}, drawn at"
-        " random. Bright is where the input speaks for the class, each map by its own largest"
-        " value; a map without any colour says that nothing in this branch does."
+        f"Evidence for a class in {recognizer.name}: {of_samples}, drawn at random, classified"
+        f" {kind}. Bright regions increase the score of the class. Each map is divided by its"
+        " largest value; in a map without colour no region increases the score."
     )
-    title = f"What speaks for a class: {recognizer.name}, answered {kind}"
+    title = f"Evidence for a class: {recognizer.name}, classified {kind}"
     subtitle = f"Layers: {', '.join(_layer_names(recognizer, inputs, layers))}."
     return png_picture(f"grad_cam_{kind}.png", caption, sheet(title, subtitle, heads, rows))
 
@@ -225,8 +230,8 @@ def _motion_scale(peaks: Sequence[float]) -> float:
     return max(0.1, float(np.quantile(peaks, 0.75)))
 
 
-def to_share(heat: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A map by its own largest value, 0 to 1; 0 where it is 0 everywhere."""
+def normalized(heat: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Divide a map by its largest value, so that it ranges from 0 to 1; a map of zeros stays."""
     most = float(heat.max())
     return heat / most if most > 0 else heat
 
@@ -238,12 +243,12 @@ def mean_picture(
     classes: Sequence[str],
     layers: Sequence[str] = (),
 ) -> Picture:
-    """Draws the mean Grad-CAM of each class on the mean of its faces.
+    """Draw the mean Grad-CAM of each class on the mean face of the class.
 
     Args:
-        recognizer: Which one, on the device of the inputs.
-        samples: Of each class that is drawn, one or more.
-        inputs: Theirs, in the same order.
+        recognizer: The recognizer, on the device of the inputs.
+        samples: At least one sample of each class that is drawn, by label.
+        inputs: Inputs of the samples, in the same order.
         classes: Names of the classes.
         layers: See `grad_cam`.
     """
@@ -254,28 +259,28 @@ def mean_picture(
         of = torch.full((len(some),), label, device=device)
         maps = {
             (branch, words): heat
-            for words, placewise in _METHODS.items()
+            for words, hirescam in _METHODS.items()
             for branch, heat in heat_maps(
-                recognizer, inputs[label], of, layers, placewise=placewise
+                recognizer, inputs[label], of, layers, hirescam=hirescam
             ).items()
         }
         heads = [f"{branch}: {words}" for branch, words in maps]
         panels: list[NDArray[np.uint8] | None] = []
         for (branch, _), heat in maps.items():
-            faces = [faces_of(recognizer, sample, branch) for sample in some]
+            faces = [branch_face(recognizer, sample, branch) for sample in some]
             mean = np.mean(faces, 0).round().astype(np.uint8)
-            # Each sample counts alike, whatever the size of its gradients.
-            shares = np.stack([to_share(each) for each in heat]).mean(0)
-            panels.append(overlaid(mean, to_share(np.asarray(shares, np.float32))))
+            # Normalized first, so that samples with large gradients do not dominate the mean.
+            mean_heat = np.stack([normalized(each) for each in heat]).mean(0)
+            panels.append(overlaid(mean, normalized(np.asarray(mean_heat, np.float32))))
         colour = CLASS_COLOURS[label % len(CLASS_COLOURS)]
         rows.append(Row(classes[label], [f"{len(some)} samples"], panels, colour))
     caption = (
         f"Mean Grad-CAM and HiResCAM of {recognizer.name} for the annotated class, on the mean"
-        f" face: {sum(map(len, samples.values()))} samples that it answers rightly."
+        f" face of {sum(map(len, samples.values()))} samples that it classifies correctly."
     )
-    silent = [name for label, name in enumerate(classes) if label not in samples]
-    if silent:
-        caption += f" Of {', '.join(silent)} it answers none of those that were given."
+    missing = [name for label, name in enumerate(classes) if label not in samples]
+    if missing:
+        caption += f" It classifies no given sample of {', '.join(missing)} correctly."
     title = f"Mean of each class: {recognizer.name}"
-    subtitle = "Each sample's map by its own largest value, then the mean by its own."
+    subtitle = "The map of each sample, and then the mean, is divided by its largest value."
     return png_picture("grad_cam_mean.png", caption, sheet(title, subtitle, heads, rows))

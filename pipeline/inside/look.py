@@ -1,4 +1,4 @@
-"""Looks inside a trained recognizer: every picture that applies to it, from one checkpoint."""
+"""Inspection of a trained recognizer: all pictures that apply to it, from one checkpoint."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,14 +25,14 @@ from miex.pipeline.inside.embedding import (
     untrained,
 )
 from miex.pipeline.inside.grad_cam import grad_cam
-from miex.pipeline.inside.grad_cam_sheet import Shown, mean_picture, single_picture
+from miex.pipeline.inside.grad_cam_sheet import ShownSample, mean_picture, single_picture
 from miex.pipeline.inside.samples import (
     Choice,
+    ChosenSamples,
     InsideConfig,
-    Material,
     OnStage,
-    choose,
-    gather,
+    choose_samples,
+    choose_shown,
     pixels_of,
     source_of,
 )
@@ -48,22 +48,22 @@ from miex.pipeline.recognition.recognizers.uamrn import UAMRN
 from miex.pipeline.recognition.sample import Sample
 
 _IN_A_MEAN = 12
-"""Samples of each class in a mean Grad-CAM, and of all classes in a mean attention matrix."""
+"""Number of samples per class in a mean Grad-CAM, and in total in a mean attention matrix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """What was found inside a recognizer.
+    """Result of the inspection of a recognizer.
 
     Attributes:
-        card: What is known of it.
-        sections: Its pictures.
-        missing: What does not apply to it, and why.
-        answered: Of the samples that were looked at, how many it answered rightly.
-        samples: How many were looked at, by source.
-        available: How many there were to choose from.
-        left_out: Clips and samples that could not be used.
-        known: Of the samples that were looked at, how many show someone it was trained on.
+        card: Card of the checkpoint.
+        sections: The pictures.
+        missing: Pictures that do not apply to the recognizer, with the reason.
+        answered: Number of inspected samples that were classified correctly.
+        samples: Number of inspected samples by source.
+        available: Number of samples from which they were drawn.
+        left_out: Number of clips and samples that could not be used.
+        known: Number of inspected samples that show or derive from a training subject.
     """
 
     card: Card
@@ -77,69 +77,72 @@ class Inside:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """What every picture is made of.
+class _Inspection:
+    """Data from which the pictures are made.
 
     Attributes:
-        recognizer: The trained one.
-        card: What is known of it.
-        config: How closely to look.
-        material: The samples.
-        space: Of the classes.
-        scores: ``(N, C)`` of the samples.
-        device: Where to compute.
+        recognizer: The trained recognizer.
+        card: Card of the checkpoint.
+        config: The config.
+        chosen: The inspected samples.
+        space: Label space of the recognizer.
+        scores: Scores of N samples and C classes, ``float32 (N, C)``.
+        device: Device of the computation.
     """
 
     recognizer: AnyRecognizer
     card: Card
     config: InsideConfig
-    material: Material
+    chosen: ChosenSamples
     space: LabelSpace
     scores: NDArray[np.float32]
     device: torch.device
 
     @property
     def choice(self) -> Choice:
-        """The samples that are shown one by one."""
-        infos = self.material.inputs.infos
-        return choose(infos, self.scores, self.config.shown, self.config.seed)
+        """The samples that are drawn in one row each."""
+        infos = self.chosen.inputs.infos
+        return choose_shown(infos, self.scores, self.config.shown, self.config.seed)
 
     def take(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """Inputs of some samples, on the device."""
-        taken = self.material.inputs.take(indices)
+        """Return the inputs of some samples on the device."""
+        taken = self.chosen.inputs.take(indices)
         return {name: each.to(self.device) for name, each in taken.items()}
 
 
 def look_inside(
     checkpoint: Checkpoint, config: InsideConfig, cache: Path, on_stage: OnStage | None = None
 ) -> Inside:
-    """Makes every picture that applies to a recognizer.
+    """Make all pictures that apply to a recognizer.
 
     Args:
-        checkpoint: The trained recognizer.
-        config: On what to look at it, and how closely.
-        cache: Folder of cached representations and of copies of remote datasets.
-        on_stage: Progress.
+        checkpoint: Checkpoint of the trained recognizer.
+        config: Sources and number of samples, layers and seed.
+        cache: Folder for cached representations and for copies of remote datasets.
+        on_stage: Progress callback.
+
+    Returns:
+        The pictures, and the counts of the samples.
 
     Raises:
-        ValueError: A source cannot be used, or has other classes; or a layer of `config.layers`
-            does not exist.
-        FileNotFoundError: A source is not there.
+        ValueError: A source cannot be used or has other classes, or a layer of `config.layers` does
+            not exist.
+        FileNotFoundError: A source does not exist.
     """
     space = LABEL_SPACES[checkpoint.card.label_space]
     recognizer = checkpoint.create()
-    material = gather(config, space, recognizer, cache, on_stage)
-    infos = material.inputs.infos
+    chosen = choose_samples(config, space, recognizer, cache, on_stage)
+    infos = chosen.inputs.infos
     device = choose_device(config.device)
-    scores = predict(recognizer, material.inputs, range(len(infos)), device=config.device)
-    look = _Look(recognizer, checkpoint.card, config, material, space, scores, device)
+    scores = predict(recognizer, chosen.inputs, range(len(infos)), device=config.device)
+    inspection = _Inspection(recognizer, checkpoint.card, config, chosen, space, scores, device)
     sections: list[Section] = []
     missing: list[str] = []
     makers = (_grad_cam, _attention, _actions, _embedding, _counts)
     for number, make in enumerate(makers):
         if on_stage:
             on_stage("pictures", number, len(makers))
-        made = make(look)
+        made = make(inspection)
         if isinstance(made, str):
             missing.append(made)
         elif made is not None:
@@ -150,19 +153,19 @@ def look_inside(
         checkpoint.card,
         tuple(sections),
         tuple(missing),
-        int((scores.argmax(1) == material.inputs.labels.numpy()).sum()),
+        int((scores.argmax(1) == chosen.inputs.labels.numpy()).sum()),
         dict(Counter(source_of(info) for info in infos)),
-        material.available,
-        material.left_out,
+        chosen.available,
+        chosen.left_out,
         sum(bool(info.lineage & checkpoint.card.subjects) for info in infos),
     )
 
 
 def inside_pictures(inside: Inside) -> dict[str, list[tuple[str, str]]]:
-    """The pictures as `results_page.write_results_page` takes them.
+    """Return the pictures in the form that `results_page.write_results_page` expects.
 
     Returns:
-        For each heading (recognizer and kind of picture) captions and ``data:`` addresses.
+        For each heading (recognizer and kind of picture) the captions and ``data:`` addresses.
     """
     name = inside.card.recognizer
     return {
@@ -171,87 +174,95 @@ def inside_pictures(inside: Inside) -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def _grad_cam(look: _Look) -> Section | str:
-    if isinstance(look.recognizer, FittedRecognizer):
-        return f"Grad-CAM: {look.recognizer.name} is fitted without gradients."
-    # A layer that was asked for by name must exist; only a recognizer without any is skipped.
+def _grad_cam(inspection: _Inspection) -> Section | str:
+    if isinstance(inspection.recognizer, FittedRecognizer):
+        return f"Grad-CAM: {inspection.recognizer.name} is fitted without gradients."
+    # The default layers are tried first: a recognizer without feature maps is skipped, but a layer
+    # that is named in the config must exist.
     try:
-        grad_cam(look.recognizer, look.take([0]))
+        grad_cam(inspection.recognizer, inspection.take([0]))
     except ValueError as error:
         return f"Grad-CAM: {error}."
-    pictures = _mean_grad_cam(look, look.recognizer)
-    choice = look.choice
-    for right, indices in ((True, choice.right), (False, choice.wrong)):
+    pictures = _mean_grad_cam(inspection, inspection.recognizer)
+    choice = inspection.choice
+    for correct, indices in ((True, choice.correct), (False, choice.incorrect)):
         if indices:
-            pictures.append(_single_grad_cam(look, look.recognizer, indices, right))
+            pictures.append(_single_grad_cam(inspection, inspection.recognizer, indices, correct))
     return Section(
         "Grad-CAM",
-        "Where the input speaks for a class (Selvaraju et al., ICCV 2017): maps of the last"
-        " convolution, weighted by the mean gradient of the class's score. It is as coarse as that"
-        " layer is, and says where, not what. Of networks that weigh every place apart (all of the"
-        " small ones on flow) the mean over places can mislead: where HiResCAM, which has no such"
-        " mean, says something else, believe HiResCAM. The motion beside it is measured apart from"
-        " the recognizer (Farneback): does it look where something moves?",
+        "Grad-CAM (Selvaraju et al., ICCV 2017) shows the regions of the input that increase the"
+        " score of a class: the maps of the last convolution, weighted by the mean gradient of the"
+        " score. Its resolution is that of this layer, and it shows where the evidence is, but not"
+        " what it is. For networks with a weight for every position (all small networks on optical"
+        " flow) the mean gradient can be misleading. HiResCAM has no such mean; where both"
+        " disagree, HiResCAM is more reliable. The motion (Farneback's optical flow) is measured"
+        " independently of the recognizer and shows whether the recognizer uses moving regions.",
         tuple(pictures),
     )
 
 
-def _mean_grad_cam(look: _Look, recognizer: Recognizer) -> list[Picture]:
-    infos = look.material.inputs.infos
+def _mean_grad_cam(inspection: _Inspection, recognizer: Recognizer) -> list[Picture]:
+    infos = inspection.chosen.inputs.infos
     members: dict[int, list[int]] = {}
-    for index in choose(infos, look.scores, _IN_A_MEAN, look.config.seed).right:
+    for index in choose_shown(infos, inspection.scores, _IN_A_MEAN, inspection.config.seed).correct:
         members.setdefault(infos[index].label, []).append(index)
     if not members:
         return []
-    pixels = _pixels(look, [index for found in members.values() for index in found])
+    pixels = _pixels(inspection, [index for found in members.values() for index in found])
     samples = {label: [pixels[index] for index in found] for label, found in members.items()}
-    inputs = {label: look.take(found) for label, found in members.items()}
-    layers = look.config.layers
-    return [mean_picture(recognizer, samples, inputs, look.space.classes, layers)]
+    inputs = {label: inspection.take(found) for label, found in members.items()}
+    layers = inspection.config.layers
+    return [mean_picture(recognizer, samples, inputs, inspection.space.classes, layers)]
 
 
 def _single_grad_cam(
-    look: _Look, recognizer: Recognizer, indices: Sequence[int], right: bool
+    inspection: _Inspection, recognizer: Recognizer, indices: Sequence[int], correct: bool
 ) -> Picture:
-    pixels = _pixels(look, indices)
-    chances = torch.from_numpy(look.scores).softmax(1).numpy()
+    pixels = _pixels(inspection, indices)
+    probabilities = torch.from_numpy(inspection.scores).softmax(1).numpy()
     shown = [
-        Shown(
+        ShownSample(
             pixels[index],
             source_of(pixels[index].info),
-            int(look.scores[index].argmax()),
-            float(chances[index].max()),
+            int(inspection.scores[index].argmax()),
+            float(probabilities[index].max()),
         )
         for index in indices
     ]
-    inputs, classes = look.take(indices), look.space.classes
-    layers = look.config.layers
-    return single_picture(recognizer, shown, inputs, classes, right=right, layers=layers)
+    inputs, classes = inspection.take(indices), inspection.space.classes
+    layers = inspection.config.layers
+    return single_picture(recognizer, shown, inputs, classes, correct=correct, layers=layers)
 
 
-def _pixels(look: _Look, indices: Sequence[int]) -> dict[int, Sample]:
-    return pixels_of(look.material, indices, look.recognizer.representation.needs_landmarks)
+def _pixels(inspection: _Inspection, indices: Sequence[int]) -> dict[int, Sample]:
+    return pixels_of(
+        inspection.chosen, indices, inspection.recognizer.representation.needs_landmarks
+    )
 
 
-def _attention(look: _Look) -> Section | None:
-    if not isinstance(look.recognizer, UAMRN):
+def _attention(inspection: _Inspection) -> Section | None:
+    if not isinstance(inspection.recognizer, UAMRN):
         return None
-    infos, choice = look.material.inputs.infos, look.choice
-    first = {infos[index].label: index for index in reversed(choice.right)}
-    indices = [*(first[label] for label in sorted(first)), *choice.wrong[:1]] or [0]
+    infos, choice = inspection.chosen.inputs.infos, inspection.choice
+    first = {infos[index].label: index for index in reversed(choice.correct)}
+    indices = [*(first[label] for label in sorted(first)), *choice.incorrect[:1]] or [0]
     titles = [
-        f"{infos[index].emotion}: {source_of(infos[index])}, answer"
-        f" {look.space.classes[int(look.scores[index].argmax())]}"
+        f"{infos[index].emotion}: {source_of(infos[index])}, predicted"
+        f" {inspection.space.classes[int(inspection.scores[index].argmax())]}"
         for index in indices
     ]
-    order = np.random.default_rng(look.config.seed).permutation(len(infos))[:_IN_A_MEAN].tolist()
-    picture = attention_picture(look.recognizer, look.take(indices), titles, look.take(order))
-    kind = look.recognizer.config.attention
-    about = "Which magnification looks at which (figure 4 of the paper)."
+    order = (
+        np.random.default_rng(inspection.config.seed).permutation(len(infos))[:_IN_A_MEAN].tolist()
+    )
+    picture = attention_picture(
+        inspection.recognizer, inspection.take(indices), titles, inspection.take(order)
+    )
+    kind = inspection.recognizer.config.attention
+    about = "The attention between the magnifications of a sample (figure 4 of the paper)."
     if kind == "sparse":
         about += (
-            " Frames that magnification tore apart should hash into buckets of their own, and get"
-            " no attention."
+            " Frames that the magnification distorted should be hashed into separate buckets and"
+            " get no attention."
         )
     return Section(
         f"{kind.capitalize()} attention",
@@ -260,61 +271,63 @@ def _attention(look: _Look) -> Section | None:
     )
 
 
-def _actions(look: _Look) -> Section | str | None:
-    if not isinstance(look.recognizer, DereGrl):
+def _actions(inspection: _Inspection) -> Section | str | None:
+    if not isinstance(inspection.recognizer, DereGrl):
         return None
-    if not look.recognizer.config.decomposition:
-        return "Actions: dere_grl was built without decomposition."
-    inputs = look.material.inputs
-    look.recognizer.to(look.device).eval()
+    if not inspection.recognizer.config.decomposition:
+        return "Actions: dere_grl was built with decomposition: false and has none."
+    inputs = inspection.chosen.inputs
+    inspection.recognizer.to(inspection.device).eval()
     with torch.inference_mode():
-        found = look.recognizer.decomposition(look.take(range(len(inputs))))
+        found = inspection.recognizer.decomposition(inspection.take(range(len(inputs))))
     weights = None if found.weights is None else found.weights.cpu()
     on_cpu = Decomposition(found.features.cpu(), tuple(each.cpu() for each in found.maps), weights)
-    picture = actions_picture(look.recognizer, on_cpu, inputs.labels, look.space.classes)
+    picture = actions_picture(
+        inspection.recognizer, on_cpu, inputs.labels, inspection.space.classes
+    )
     return Section(
         "Actions",
-        "What the network decomposes motion into, and how much each action counts. Actions of one"
-        " component that look alike have not found different motions.",
+        "The actions into which the network decomposes motion, and the weight of each action. If"
+        " the actions of a component look alike, the network did not learn different motions.",
         (picture,),
     )
 
 
-def _embedding(look: _Look) -> Section | str:
-    inputs, seed = look.material.inputs, look.config.seed
+def _embedding(inspection: _Inspection) -> Section | str:
+    inputs, seed = inspection.chosen.inputs, inspection.config.seed
     if len(inputs) < MIN_SAMPLES:
-        return f"t-SNE: {len(inputs)} samples, at least {MIN_SAMPLES} are needed."
-    panels = [("what goes in", tsne(raw_inputs(inputs), seed))]
+        return f"t-SNE: at least {MIN_SAMPLES} samples are needed, {len(inputs)} given."
+    panels = [("inputs", tsne(raw_inputs(inputs), seed))]
     before = ""
-    if isinstance(look.recognizer, Recognizer):
-        fresh = untrained(look.card)
+    if isinstance(inspection.recognizer, Recognizer):
+        fresh = untrained(inspection.card)
         assert isinstance(fresh, Recognizer)
         panels.append(
-            ("features before training", tsne(features(fresh, inputs, look.device), seed))
+            ("features before training", tsne(features(fresh, inputs, inspection.device), seed))
         )
-        trained = features(look.recognizer, inputs, look.device)
+        trained = features(inspection.recognizer, inputs, inspection.device)
         panels.append(("features after training", tsne(trained, seed)))
         before = (
-            f" Before training means the same network from the seed of its first training; its"
-            f" parameters: {fresh.weights}."
+            " The features before training are those of the network initialized with the seed of"
+            f" its first training; its parameters: {fresh.weights}."
         )
-    picture = embedding_picture(panels, inputs.infos, look.space.classes)
+    picture = embedding_picture(panels, inputs.infos, inspection.space.classes)
     return Section(
         "t-SNE",
-        "Neighbours in the plane are neighbours among the features; distances between groups, and"
-        " their sizes, mean nothing. Images that go in are made small first. Samples that were"
-        f" trained on lie apart more easily than others.{before}",
+        "Samples that are close in the plane have similar features. Distances between groups and"
+        " the sizes of groups have no meaning. Input images are downscaled first. Training samples"
+        f" are separated more easily than other samples.{before}",
         (picture,),
     )
 
 
-def _counts(look: _Look) -> Section:
-    counts = count_clips(look.material.clips, look.space)
-    counts += [each for dataset in look.material.datasets for each in count_dataset(dataset)]
+def _counts(inspection: _Inspection) -> Section:
+    counts = count_clips(inspection.chosen.clips, inspection.space)
+    counts += [each for dataset in inspection.chosen.datasets for each in count_dataset(dataset)]
     return Section(
         "Action Units",
-        "Of everything in the databases and datasets that were given, not of the chosen samples"
-        " alone. Annotators' codes and AUs that were asked for of a generator are not the same:"
-        " compare which occur, less how often.",
-        (counts_picture(counts, look.space.classes),),
+        "The counts cover all clips and samples of the given databases and datasets, not only the"
+        " inspected ones. AUs coded by annotators and AUs requested from a generator differ, so"
+        " compare which AUs occur rather than how often they occur.",
+        (counts_picture(counts, inspection.space.classes),),
     )

@@ -1,4 +1,4 @@
-"""The page about one checkpoint: what is known of the recognizer, and what is inside of it."""
+"""The page of an inspected checkpoint, with its pictures and its training history."""
 
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,17 @@ from miex.pipeline.reports.templates import load_template
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 
-PAGE = "index.html"
-"""Name of the page in its folder."""
-
 
 def write_inside_page(inside: Inside, name: str, out: Path) -> Path:
-    """Writes a self-contained HTML page, and every picture as a file beside it.
+    """Write a self-contained HTML page, and every picture as a file beside it.
 
     Args:
-        inside: What was found.
-        name: Of the checkpoint.
+        inside: Result of the inspection.
+        name: Name of the checkpoint.
         out: Folder of the page.
 
     Returns:
-        The page.
+        Path of the page.
 
     Raises:
         DiskFullError: The disk is full.
@@ -43,7 +40,7 @@ def write_inside_page(inside: Inside, name: str, out: Path) -> Path:
         for picture in section.pictures:
             with whole_file(out / picture.file) as temporary:
                 temporary.write_bytes(picture.content)
-    page = out / PAGE
+    page = out / "index.html"
     with whole_file(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return page

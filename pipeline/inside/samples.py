@@ -1,4 +1,4 @@
-"""The samples on which a recognizer is looked into: some of every source, always the same."""
+"""Choice of the samples on which a recognizer is inspected; equal seeds give equal samples."""
 
 import hashlib
 from collections import Counter
@@ -23,35 +23,46 @@ from miex.pipeline.recognition.sample import Sample, SampleBlock, SampleInfo
 from miex.pipeline.recognition.shard_samples import shard_blocks
 
 OnStage = Callable[[str, int, int], None]
-"""(what is being done, done, in all)."""
+"""Progress callback: (name of the stage, done, total)."""
 
 
 class InsideConfig(FrozenConfig):
-    """On what a recognizer is looked into, and how closely."""
+    """Config of the inspection of a recognizer: sources and number of samples, layers and seed."""
 
     clips: tuple[str, ...] = Field((), description="databases of real clips, NAME:PATH")
-    datasets: tuple[str, ...] = Field((), description="folders or addresses of datasets")
-    samples: int = Field(400, ge=5, description="of each database or dataset, at most")
-    shown: int = Field(2, ge=1, le=10, description="of each class, answered rightly, and wrongly")
-    layers: tuple[str, ...] = Field((), description="of Grad-CAM; the last convolutions by default")
-    seed: int = Field(0, ge=0, description="of the choice of samples and of t-SNE")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
+    datasets: tuple[str, ...] = Field(
+        (), description="folders or remote addresses of synthetic datasets"
+    )
+    samples: int = Field(400, ge=5, description="largest number of samples per database or dataset")
+    shown: int = Field(
+        2,
+        ge=1,
+        le=10,
+        description="number of correctly and of incorrectly classified samples to draw per class",
+    )
+    layers: tuple[str, ...] = Field(
+        (), description="layers for Grad-CAM; the last convolutions by default"
+    )
+    seed: int = Field(0, ge=0, description="seed of the choice of samples and of t-SNE")
+    device: str = Field("auto", description="device: auto, cpu, cuda, cuda:1, ...")
     clip_samples: ClipSampleConfig = ClipSampleConfig()
 
     @model_validator(mode="after")
     def _something(self) -> "InsideConfig":
         if not self.clips and not self.datasets:
-            raise ValueError("no samples to look at: give a database of clips or a dataset")
+            raise ValueError(
+                "clips and datasets are both empty; give a database of clips or a dataset"
+            )
         return self
 
 
 @dataclass(frozen=True, slots=True)
-class Subset:
+class _Subset:
     """Some samples of a block; see `SampleBlock`.
 
     Attributes:
-        block: Whose samples.
-        places: Which of them, ascending.
+        block: The block.
+        places: Indices of the samples in the block, ascending.
     """
 
     block: SampleBlock
@@ -59,16 +70,16 @@ class Subset:
 
     @property
     def content(self) -> str:
-        """Hash of the block and of the places."""
+        """SHA-256 of the content of the block and of the indices, hexadecimal."""
         return hashlib.sha256(f"{self.block.content}/{list(self.places)}".encode()).hexdigest()
 
     @property
     def infos(self) -> Sequence[SampleInfo]:
-        """Of the samples that are left."""
+        """Descriptions of the samples."""
         return [self.block.infos[place] for place in self.places]
 
     def load(self, landmarks: bool) -> Iterator[Sample]:
-        """See `SampleBlock.load`; stops behind the last of them."""
+        """Yield the samples, see `SampleBlock.load`; decoding stops after the last one."""
         wanted = set(self.places)
         for place, sample in enumerate(self.block.load(landmarks)):
             if place in wanted:
@@ -78,16 +89,16 @@ class Subset:
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """What a recognizer is looked into with.
+class ChosenSamples:
+    """The samples on which a recognizer is inspected, and their sources.
 
     Attributes:
         inputs: Representations of the chosen samples.
-        blocks: The chosen samples, to see their pixels.
-        available: How many samples there were to choose from.
-        left_out: Clips and samples that cannot be used.
-        clips: Every clip of the databases, for their Action Units.
-        datasets: The datasets.
+        blocks: Blocks of the chosen samples, from which their frames are decoded.
+        available: Number of samples from which they were drawn.
+        left_out: Number of clips and samples that cannot be used.
+        clips: All clips of the databases, for the counts of Action Units.
+        datasets: The synthetic datasets.
     """
 
     inputs: CachedInputs
@@ -98,25 +109,25 @@ class Material:
     datasets: Sequence[DatasetFolder]
 
 
-def gather(
+def choose_samples(
     config: InsideConfig,
     space: LabelSpace,
     recognizer: AnyRecognizer,
     cache: Path,
     on_stage: OnStage | None = None,
-) -> Material:
-    """Chooses samples, and computes what the recognizer sees of them.
+) -> ChosenSamples:
+    """Draw samples from every source and compute the inputs of the recognizer for them.
 
     Args:
-        config: Which sources, and how many samples of each.
-        space: Of the recognizer.
-        recognizer: Whose representation is computed, of the frames that it looks at.
-        cache: Folder of cached representations and of copies of remote datasets.
-        on_stage: Progress.
+        config: Sources, and number of samples per source.
+        space: Label space of the recognizer.
+        recognizer: The recognizer, which determines the representation and the frames of a clip.
+        cache: Folder for cached representations and for copies of remote datasets.
+        on_stage: Progress callback.
 
     Raises:
-        ValueError: A source cannot be used, has other classes, or nothing is left of all.
-        FileNotFoundError: A source is not there.
+        ValueError: A source cannot be used or has other classes, or no sample can be used.
+        FileNotFoundError: A source does not exist.
     """
     datasets = [_open(place, cache, on_stage) for place in config.datasets]
     readers = [open_clips(text) for text in config.clips]
@@ -128,7 +139,9 @@ def gather(
         blocks, rejections = clip_blocks([reader], space, frames, on_clip=report)
         sources.append(blocks)
         left_out += len(rejections)
-    chosen = [part for blocks in sources for part in draw(blocks, config.samples, config.seed)]
+    chosen = [
+        part for blocks in sources for part in draw_samples(blocks, config.samples, config.seed)
+    ]
     inputs = open_inputs(
         chosen,
         recognizer.representation,
@@ -139,8 +152,8 @@ def gather(
     if not len(inputs):
         reasons = [each.detail for each in inputs.rejections[:1]]
         names = ", ".join((*config.datasets, *config.clips))
-        raise ValueError(f"{names}: no sample can be looked at ({'; '.join(reasons) or 'empty'})")
-    return Material(
+        raise ValueError(f"{names}: no sample can be used ({'; '.join(reasons) or 'empty'})")
+    return ChosenSamples(
         inputs,
         chosen,
         sum(len(block.infos) for blocks in sources for block in blocks),
@@ -165,22 +178,23 @@ def _reporter(on_stage: OnStage | None, what: str) -> Callable[[int, int], None]
     return report
 
 
-def draw(blocks: Sequence[SampleBlock], count: int, seed: int) -> list[SampleBlock]:
-    """Draws samples of one source, as many of each class as there are, from few of its blocks.
+def draw_samples(blocks: Sequence[SampleBlock], count: int, seed: int) -> list[SampleBlock]:
+    """Draw samples of one source, balanced over the classes, from few of its blocks.
 
     Args:
-        blocks: Of the source.
-        count: How many samples, at most.
-        seed: Of the draw.
+        blocks: All blocks of the source.
+        count: Largest number of samples.
+        seed: Seed of the draw.
 
     Returns:
-        Blocks of the samples, in the order of the source; whole ones where all of it is drawn.
+        Blocks of the drawn samples, in the order of the source; the given blocks if they hold at
+        most `count` samples.
     """
     if sum(len(block.infos) for block in blocks) <= count:
         return list(blocks)
     rng = np.random.default_rng(seed)
     opened: list[int] = []
-    # A block is decoded up to its last sample: twice as many as are needed leave a choice.
+    # Decoding a block takes time, so that only blocks with twice the needed samples are opened.
     for number in rng.permutation(len(blocks)).tolist():
         opened.append(number)
         if sum(len(blocks[each].infos) for each in opened) >= 2 * count:
@@ -188,18 +202,22 @@ def draw(blocks: Sequence[SampleBlock], count: int, seed: int) -> list[SampleBlo
     places = [(number, at) for number in opened for at in range(len(blocks[number].infos))]
     labels = [blocks[number].infos[at].label for number, at in places]
     order = rng.permutation(len(places))
-    drawn = [order[turn] for turn in in_turns([labels[place] for place in order], count)]
+    drawn = [order[turn] for turn in round_robin([labels[place] for place in order], count)]
     kept: dict[int, list[int]] = {}
     for number, at in sorted(places[place] for place in drawn):
         kept.setdefault(number, []).append(at)
-    return [Subset(blocks[number], which) for number, which in kept.items()]
+    return [_Subset(blocks[number], which) for number, which in kept.items()]
 
 
-def in_turns(kinds: Sequence[object], count: int) -> list[int]:
-    """Takes one of each kind in turn, in the order given, until there are `count` or no more.
+def round_robin(kinds: Sequence[object], count: int) -> list[int]:
+    """Select up to `count` items by taking one item of each kind in turn.
+
+    Args:
+        kinds: Kind of each item.
+        count: Largest number of items.
 
     Returns:
-        Indices into `kinds`.
+        Indices of the selected items; the first items of all kinds come first.
     """
     before: Counter[object] = Counter()
     turns = []
@@ -210,65 +228,66 @@ def in_turns(kinds: Sequence[object], count: int) -> list[int]:
 
 
 def source_of(info: SampleInfo) -> str:
-    """Where a sample comes from, in few words: ``casme2``, or ``synthesized, expert``."""
+    """Return the source of a sample, such as ``casme2`` or ``synthesized, expert``."""
     return f"synthesized, {info.au_source}" if info.au_source else info.database
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Samples that are shown one by one, as indices of the inputs, class by class.
+    """Samples that are drawn in one row each, as indices of the inputs, class by class.
 
     Attributes:
-        right: Answered rightly.
-        wrong: Answered wrongly.
+        correct: Samples that were classified correctly.
+        incorrect: Samples that were classified incorrectly.
     """
 
-    right: Sequence[int]
-    wrong: Sequence[int]
+    correct: Sequence[int]
+    incorrect: Sequence[int]
 
 
-def choose(
+def choose_shown(
     infos: Sequence[SampleInfo], scores: NDArray[np.float32], each: int, seed: int
 ) -> Choice:
-    """Chooses a few samples of every class, right ones and wrong ones, from every source in turn.
+    """Draw correctly and incorrectly classified samples of every class, from all sources in turn.
 
-    Drawn, not picked by their score: the surest ones would show a recognizer at its best.
+    The samples are drawn at random, since those with the highest scores would not be
+    representative.
 
     Args:
-        infos: Of N samples.
-        scores: ``(N, classes)``.
-        each: How many right and wrong ones of each class, at most.
-        seed: Of the draw.
+        infos: Descriptions of N samples.
+        scores: Scores of the classes, ``float32 (N, C)``.
+        each: Largest number of correct and of incorrect samples per class.
+        seed: Seed of the draw.
     """
     answers = scores.argmax(1)
     order = np.random.default_rng(seed).permutation(len(infos)).tolist()
     chosen: dict[bool, list[int]] = {True: [], False: []}
     for label in range(scores.shape[1]):
-        for right, found in chosen.items():
+        for correct, found in chosen.items():
             fitting = [
                 at
                 for at in order
-                if infos[at].label == label and bool(answers[at] == label) is right
+                if infos[at].label == label and bool(answers[at] == label) is correct
             ]
-            turns = in_turns([source_of(infos[at]) for at in fitting], each)
+            turns = round_robin([source_of(infos[at]) for at in fitting], each)
             found += [fitting[turn] for turn in turns]
     return Choice(chosen[True], chosen[False])
 
 
-def pixels_of(material: Material, wanted: Sequence[int], landmarks: bool) -> dict[int, Sample]:
-    """Decodes samples.
+def pixels_of(samples: ChosenSamples, wanted: Sequence[int], landmarks: bool) -> dict[int, Sample]:
+    """Decode the frames of samples.
 
     Args:
-        material: Where they are from.
-        wanted: Indices of its inputs.
-        landmarks: Whether they must come with landmarks.
+        samples: The chosen samples.
+        wanted: Indices of the samples to decode.
+        landmarks: Whether the samples must have landmarks.
 
     Returns:
-        The samples by index.
+        The decoded samples by index.
     """
-    keys = {material.inputs.infos[index].key: index for index in wanted}
+    keys = {samples.inputs.infos[index].key: index for index in wanted}
     found: dict[int, Sample] = {}
-    for block in material.blocks:
+    for block in samples.blocks:
         last = max((at for at, info in enumerate(block.infos) if info.key in keys), default=-1)
         if last < 0:
             continue

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-Draw = Callable[[str], "Fictitious"]  # noqa: F821
+Draw = Callable[[str], "FictitiousDatabase"]  # noqa: F821
 
 
 @pytest.fixture(scope="session")

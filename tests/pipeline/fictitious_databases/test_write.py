@@ -65,9 +65,9 @@ def test_the_same_seed_draws_the_same(drawn, tmp_path, sample_table):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("casme9",), "no fictitious 'casme9' can be drawn; there are: casme2, "),
-        (("samm", 1, 3), "1 subjects with 3 clips each have no room for the quirks"),
-        (("samm", 2, 2), "give at least 2 and 3"),
+        (("casme9",), "no fictitious database is called 'casme9'; there are: casme2, "),
+        (("samm", 1, 3), "subjects: 1 and clips: 3 are too few"),
+        (("samm", 2, 2), "give at least 2 subjects and 3 clips"),
     ],
 )
 def test_what_cannot_be_drawn(tmp_path, arguments, message):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from miex.pipeline.inside import grad_cam as inside_grad_cam
 from miex.pipeline.inside.canvas import PANEL
 from miex.pipeline.inside.grad_cam import grad_cam, upsample
-from miex.pipeline.inside.grad_cam_sheet import heat_maps, to_share
+from miex.pipeline.inside.grad_cam_sheet import heat_maps, normalized
 from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import Card
 from miex.pipeline.recognition.recognizers.base import (
@@ -76,7 +76,10 @@ def test_it_is_equations_1_and_2_with_gradients_by_finite_differences(
     network.train()
     classes = torch.tensor([0, 2, 1])
     found = grad_cam(network, inputs, classes)
-    assert [(each.sees, each.layers) for each in found] == [("a", ("left.1",)), ("b", ("right.1",))]
+    assert [(each.input, each.layers) for each in found] == [
+        ("a", ("left.1",)),
+        ("b", ("right.1",)),
+    ]
     assert network.training
     assert all(parameter.grad is None for parameter in network.parameters())
     network.eval()
@@ -96,12 +99,12 @@ def test_it_is_equations_1_and_2_with_gradients_by_finite_differences(
                                 moved = {
                                     n: each[sample : sample + 1].clone() for n, each in maps.items()
                                 }
-                                moved[branch.sees][0, k, y, x] += sign * step
+                                moved[branch.input][0, k, y, x] += sign * step
                                 scores.append(
                                     network.tail(moved["a"], moved["b"])[0, classes[sample]]
                                 )
                             alpha += float(scores[0] - scores[1]) / (2 * step)
-                    expected += alpha / 64 * maps[branch.sees][sample, k]
+                    expected += alpha / 64 * maps[branch.input][sample, k]
                 torch.testing.assert_close(
                     branch.maps[sample, 0].double(), expected.relu(), atol=1e-7, rtol=1e-4
                 )
@@ -127,7 +130,7 @@ def test_many_samples_are_looked_at_a_few_at_a_time(
     whole = grad_cam(network, inputs, classes)
     monkeypatch.setattr(inside_grad_cam, "_AT_ONCE", 2)
     for one, other in zip(grad_cam(network, inputs, classes), whole, strict=True):
-        assert (one.sees, one.layers) == (other.sees, other.layers)
+        assert (one.input, one.layers) == (other.input, other.layers)
         torch.testing.assert_close(one.maps, other.maps, atol=1e-12, rtol=0)
 
 
@@ -139,7 +142,7 @@ def test_place_by_place_no_gradient_is_averaged(tiny: tuple[_Tiny, dict[str, Ten
     maps = [network.left[:2](inputs["a"]), network.right[:2](inputs["b"])]
     gradients = torch.autograd.grad(network.tail(*maps)[:, 1].sum(), maps)
     for found, each, gradient in zip(
-        grad_cam(network, inputs, classes, placewise=True), maps, gradients, strict=True
+        grad_cam(network, inputs, classes, hirescam=True), maps, gradients, strict=True
     ):
         expected = (each * gradient).sum(1).relu()
         torch.testing.assert_close(found.maps[:, 0].double(), expected, atol=1e-7, rtol=1e-4)
@@ -148,11 +151,12 @@ def test_place_by_place_no_gradient_is_averaged(tiny: tuple[_Tiny, dict[str, Ten
 def test_layers_by_name(tiny: tuple[_Tiny, dict[str, Tensor]]) -> None:
     network, inputs = tiny
     (branch,) = grad_cam(network, inputs, layers=["left.0"])
-    assert (branch.sees, branch.layers) == ("a", ("left.0",))
+    assert (branch.input, branch.layers) == ("a", ("left.0",))
     (pooled,) = grad_cam(network, inputs, layers=["right.2"])
     assert pooled.maps.shape == (3, 1, 4, 4)
     with pytest.raises(
-        ValueError, match=r"no layer 'middle' that gives images; there are: left\.0"
+        ValueError,
+        match=r"no layer 'middle' with feature maps; its layers with feature maps are: left\.0",
     ):
         grad_cam(network, inputs, layers=["middle"])
     with pytest.raises(ValueError, match="no layer 'head'"):
@@ -161,7 +165,7 @@ def test_layers_by_name(tiny: tuple[_Tiny, dict[str, Tensor]]) -> None:
 
 def test_those_without_maps_say_what_there_is_instead() -> None:
     nodes = {"nodes": torch.randn(2, 2, 3, 31)}
-    with pytest.raises(ValueError, match=r"looks at nodes .*weights of its actions"):
+    with pytest.raises(ValueError, match=r"inputs are nodes .*weights of its actions"):
         grad_cam(create_recognizer("dere_grl", 3), nodes)
     with pytest.raises(ValueError, match=r"lbp_top is fitted without gradients.*t-SNE"):
         grad_cam(create_recognizer("lbp_top", 3), {})
@@ -175,7 +179,7 @@ def test_residual_networks_end_in_their_last_block() -> None:
     network = create_recognizer("branches", 3, config | {"side": 64, "resized": 72, "crop": 64})
     inputs = {name: each.repeat(1, 1, 2, 2) for name, each in inputs.items()}
     found = grad_cam(network, inputs)
-    assert [(each.sees, each.layers) for each in found] == [
+    assert [(each.input, each.layers) for each in found] == [
         ("onset", ("onset.layer4.1",)),
         ("apex", ("apex.layer4.1",)),
     ]
@@ -191,11 +195,11 @@ def test_residual_networks_end_in_their_last_block() -> None:
 def test_branches_are_told_apart_by_what_they_see() -> None:
     torch.manual_seed(0)
     flow = {"flow": torch.randn(2, 2, 28, 28).half()}
-    sees = [each.sees for each in grad_cam(create_recognizer("off_apexnet", 3), flow)]
+    sees = [each.input for each in grad_cam(create_recognizer("off_apexnet", 3), flow)]
     assert sees == ["flow u", "flow v"]
     flow = {"flow": torch.randn(2, 3, 28, 28).half()}
     (one,) = grad_cam(create_recognizer("ststnet", 3), flow)
-    assert one.sees == "flow"
+    assert one.input == "flow"
     assert len(one.layers) == 3
 
 
@@ -212,8 +216,8 @@ def test_views_are_put_back_where_they_were_cut() -> None:
 
 
 def test_a_map_is_scaled_by_its_largest_value_and_nothing_stays_nothing() -> None:
-    assert to_share(np.array([[0, 2], [4, 1]], np.float32)).max() == 1
-    assert not to_share(np.zeros((2, 2), np.float32)).any()
+    assert normalized(np.array([[0, 2], [4, 1]], np.float32)).max() == 1
+    assert not normalized(np.zeros((2, 2), np.float32)).any()
     assert upsample(torch.ones(1, 7, 7), 28).eq(1).all()
 
 
@@ -233,7 +237,7 @@ def test_it_finds_the_part_of_the_face_that_tells_the_class(
     batch = toy_inputs(network, unseen).take(range(30))
     labels = torch.tensor([sample.info.label for sample in unseen])
     plain = heat_maps(network, batch, labels)["flow"]
-    placewise = heat_maps(network, batch, labels, placewise=True)["flow"]
+    placewise = heat_maps(network, batch, labels, hirescam=True)["flow"]
     assert heat_at(plain, unseen, 0, BROWS) > 1.5 * heat_at(plain, unseen, 0, MOUTH)
     assert heat_at(placewise, unseen, 0, BROWS) > 1.5 * heat_at(placewise, unseen, 0, MOUTH)
     assert heat_at(placewise, unseen, 1, MOUTH) > 1.5 * heat_at(placewise, unseen, 1, BROWS)
@@ -248,5 +252,5 @@ def heat_at(heat: np.ndarray, samples: list[Sample], label: int, landmarks: slic
         if sample.info.label == label:
             points = (sample.landmarks[0] * PANEL / 64).round().astype(int)
             x, y = points[landmarks].T
-            means.append(to_share(each)[y, x].mean())
+            means.append(normalized(each)[y, x].mean())
     return float(np.mean(means))

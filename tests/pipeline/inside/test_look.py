@@ -14,7 +14,13 @@ from miex.flows.inspect_command import inspect
 from miex.pipeline.fictitious_databases.write import write_fictitious
 from miex.pipeline.inside.look import Inside, inside_pictures, look_inside
 from miex.pipeline.inside.page import write_inside_page
-from miex.pipeline.inside.samples import InsideConfig, choose, draw, gather, in_turns
+from miex.pipeline.inside.samples import (
+    InsideConfig,
+    choose_samples,
+    choose_shown,
+    draw_samples,
+    round_robin,
+)
 from miex.pipeline.recognition.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint
 from miex.pipeline.recognition.job_config import ClipData, PretrainJob, SyntheticData
 from miex.pipeline.recognition.jobs import open_real, pretrain
@@ -65,7 +71,7 @@ def test_everything_that_applies_is_drawn_and_stands_alone(inside: Inside, tmp_p
         assert file in text
     assert text.count('<img src="data:image/') == len(files)
     assert 'src="http' not in text
-    assert "No measure of how good it is" in text
+    assert "does not measure the accuracy" in text
     assert "pretrain" in text
     assert "off_apexnet" in text
     for file in files:
@@ -101,11 +107,11 @@ def test_the_command(trained: Checkpoint, tiny_dataset: Path, cache: Path, tmp_p
     assert done.exit_code == 0, done.output
     assert (tmp_path / "page" / "index.html").is_file()
     assert "synthesized, expert" in done.output
-    with pytest.raises(ValueError, match="no samples to look at: give a database"):
+    with pytest.raises(ValueError, match="clips and datasets are both empty; give a database"):
         CliRunner().invoke(app, [folder], catch_exceptions=False)
     with pytest.raises(FileNotFoundError, match="no such checkpoint"):
         CliRunner().invoke(app, [str(tmp_path), *options], catch_exceptions=False)
-    with pytest.raises(ValueError, match="no layer 'nose' that gives images"):
+    with pytest.raises(ValueError, match="no layer 'nose' with feature maps"):
         CliRunner().invoke(app, [folder, *options, "--layer", "nose"], catch_exceptions=False)
 
 
@@ -148,15 +154,15 @@ def test_right_and_wrong_ones_of_each_class_from_every_database() -> None:
     infos = [info(n, n % 3, "samm" if n < 6 else "casme2") for n in range(60)]
     answers = np.array([n % 3 if n % 4 else (n + 1) % 3 for n in range(60)])
     scores = np.eye(3, dtype=np.float32)[answers]
-    choice = choose(infos, scores, 2, seed=0)
-    assert [infos[n].label for n in choice.right] == [0, 0, 1, 1, 2, 2]
-    assert all(answers[n] == infos[n].label for n in choice.right)
-    assert all(answers[n] != infos[n].label for n in choice.wrong)
+    choice = choose_shown(infos, scores, 2, seed=0)
+    assert [infos[n].label for n in choice.correct] == [0, 0, 1, 1, 2, 2]
+    assert all(answers[n] == infos[n].label for n in choice.correct)
+    assert all(answers[n] != infos[n].label for n in choice.incorrect)
     for label in range(3):
-        shown = {infos[n].database for n in choice.right if infos[n].label == label}
+        shown = {infos[n].database for n in choice.correct if infos[n].label == label}
         assert shown == {"samm", "casme2"}
-    assert choose(infos, scores, 2, seed=0) == choice
-    assert choose(infos, scores, 2, seed=1) != choice
+    assert choose_shown(infos, scores, 2, seed=0) == choice
+    assert choose_shown(infos, scores, 2, seed=1) != choice
 
 
 def test_a_large_source_is_drawn_from_few_blocks_class_by_class() -> None:
@@ -167,13 +173,13 @@ def test_a_large_source_is_drawn_from_few_blocks_class_by_class() -> None:
             self.infos = [info(100 * number + n, int(n > 3)) for n in range(20)]
 
     blocks = [Block(number) for number in range(10)]
-    drawn = draw(blocks, 16, seed=0)
+    drawn = draw_samples(blocks, 16, seed=0)
     labels = [each.label for block in drawn for each in block.infos]
     assert len(drawn) == 2
     assert sorted(labels) == [0] * 8 + [1] * 8
     assert len({block.content for block in drawn}) == 2
-    assert draw(blocks, 200, seed=0) == blocks
-    assert in_turns("aabac", 4) == [0, 2, 4, 1]
+    assert draw_samples(blocks, 200, seed=0) == blocks
+    assert round_robin("aabac", 4) == [0, 2, 4, 1]
 
 
 def test_clips_are_looked_at_as_they_were_trained_on(
@@ -185,7 +191,7 @@ def test_clips_are_looked_at_as_they_were_trained_on(
     data = ClipData(databases=(clips.spec,))
     trained_on, _ = open_real(data, space, recognizer, cache, "cpu")
     config = InsideConfig(clips=(clips.spec,), device="cpu")
-    shown = gather(config, space, recognizer, cache).inputs
+    shown = choose_samples(config, space, recognizer, cache).inputs
     places = {info.key: index for index, info in enumerate(trained_on.infos)}
     assert len(shown)
     order = [places[info.key] for info in shown.infos]

@@ -166,7 +166,7 @@ def test_every_recognizer_names_its_classifier() -> None:
 
 
 def test_few_or_equal_or_broken_features() -> None:
-    with pytest.raises(ValueError, match="t-SNE of 4 samples: at least 5"):
+    with pytest.raises(ValueError, match="t-SNE needs at least 5 samples, 4 given"):
         tsne(np.zeros((4, 3), np.float32))
     assert not tsne(np.ones((6, 3), np.float32)).any()
     assert tsne(np.random.default_rng(0).normal(size=(5, 1)).astype(np.float32)).shape == (5, 2)
