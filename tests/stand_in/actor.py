@@ -1,4 +1,4 @@
-"""A person of the stand-in: a face mesh that wears a photograph, rendered in any pose and light."""
+"""A subject of the stand-in: a face mesh with the texture of a photograph."""
 
 from dataclasses import dataclass
 
@@ -13,53 +13,61 @@ from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
 SUPERSAMPLING = 2
-"""Rendered at twice the size and averaged: lids and nostrils are edges of the mesh."""
+"""Factor by which frames are rendered larger before they are averaged, against aliased edges."""
 
 SHADING_REMOVED = 0.6
-"""Exponent with which the photograph's own shading is divided out: all of it would amplify what
-is hair, beard or noise and no shading at all."""
+"""Exponent with which the shading of the photograph is divided out.
+
+With an exponent of 1, hair, beards and noise would be amplified like shading.
+"""
 
 GRAZING = (0.1, 0.45)
-"""Cosines of the angle of view between which the light of the mesh gives way to that around it: at
-its outline the mesh and the head in the photograph never agree to the pixel."""
+"""Range of the cosine of the viewing angle in which the light of the mesh is blended out.
+
+At its outline the mesh does not match the head in the photograph exactly, so that the light of the
+surroundings is used there.
+"""
 
 STILL, FREE = 2.6, 1.5
-"""Distances from the face's middle, in distances of the eyes: beyond the first the background
-stands still, within the second it moves with the head (hair, ears)."""
+"""Distances from the centre of the face, in eye distances.
+
+Beyond the first, the background does not move. Within the second, it moves with the head (hair,
+ears).
+"""
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """A distant lamp and light from everywhere.
+    """A distant lamp and ambient light.
 
     Attributes:
         direction: Unit vector to the lamp; x to the right of the image, y up, z to the viewer.
-        ambient: Share of the light from everywhere, 0 to 1.
+        ambient: Share of the ambient light, 0 to 1.
     """
 
     direction: NDArray[np.float64]
     ambient: float
 
     def shading(self, normals: Floats) -> Floats:
-        """``(V,)`` Lambert's law, for ``(V, 3)`` unit normals."""
+        """Return the brightness ``(V,)`` by Lambert's law for unit normals ``(V, 3)``."""
         lamp = np.maximum(normals @ self.direction.astype(np.float32), 0)
         return np.asarray(self.ambient + (1 - self.ambient) * lamp, np.float32)
 
 
 class Actor:
-    """Renders one person.
+    """Renders one subject.
 
     Args:
         model: The face model.
-        fit: The person's face.
+        fit: Fit of the model to the photograph.
         photograph: ``uint8 (H, W, 3)`` RGB.
-        landmarks: ``(68, 2)`` pixels of the photograph, those of the fit.
+        landmarks: ``(68, 2)`` pixels of the photograph, from which the fit was made.
 
     Attributes:
-        rest: ``(V, 3)`` mesh of the face as it is in the photograph, model's axes.
-        eyes: ``(3,)`` middle between its eyes.
+        rest: Mesh of the face as in the photograph, ``(V, 3)``, in the axes of the model.
+        eyes: Midpoint between the eyes, ``(3,)``.
     """
 
     def __init__(
@@ -89,7 +97,7 @@ class Actor:
         self._skin = np.flatnonzero((opacity > 0.95) & visible & (model.part == 0))
 
     def mesh(self, activation: NDArray[np.floating]) -> Floats:
-        """``(V, 3)`` the face with ``(57,)`` shapes at these strengths, 0 to 1."""
+        """Return the mesh ``(V, 3)`` with the 57 expression shapes at strengths of 0 to 1."""
         used = np.flatnonzero(activation)
         if not len(used):
             return self.rest
@@ -97,7 +105,7 @@ class Actor:
         return np.asarray(self.rest + motion, np.float32)
 
     def landmarks(self, activation: NDArray[np.floating], pose: Pose) -> NDArray[np.float64]:
-        """``(68, 2)`` true landmarks, pixels of the frame."""
+        """Return the true landmarks ``(68, 2)`` in pixels of the frame."""
         return pose.project(self.mesh(activation)[self._model.landmarks])[0]
 
     def render(
@@ -108,13 +116,13 @@ class Actor:
         light: Light,
         size: int,
     ) -> Floats:
-        """One frame without noise.
+        """Render one frame without noise.
 
         Args:
-            activation: ``(57,)`` strengths of the expression shapes.
-            pose: Of the head.
-            start: Of the head at the onset: against it the surroundings of the head move.
-            light: Of the scene.
+            activation: Strengths of the expression shapes, ``(57,)``, 0 to 1.
+            pose: Pose of the head.
+            start: Pose of the head at the onset, which defines the motion of its surroundings.
+            light: Light of the scene.
             size: Side of the frame, pixels.
 
         Returns:
@@ -144,7 +152,7 @@ class Actor:
         return np.asarray(cv2.resize(seen * gain, (size, size), interpolation=cv2.INTER_AREA))
 
     def _normals(self, mesh: Floats, pose: Pose) -> Floats:
-        """``(V, 3)`` unit normals in the axes of the image, y up."""
+        """Return the unit normals ``(V, 3)`` in the axes of the image, y up."""
         one, two, three = (mesh[self._model.triangles[:, corner]] for corner in range(3))
         normals = self._around @ np.cross(two - one, three - one)
         lengths = np.linalg.norm(normals, axis=1, keepdims=True)
@@ -152,7 +160,7 @@ class Actor:
         return np.asarray(turned, np.float32)
 
     def _relit(self, normals: Floats, pose: Pose, light: Light) -> Floats:
-        """``(V,)`` brightness by which the photograph is multiplied, about 1 on average."""
+        """Return the factors ``(V,)`` on the brightness of the photograph, about 1 on average."""
         average = light.shading(self._normals(self.rest, pose)[self._skin]).mean()
         wanted = light.shading(normals) / average
         return np.asarray(wanted / self._own_shading * self._model.brightness, np.float32)
@@ -160,13 +168,13 @@ class Actor:
     def _visible(
         self, points: NDArray[np.float64], depth: NDArray[np.float64]
     ) -> NDArray[np.bool_]:
-        """``(V,)`` whether a vertex is seen in the photograph."""
+        """Return whether each vertex is visible in the photograph, ``(V,)``."""
         side = SUPERSAMPLING * max(self._photograph.shape[:2])
         fine = _finer(points)
         raster = rasterize(fine, depth.astype(np.float32), self._model.triangles, side)
         front = raster.image(raster.depth[:, None], fill=np.inf)[..., 0]
         x, y = np.clip(np.rint(fine).astype(int), 0, side - 1).T
-        # The depth is in pixels; a millimetre or so of a slope lies within one pixel.
+        # Depths are in pixels; the tolerance of one pixel covers the slope within a pixel.
         return np.asarray(depth >= front[y, x] - 1.0)
 
     def _texture_coordinates(
@@ -175,11 +183,12 @@ class Actor:
         visible: NDArray[np.bool_],
         landmarks: NDArray[np.floating],
     ) -> Floats:
-        """``(V, 2)`` where each vertex finds its colour in the photograph.
+        """Return the texture coordinates of each vertex in the photograph, ``(V, 2)``.
 
-        What is left of the fit's error is spread by a thin-plate spline, so that the lips of the
-        mesh wear the lips of the photograph. What the photograph hides (below the lids, in the
-        mouth) takes the colour of the nearest visible place of its part.
+        A thin-plate spline distributes the remaining error of the fit, so that the lips of the
+        mesh get the texture of the lips in the photograph. Vertices that the photograph does not
+        show (below the lids, in the mouth) get the colour of the nearest visible vertex of their
+        part.
         """
         model = self._model
         inner = model.landmarks[17:]
@@ -195,10 +204,10 @@ class Actor:
         return coordinates.astype(np.float32)
 
     def _estimate_shading(self, pose: Pose, visible: NDArray[np.bool_]) -> Floats:
-        """``(V,)`` the photograph's own shading, as far as it shall be divided out.
+        """Return the shading of the photograph that is divided out, ``(V,)``.
 
         Nine spherical harmonics of the normal (Ramamoorthi and Hanrahan 2001) are fitted to the
-        brightness of the visible skin, ridge regression.
+        brightness of the visible skin by ridge regression.
         """
         model = self._model
         x, y = self._coordinates.T
@@ -216,16 +225,16 @@ class Actor:
         return np.asarray(shading**SHADING_REMOVED, np.float32)
 
     def _surroundings(self, pose: Pose, start: Pose, fine: int) -> Floats:
-        """``(fine, fine, 2)`` where each pixel outside the face lies in the photograph."""
+        """Return the position of each pixel outside the face in the photograph, (fine, fine, 2)."""
         rim, photograph = self.rest[self._rim], self._coordinates[self._rim].astype(np.float64)
         first, now = (_finer(p.project(rim)[0]).astype(np.float64) for p in (start, pose))
         back, drift = _affine(first, photograph), _affine(now, first)
-        # The map is smooth: a grid of every fourth pixel does.
+        # The map is smooth, so that every fourth pixel is sufficient.
         line = (np.arange(fine // 4) + 0.5) * 4 - 0.5
         pixels = np.stack(np.meshgrid(line, line), axis=-1)
         eyes = self._model.landmarks[[36, 45]]
         left, right = _finer(start.project(self.rest[eyes])[0])
-        # Outer corners of the eyes lie 1.4 times as far apart as their centres.
+        # The distance of the outer eye corners is 1.4 times the distance of the eye centres.
         unit = float(np.hypot(*(right - left))) / 1.4
         radius = np.linalg.norm(pixels - first.mean(axis=0), axis=-1) / unit
         share = np.clip((STILL - radius) / (STILL - FREE), 0, 1)[..., None]
@@ -236,25 +245,25 @@ class Actor:
 
 
 def _finer(points: NDArray[np.floating]) -> Floats:
-    """Pixels of the frame in pixels of the finer image."""
+    """Convert pixels of the frame to pixels of the larger image."""
     return np.asarray(points * SUPERSAMPLING + (SUPERSAMPLING - 1) / 2, np.float32)
 
 
 def _affine(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``(2, 3)`` affine map of least squares."""
+    """Return the affine map ``(2, 3)`` of least squares."""
     design = np.column_stack([source, np.ones(len(source))])
     return np.asarray(np.linalg.lstsq(design, target, rcond=None)[0].T)
 
 
 def _soft_coverage(raster: Raster) -> Floats:
-    """``(S, S, 1)`` 0 at the outline of the mesh to 1 a few pixels inside."""
+    """Return ``(S, S, 1)`` values from 0 at the outline of the mesh to 1 a few pixels inside."""
     covered = raster.image(np.ones((len(raster.pixels), 1), np.float32))[..., 0]
     blurred = cv2.blur(covered, (7, 7), borderType=cv2.BORDER_REPLICATE)
     return np.clip(2 * blurred - 1, 0, 1)[..., None] * covered[..., None]
 
 
 def _spread(gain: Floats, alpha: Floats) -> Floats:
-    """The gain around the face: that of the nearest skin, fading to 1."""
+    """Return the gain around the face, which fades from that of the nearest skin to 1."""
     side = gain.shape[0]
     stack = np.concatenate([(gain - 1) * alpha, alpha], axis=2)
     small = cv2.resize(stack, (56, 56), interpolation=cv2.INTER_AREA)
@@ -264,7 +273,7 @@ def _spread(gain: Floats, alpha: Floats) -> Floats:
 
 
 def _harmonics(normals: Floats) -> NDArray[np.float64]:
-    """``(V, 9)`` real spherical harmonics up to degree 2, without their constants."""
+    """Return the real spherical harmonics up to degree 2 without their constants, ``(V, 9)``."""
     x, y, z = normals.astype(np.float64).T
     rows = [np.ones_like(x), x, y, z, x * y, x * z, y * z, x * x - y * y, 3 * z * z - 1]
     return np.stack(rows, axis=1)

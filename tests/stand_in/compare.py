@@ -1,12 +1,12 @@
-"""The experiments on the stand-in at a size that two cores can compute, recognizer by recognizer.
+"""Experiments on the stand-in, recognizer by recognizer, at sizes that suit two cores.
 
     python tests/stand_in/compare.py --clips out/stand_in --faces faces.parquet \
         --pool real_mie=real.parquet --pool early_mae=early.parquet -o out/compare
     python tests/stand_in/compare.py ... --experiment stand_in_identities -r dere_grl -r ststnet
 
-Each recognizer gets a table of its own in OUT/RECOGNIZER; OUT/table.md has all of them side by
-side, also those of earlier calls. Two calls with different recognizers may run at once, after a
-first one has made the datasets. What differs from the papers is below, and in every table.
+The table of each recognizer is written to OUT/RECOGNIZER. OUT/table.md shows all recognizers side
+by side, including those of earlier calls. After the datasets have been made, calls for different
+recognizers can run at the same time. `SMALL` and every table state the differences to the papers.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from miex.pipeline.experiments.run import run_experiment
 from miex.pipeline.recognition.recognizers.base import recognizer_class, recognizer_names
 
 IDENTITIES, SAMPLES = 300, 900
-"""Of the largest dataset of an experiment."""
+"""Size of the largest dataset of an experiment."""
 
 Fields = dict[str, Any]
 
@@ -39,7 +39,7 @@ def _trained(
     batch: int = 64,
     finetuning_rate: float | None = None,
 ) -> Fields:
-    """Epochs, and a rate that is halved for fine-tuning unless another is given."""
+    """Return training settings; the fine-tuning rate is half the pretraining rate by default."""
     return {
         "evaluation.pretraining": {
             "epochs": pretraining,
@@ -65,7 +65,7 @@ SMALL: Mapping[str, Fields] = {
         "evaluation.config.time_scales": [32, 64],
         **_trained(5, 10, 1e-3, 32),
     },
-    # At four times their released code's rate every unit of their head dies.
+    # At four times the rate of their released code, all ReLU units of the head become inactive.
     "apex_me": {**_SMALL_IMAGES, **_trained(8, 12, 1e-4, 32, 1e-4)},
     "branches": {**_SMALL_IMAGES, **_trained(8, 12, 1e-4, 32, 1e-4)},
     "cropnet": {
@@ -88,13 +88,16 @@ SMALL: Mapping[str, Fields] = {
     "lbp_top": {},
     "bi_woof": {"evaluation.config.descriptor": {"method": "dis"}},
 }
-"""Settings of each recognizer. Networks of images see a quarter of the pixels and start from random
-weights; all others see what their papers say, with flow by DIS; trainings are shorter than the
-papers' and most rates higher."""
+"""Settings of each recognizer.
+
+Networks on images get a quarter of the pixels and random initial weights. All others get the inputs
+of their papers, with DIS flow. All trainings are shorter than in the papers, and most learning
+rates are higher.
+"""
 
 
 def size_of(name: str) -> Fields:
-    """Settings of a recognizer: those of `SMALL`, else its toy size."""
+    """Return the settings of a recognizer from `SMALL`, or its toy settings if it has none."""
     if name in SMALL:
         return SMALL[name]
     toy = recognizer_class(name).toy
@@ -104,7 +107,7 @@ def size_of(name: str) -> Fields:
 
 
 def resized(experiment: Experiment) -> Experiment:
-    """The experiment with recognizers of the sizes of `size_of`."""
+    """Return the experiment with recognizers of the sizes of `size_of`."""
     columns = [
         column.model_copy(
             update={"settings": column.settings | size_of(column.settings["evaluation.recognizer"])}
@@ -120,7 +123,7 @@ def resized(experiment: Experiment) -> Experiment:
 
 
 def side_by_side(out: Path) -> str:
-    """A Markdown table of UF1, all recognizers in OUT."""
+    """Return a Markdown table of the UF1 of all recognizers in OUT."""
     tables = [json.loads(path.read_text("utf-8")) for path in sorted(out.glob("*/table.json"))]
     scores: dict[str, dict[str, str]] = {}
     for table in tables:
@@ -141,7 +144,7 @@ def side_by_side(out: Path) -> str:
 def compare(
     name: str, experiment: Experiment, inputs: Inputs, out: Path, rows: Sequence[str]
 ) -> None:
-    """Evaluates one recognizer; datasets and cached inputs are those of all recognizers."""
+    """Evaluate one recognizer; datasets and cached inputs are shared by all recognizers."""
     folder = out / name
     folder.mkdir(exist_ok=True)
     if not (folder / "datasets").exists():
@@ -163,14 +166,18 @@ def compare(
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--experiment", default="stand_in")
-    parser.add_argument("--clips", type=Path, required=True, help="made by make.py")
-    parser.add_argument("--faces", required=True, help="a face table without their people")
-    parser.add_argument("--pool", action="append", default=[], help="NAME=FILE")
+    parser.add_argument("--clips", type=Path, required=True, help="folder written by make.py")
+    parser.add_argument(
+        "--faces", required=True, help="face table without the identities of the stand-in"
+    )
+    parser.add_argument("--pool", action="append", default=[], help="AU pool, NAME=FILE")
     parser.add_argument("-r", "--recognizer", action="append", choices=recognizer_names())
-    parser.add_argument("--row", action="append", default=[], help="only such rows, as 'nothing*'")
+    parser.add_argument(
+        "--row", action="append", default=[], help="pattern of the rows to run, such as 'nothing*'"
+    )
     parser.add_argument("-o", "--out", type=Path, required=True)
     options = parser.parse_args()
     experiment = resized(load_experiment(options.experiment))

@@ -1,4 +1,4 @@
-"""Fits the face model to the 68 landmarks of a photograph."""
+"""Fit of the face model to the 68 landmarks of a photograph."""
 
 from dataclasses import dataclass
 
@@ -9,30 +9,33 @@ from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
 INNER_SIGMA, JAW_SIGMA = 0.02, 0.08
-"""Expected error of landmarks, in distances of the eyes. Those of the jaw are loose: on a turned
-head they follow the visible outline, and the model's vertices do not."""
+"""Expected error of inner landmarks and of jaw landmarks, in eye distances.
+
+On a turned head, jaw landmarks follow the visible outline, while the vertices of the model do not;
+their error is therefore larger.
+"""
 
 EXPRESSION_SIGMA = 0.15
-"""Of the strength of each expression shape in a photograph that is labelled neutral."""
+"""Expected strength of each expression shape in a photograph that is labelled neutral."""
 
 FITTED_SHAPES = (
     *("browDown", "browInnerUp", "browOuterUp", "eyeSquint", "eyeWide", "eyeBlink", "mouthSmile"),
     *("mouthFrown", "mouthPress", "mouthStretch", "mouthUpperUp", "mouthLowerDown", "jawOpen"),
     *("mouthPucker", "mouthRollLower", "mouthRollUpper", "mouthShrugUpper", "mouthShrugLower"),
 )
-"""Shapes, both sides of each, that may explain the resting face of the photograph."""
+"""Expression shapes (both sides) that are fitted to the neutral face of the photograph."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """Scaled orthographic view of points of the model.
+    """Scaled orthographic projection of the model.
 
     Attributes:
-        scale: Pixels for a centimetre.
-        turn: Rotation vector, radians, in the model's axes.
-        shift: ``(2,)`` pixels, where the model's origin lies.
+        scale: Pixels per centimetre.
+        turn: Rotation vector in radians, in the axes of the model.
+        shift: Position of the origin of the model, ``(2,)`` pixels.
     """
 
     scale: float
@@ -41,24 +44,24 @@ class Pose:
 
     @property
     def matrix(self) -> Floats:
-        """``(3, 3)`` rotation."""
+        """Rotation matrix, ``(3, 3)``."""
         return np.asarray(Rotation.from_rotvec(self.turn).as_matrix())
 
     def project(self, points: NDArray[np.floating]) -> tuple[Floats, Floats]:
-        """``(N, 2)`` pixels with y down, and ``(N,)`` depth towards the viewer."""
+        """Return pixels ``(N, 2)`` with y down, and the depth ``(N,)`` towards the viewer."""
         turned = points @ self.matrix.T
         return self.scale * turned[:, :2] * [1, -1] + self.shift, self.scale * turned[:, 2]
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A person's face as the model sees it.
+    """Fit of the face model to a photograph.
 
     Attributes:
-        pose: Of the photograph.
-        identity: ``(100,)`` in standard deviations.
-        resting: ``(57,)`` strength of the shapes in the photograph, 0 to 1.
-        error: Distance of the inner landmarks, root mean square, in distances of the eyes.
+        pose: Pose of the head in the photograph.
+        identity: Weights of the identity modes in standard deviations, ``(100,)``.
+        resting: Strengths of the expression shapes in the photograph, ``(57,)``, 0 to 1.
+        error: Root mean square error of the inner landmarks, in eye distances.
     """
 
     pose: Pose
@@ -68,7 +71,7 @@ class Fit:
 
 
 def fit_face(model: FaceModel, landmarks: NDArray[np.floating]) -> Fit:
-    """Pose, identity and resting expression by regularized least squares.
+    """Fit pose, identity and neutral expression to landmarks by regularized least squares.
 
     Args:
         model: The face model.

@@ -1,9 +1,9 @@
-"""The 3-D face model that the stand-in is rendered from: ICT-FaceKit (Li et al., CVPR 2020; MIT).
+"""The 3-D face model from which the stand-in is rendered: ICT-FaceKit (Li et al. 2020; MIT).
 
-Taken are the narrow face (vertices 0 to 6705 in the README of ICT-VGL/ICT-FaceKit) and the outer
-surface of both eyeballs. Axes of the model: x to the right of the image, y up, z towards the
-viewer, centimetres. The holes of the eye sockets and of the mouth are closed by a fan of triangles
-each, so that a mouth that opens shows its inside and not what lies behind the head.
+The model consists of the narrow face (vertices 0 to 6705 in the README of ICT-VGL/ICT-FaceKit) and
+the outer surface of both eyeballs. Its axes are x to the right of the image, y up and z towards the
+viewer, in centimetres. The holes of the eye sockets and of the mouth are closed by a fan of
+triangles each, so that an opened mouth shows its inside and not the background.
 """
 
 import json
@@ -17,14 +17,16 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 NARROW_FACE = 6706
-"""Vertices of the face without ears, throat and the top of the forehead."""
+"""Number of vertices of the face without ears, throat and the top of the forehead."""
 
 SCLERAS = (slice(9409, 10179), slice(10979, 11749))
-"""Vertices of the outer surface of the left and the right eyeball in the stored file; the irises
-lie below and are seen in the texture of this surface."""
+"""Vertices of the outer surface of the left and of the right eyeball in the stored file.
+
+The irises are below this surface; they are part of its texture.
+"""
 
 RIM = 1.6
-"""Centimetres within which the rendered face fades into the photograph at its outer edge."""
+"""Width in centimetres of the outer edge in which the face is blended into the photograph."""
 
 MOUTH_DARKNESS = 0.25
 """Brightness of the inside of the mouth; it has neither teeth nor tongue."""
@@ -34,18 +36,18 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class FaceModel:
-    """A mesh of V vertices, 100 ways in which people differ, and 57 ways in which a face moves.
+    """A mesh of V vertices with 100 identity modes and 57 expression shapes.
 
     Attributes:
-        neutral: ``(V, 3)`` the mean face.
-        identity: ``(100, V, 3)`` one standard deviation of each mode.
-        shapes: ``(57, V, 3)`` full motion of each expression shape.
-        names: Of the shapes, ``mouthSmile_L`` is the left side of the person.
-        triangles: ``(T, 3)``, counterclockwise as seen from outside.
-        landmarks: ``(68,)`` vertices in iBUG 300-W order.
-        part: ``(V,)`` 0 skin, 1 and 2 the eyeballs.
-        opacity: ``(V,)`` 0 at the outer edge of the face to 1 inside.
-        brightness: ``(V,)`` 1, less in the mouth.
+        neutral: Mean face, ``(V, 3)``.
+        identity: One standard deviation of each identity mode, ``(100, V, 3)``.
+        shapes: Full motion of each expression shape, ``(57, V, 3)``.
+        names: Names of the shapes; ``mouthSmile_L`` is on the left side of the person.
+        triangles: Vertices of T triangles, ``(T, 3)``, counterclockwise as seen from outside.
+        landmarks: Vertices of the landmarks in iBUG 300-W order, ``(68,)``.
+        part: Part of each vertex, ``(V,)``: 0 skin, 1 and 2 the eyeballs.
+        opacity: Opacity of each vertex, ``(V,)``, from 0 at the outer edge of the face to 1.
+        brightness: Brightness of each vertex, ``(V,)``: 1, and less in the mouth.
     """
 
     neutral: Floats
@@ -60,13 +62,13 @@ class FaceModel:
 
     @classmethod
     def load(cls, folder: Path) -> "FaceModel":
-        """Reads `ict_face_eyes_f16.npz` and `vertex_indices.json`.
+        """Read `ict_face_eyes_f16.npz` and `vertex_indices.json`.
 
         Args:
-            folder: ``shared/data/ict_facekit``.
+            folder: The folder ``shared/data/ict_facekit``.
 
         Raises:
-            FileNotFoundError: No model in the folder.
+            FileNotFoundError: The folder does not contain the model.
         """
         with np.load(folder / "ict_face_eyes_f16.npz", allow_pickle=False) as file:
             quads = file["quads"]
@@ -90,10 +92,10 @@ class FaceModel:
         )
 
     def shape(self, name: str) -> int:
-        """Index of an expression shape.
+        """Return the index of an expression shape.
 
         Raises:
-            ValueError: There is none of this name.
+            ValueError: No shape has this name.
         """
         return self.names.index(name)
 
@@ -106,7 +108,7 @@ def _close(
     landmarks: NDArray[np.int64],
     part: NDArray[np.int8],
 ) -> FaceModel:
-    """Closes the inner holes of the skin, and finds its outer edge."""
+    """Close the inner holes of the skin, and compute the opacity at its outer edge."""
     edges = _boundary(triangles, part)
     loops = sorted(_loops(edges), key=len, reverse=True)
     outer, inner = loops[0], loops[1:]
@@ -119,7 +121,7 @@ def _close(
         fans.append(np.column_stack([rim[:, ::-1], np.full(len(rim), centre)]))
         if np.abs(stack[0][loop].mean(axis=0) - lips)[:2].max() < 1:
             brightness[[*loop, centre]] = MOUTH_DARKNESS
-    # The middle of a loop moves as the mean of its vertices, in every mode and shape.
+    # The centre of a hole moves with the mean of its vertices in every mode and shape.
     centres = np.stack([stack[:, loop].mean(axis=1) for loop in inner], axis=1)
     closed = np.concatenate([stack, centres], axis=1)
     part = np.concatenate([part, np.zeros(len(inner), np.int8)])
@@ -140,7 +142,7 @@ def _close(
 
 
 def _boundary(triangles: NDArray[np.int64], part: NDArray[np.int8]) -> NDArray[np.int64]:
-    """Edges of the skin with a triangle on one side only, in the direction of that triangle."""
+    """Return the boundary edges of the skin, in the direction of their triangle."""
     skin = triangles[part[triangles[:, 0]] == 0]
     edges = np.concatenate([skin[:, [0, 1]], skin[:, [1, 2]], skin[:, [2, 0]]])
     _, first, count = np.unique(

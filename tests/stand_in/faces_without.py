@@ -1,4 +1,4 @@
-"""Writes a face table without the people of the stand-in, for everything that is trained.
+"""Write a face table without the identities of the stand-in, for all training.
 
 python tests/stand_in/faces_without.py faces.parquet -o faces_without_stand_in.parquet
 """

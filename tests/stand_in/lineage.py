@@ -1,18 +1,18 @@
-"""Who may be in the stand-in and who may be in training: nobody is in both.
+"""Separation of the identities and subjects of the stand-in from those used in training.
 
-Two rules, of names alone, so that they hold on every machine:
+Two rules depend on names only, so that they give the same result on every machine:
 
-- **Faces.** The textures come from the identities whose hash is among the first 9.5 % (`kept_out`),
-  and none of these may be the template of a synthesized sample. The hash is the one by which
-  `miex.pipeline.generator_training.split` ranks people with seed 0: they are thus among the
-  held-out
-  identities of the default split of a GANimation training set as well, so that no generator has
-  learnt from them; names that look like one person can shift that split, and the one texture so
-  found is not used (`UNSUITABLE` in `make.py`).
-- **Action Units.** The 94 subjects of CAS(ME)3 part A fall into two halves. One half drives the
-  stand-in, the other may feed a `real_mie` pool of training. A pool of all of them would leak the
-  very AU combinations and labels of the test clips, and the guard of the folds could not see it: to
-  it the stand-in's subjects are (stand_in, actor01) and so on.
+- **Faces.** The textures come from the identities whose hash is in the lowest 9.5 % (`kept_out`).
+  None of these identities may be the template of a synthesized sample. The hash is the one by which
+  `miex.pipeline.generator_training.split` ranks identities with seed 0. The identities are
+  therefore also held out in the default split of a GANimation training set, and no generator is
+  trained on them. Names that look like one person can change that split; the one texture for which
+  this happened is not used (`UNSUITABLE` in `make.py`).
+- **Action Units.** The 94 subjects of CAS(ME)3 part A are divided into two halves. The AUs of one
+  half are rendered in the stand-in; the other half can be used for a `real_mie` pool for training.
+  A pool of all subjects would leak the AU combinations and labels of the test clips. The leakage
+  check of the folds would not detect this, since the subjects of the stand-in have other names:
+  (stand_in, actor01) and so on.
 """
 
 import hashlib
@@ -28,42 +28,44 @@ from miex.pipeline.faces.selection import near_pairs
 from miex.pipeline.faces.table import SCHEMA, FaceTable, floats, write_face_table
 
 KEPT_OUT_SHARE = 0.095
-"""487 of the 5,000 identities of LFW."""
+"""Share of the identities that is reserved for the stand-in: 487 of the 5,000 of LFW."""
 
 SAME_PERSON = 0.38
-"""Distance of dlib's embeddings below which two names may be one person; as in
-`miex.pipeline.generator_training.config`."""
+"""Distance of dlib's embeddings below which two names may be one person.
+
+The value is the one in `miex.pipeline.generator_training.config`.
+"""
 
 
 def kept_out(identity: str) -> bool:
-    """Whether an identity is reserved for the stand-in."""
+    """Return whether an identity is reserved for the stand-in."""
     rank = hashlib.sha256(f"0 {identity}".encode()).digest()
     return int.from_bytes(rank[:8], "big") / 2**64 < KEPT_OUT_SHARE
 
 
 def by_rank(identities: Iterable[str]) -> list[str]:
-    """Identities in the order of their hash, in which textures are looked for."""
+    """Return the identities in the order of their hash, in which textures are searched."""
     return sorted(identities, key=lambda name: hashlib.sha256(f"0 {name}".encode()).digest())
 
 
 def drives_stand_in(subject: str) -> bool:
-    """Whether a subject of CAS(ME)3 drives the stand-in; the others may feed training."""
+    """Return whether the AUs of a CAS(ME)3 subject are rendered; the others are for training."""
     return hashlib.sha256(subject.encode()).digest()[0] % 2 == 1
 
 
 def write_face_table_without(source: Path, out: Path) -> dict[str, int]:
-    """Writes a face table without the identities that are reserved, nor people who look like them.
+    """Write a face table without the reserved identities and without identities that resemble them.
 
     Args:
         source: A face table of `miex faces`.
-        out: The new one; what is left out is among its rejections.
+        out: The face table to write; the removed faces are listed among its rejections.
 
     Returns:
-        How many faces each reason has removed: ``kept_for_stand_in``, ``looks_like_stand_in``.
+        Number of removed faces by reason, ``kept_for_stand_in`` and ``looks_like_stand_in``.
 
     Raises:
-        FileNotFoundError: No face table.
-        ValueError: A file that is none, or nothing is left.
+        FileNotFoundError: The face table does not exist.
+        ValueError: The file is no face table, or no face is left.
     """
     opened = FaceTable.open(source)
     table = pq.read_table(source).replace_schema_metadata(None)
@@ -72,7 +74,9 @@ def write_face_table_without(source: Path, out: Path) -> dict[str, int]:
     alike = _alike(floats(table["embedding"]).reshape(-1, 128), reserved)
     left = ~(reserved | alike)
     if not left.any():
-        raise ValueError(f"{source}: every face belongs to the stand-in; give a larger table")
+        raise ValueError(
+            f"{source}: every face is reserved for the stand-in; give a larger face table"
+        )
     origins = table["origin"].to_pylist()
     removed = [
         *_rejections(origins, reserved, "kept_for_stand_in", "its identity is used in tests alone"),
@@ -92,7 +96,7 @@ def write_face_table_without(source: Path, out: Path) -> dict[str, int]:
 
 
 def _alike(embeddings: NDArray[np.float32], reserved: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Faces that are not reserved but near one that is."""
+    """Return which faces are not reserved but resemble a reserved one."""
     alike = np.zeros(len(embeddings), bool)
     for i, j, _ in near_pairs(embeddings, SAME_PERSON):
         if reserved[i] != reserved[j]:

@@ -1,4 +1,4 @@
-"""A contact sheet of the stand-in: onset, apex, and their difference eight times enlarged.
+"""Write a contact sheet of the stand-in: onset, apex, and their difference amplified eight times.
 
 python tests/stand_in/look.py out/stand_in -o sheet.png --clips 24
 """
@@ -16,7 +16,7 @@ AMPLIFICATION = 8
 
 
 def panel(clip: Clip) -> NDArray[np.uint8]:
-    """``(S + 16, 3 S, 3)`` RGB: onset, apex, amplified difference, and what is shown."""
+    """Draw onset, apex, amplified difference and a line of text, ``(S + 16, 3 S, 3)`` RGB."""
     onset, apex = clip.images([clip.onset, clip.apex or clip.offset])
     change = 128 + AMPLIFICATION * (apex.astype(np.float32) - onset)
     row = np.concatenate([onset, apex, np.clip(change, 0, 255).astype(np.uint8)], axis=1)

@@ -1,17 +1,19 @@
-"""Renders the stand-in: a test bed of micro-expressions that shares nothing with our generators.
+"""Render the stand-in: micro-expression clips for tests, independent of the generators of miex.
 
     python tests/stand_in/make.py --shared ../shared --out out/stand_in
     miex clips "clip_table:out/stand_in?name=stand_in"
 
-NOT REAL, and never to be called real: geometry and motion come from a 3-D face model, skin from
-photographs of LFW that are used nowhere else (`lineage.py`), AUs and emotions from clips of
-CAS(ME)3 that are left out of training (`lineage.py`), timing from published percentiles
-(`performance.py`). What is related to our generators all the same is said in `performance.py`.
+The clips are NOT REAL and must never be called real. Geometry and motion come from a 3-D face
+model. The skin comes from photographs of LFW that are not used elsewhere (`lineage.py`). AUs and
+emotions come from clips of CAS(ME)3 that are excluded from training (`lineage.py`). The timing
+follows published percentiles (`performance.py`). `performance.py` also states in which respect the
+clips are related to the generators.
 
-Written are `clip_table.csv` and the frames, which the reader `clip_table` opens; `RENDERED.md`, the
-mark; `lineage.csv`, who is behind each clip; `lfw_kept_out.txt`, `casme3_stand_in.txt` and
-`casme3_training.txt`, the lists of both rules; `left_out.csv`, clips of CAS(ME)3 that are not
-played, with reasons. The same seed gives the same pixels on one machine.
+The reader `clip_table` opens `clip_table.csv` and the frames. `RENDERED.md` marks the folder as not
+real. `lineage.csv` lists the photograph and the CAS(ME)3 subject of each clip. `lfw_kept_out.txt`,
+`casme3_stand_in.txt` and `casme3_training.txt` are the lists of both separation rules.
+`left_out.csv` lists the clips of CAS(ME)3 that are not rendered, with reasons. On one machine, the
+same seed gives the same pixels.
 """
 
 import argparse
@@ -49,34 +51,37 @@ from miex.pipeline.faces.detection import DlibDetector
 NOTE_FILE = "RENDERED.md"
 
 EYE_DISTANCE = 0.22
-"""Distance of the eyes, a share of the frame's side: 53 of 240 pixels, a face of 130."""
+"""Eye distance as a share of the side: 53 of 240 pixels, for a face of about 130 pixels."""
 
 JPEG_QUALITY = 95
 
 MAX_ERROR, MAX_TURN, MAX_OPENING, MIN_EYES = 0.055, 12.0, 0.045, 36.0
-"""Photographs that serve as textures: error of the fit in distances of the eyes, degrees of nod and
-turn, gap of the lips in distances of the eyes, and distance of the eyes in pixels."""
+"""Limits for texture photographs: error of the fit in eye distances, pitch and yaw in degrees, gap
+of the lips in eye distances, and eye distance in pixels."""
 
 
 UNSUITABLE = {
     "Adrien_Brody": "tinted glasses",
-    "Bernice_Wong": "the fit has the mouth in the wrong place",
+    "Bernice_Wong": "the fit places the mouth wrongly",
     "Grace_Dodd": "an infant",
-    "Jodie_Kidd": "flowers before the face",
+    "Jodie_Kidd": "flowers in front of the face",
     "Juan_Pablo_Montoya": "sunglasses",
-    "Juan_Valencia_Osorio": "a hand before the mouth",
-    "Kim_Ryong-sung": "looks like a second name, with which the split of LFW puts it into training",
-    "Makhdoom_Amin_Fahim": "a microphone before the face",
+    "Juan_Valencia_Osorio": "a hand in front of the mouth",
+    "Kim_Ryong-sung": "resembles another name, with which the split of LFW puts it into training",
+    "Makhdoom_Amin_Fahim": "a microphone in front of the face",
     "Melchor_Cob_Castro": "a hand at the mouth",
-    "Mireya_Moscoso": "sunglasses, a microphone before the face",
+    "Mireya_Moscoso": "sunglasses, a microphone in front of the face",
 }
-"""Identities that pass every number and cannot be worn, found by looking at the first sixty; and
-one who would not be held out (see `lineage.py`)."""
+"""Identities that meet all limits but cannot be used as textures.
+
+All but one were found by inspecting the first sixty textures; the other one would not be held out
+(see `lineage.py`).
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Texture:
-    """A photograph that an actor wears."""
+    """A photograph that is the texture of an actor."""
 
     identity: str
     file: str
@@ -87,17 +92,17 @@ class Texture:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Whom an actor plays: a subject of CAS(ME)3 with its clips."""
+    """A subject of CAS(ME)3 and its clips, whose AUs an actor shows."""
 
     au_subject: str
     clips: Sequence[Clip]
 
 
 def find_textures(model: FaceModel, shared: Path, count: int) -> Iterator[Texture]:
-    """The first identities, by rank, with a photograph that can be worn.
+    """Yield the first identities, by rank, with a photograph that meets the limits.
 
     Raises:
-        ValueError: There are fewer.
+        ValueError: There are fewer than `count`.
     """
     lfw, legend = shared / "data" / "lfw", shared / "data" / "lfw_emotion_labels" / "legend.csv"
     with legend.open(encoding="utf-8", newline="") as file:
@@ -115,7 +120,7 @@ def find_textures(model: FaceModel, shared: Path, count: int) -> Iterator[Textur
                 yield texture
                 break
     if found < count:
-        raise ValueError(f"only {found} identities have a texture, {count} were asked for")
+        raise ValueError(f"only {found} identities have a texture, {count} requested")
 
 
 def _texture(model: FaceModel, detector: DlibDetector, path: Path) -> Texture | None:
@@ -135,18 +140,18 @@ def _texture(model: FaceModel, detector: DlibDetector, path: Path) -> Texture | 
 def cast_parts(
     sheet: Sequence[Clip], subjects: int, clips: int
 ) -> tuple[list[Part], list[tuple[str, str]]]:
-    """Which subjects of CAS(ME)3 are played, those with the most usable clips first.
+    """Choose the subjects of CAS(ME)3 to render, those with the most usable clips first.
+
+    If a subject has more than `clips` clips, they are taken from its classes in turn, so that rare
+    classes are kept.
 
     Args:
-        sheet: CAS(ME)3 part A.
-        subjects: How many.
-        clips: Of each at most.
-
-    Of a subject with more than `clips`, they are taken from its classes in turn, so that a rare
-    class stays.
+        sheet: Clips of CAS(ME)3 part A.
+        subjects: Number of subjects.
+        clips: Largest number of clips per subject.
 
     Returns:
-        The parts, and every clip of the stand-in's half that is not played, with the reason.
+        The chosen subjects, and every other clip of the stand-in's half with the reason.
     """
     space = LABEL_SPACES["three_class"]
     left_out: list[tuple[str, str]] = []
@@ -166,7 +171,7 @@ def cast_parts(
     parts = [Part(subject, _in_turn(usable[subject])[:clips]) for subject in order[:subjects]]
     for subject in order:
         chosen = {clip.key for part in parts if part.au_subject == subject for clip in part.clips}
-        reason = "more clips than asked for" if chosen else "more subjects than asked for"
+        reason = "more clips than requested" if chosen else "more subjects than requested"
         rest = [clip for one in usable[subject].values() for clip in one if clip.key not in chosen]
         left_out += [(clip.origin, reason) for clip in rest]
     return parts, left_out
@@ -181,21 +186,21 @@ def _in_turn(classes: dict[int, list[Clip]]) -> list[Clip]:
 def make(
     shared: Path, out: Path, subjects: int = 40, clips: int = 10, size: int = 240, seed: int = 0
 ) -> Counter[str]:
-    """Renders the stand-in into an empty or new folder.
+    """Render the stand-in into an empty or new folder.
 
     Args:
         shared: The folder of research data.
-        out: Where to.
-        subjects: How many people, at most 45.
-        clips: How many of each at most.
+        out: The folder to write.
+        subjects: Number of subjects, at most 45.
+        clips: Largest number of clips per subject.
         size: Side of the frames, pixels.
-        seed: Of everything that is drawn.
+        seed: Seed of all random draws.
 
     Returns:
         Number of clips by class.
 
     Raises:
-        ValueError: The folder holds something, or there are too few textures.
+        ValueError: The folder is not empty, or there are too few textures.
     """
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty; give an empty or a new folder")
@@ -215,7 +220,7 @@ def make(
     space = LABEL_SPACES["three_class"]
     counts = Counter(space.merge[c.emotion] or "" for part in parts for c in part.clips)
     _write_note(out, seed, len(parts), counts)
-    # The table comes last: without it nothing opens the folder.
+    # The table is written last, since no reader opens the folder without it.
     _write_csv(out / "clip_table.csv", rows)
     return counts
 
@@ -223,14 +228,14 @@ def make(
 def _act(
     model: FaceModel, texture: Texture, part: Part, out: Path, size: int, seed: int, number: int
 ) -> Iterator[tuple[dict[str, object], dict[str, object]]]:
-    """Renders the clips of one person; yields a row of the table and one of the lineage each."""
+    """Render the clips of one actor, and yield its rows of the clip table and of the lineage."""
     rng = np.random.default_rng([seed, number])
     actor = Actor(model, texture.fit, texture.image, texture.landmarks)
     person = draw_temperament(rng)
     lamp = _draw_light(rng)
     subject = f"actor{number + 1:02}"
     for count, clip in enumerate(part.clips, start=1):
-        # Each clip has randomness of its own: it stays the same if others are added.
+        # A random generator per clip keeps it unchanged if other clips are added.
         rng = np.random.default_rng([seed, number, count])
         take = play(model, playable(clip.aus), person, rng)
         name, onset = f"clip{count:02}", int(rng.integers(20, 400))
@@ -273,10 +278,10 @@ def _render(
     texture: Texture,
     rng: np.random.Generator,
 ) -> float:
-    """Writes the frames of a clip.
+    """Write the frames of a clip.
 
     Returns:
-        Largest motion of a landmark by the expression alone, in distances of the eyes.
+        Largest motion of a landmark due to the expression, in eye distances.
     """
     folder.mkdir(parents=True)
     unit = EYE_DISTANCE * size
@@ -304,7 +309,7 @@ def _render(
 def _sensor(
     image: NDArray[np.float32], noise: float, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Noise of the sensor: a constant part, and one that grows with the square root of light."""
+    """Add sensor noise whose variance has a constant part and a part proportional to the light."""
     clean = np.clip(image, 0, 255)
     sigma = noise * np.sqrt(0.4 + 0.6 * clean / 255)
     noisy = clean + sigma * rng.standard_normal(clean.shape, dtype=np.float32)
@@ -312,7 +317,7 @@ def _sensor(
 
 
 def _draw_light(rng: np.random.Generator) -> Light:
-    """A lamp up to 50 degrees aside and from 10 below to 45 above the eyes."""
+    """Draw a lamp at up to 50 degrees to the side, and 10 degrees below to 45 above the eyes."""
     aside, above = np.radians([rng.uniform(-50, 50), rng.uniform(-10, 45)])
     return _lamp(float(aside), float(above), rng.uniform(0.55, 0.85))
 
@@ -350,24 +355,25 @@ def _write_note(out: Path, seed: int, subjects: int, counts: Counter[str]) -> No
     (out / NOTE_FILE).write_text(
         f"""# Rendered micro-expressions: a stand-in, not a database
 
-Nothing here was recorded. {subjects} computed actors, {sum(counts.values())} clips ({classes}),
-seed {seed}.
+These clips were rendered, not recorded: {subjects} computed actors, {sum(counts.values())} clips
+({classes}), seed {seed}.
 
 - Geometry and motion: ICT-FaceKit (MIT), a 3-D face model.
 - Skin: photographs of Labeled Faces in the Wild (research use). The people in them never made these
   expressions.
 - AUs and emotions: the annotation sheet of CAS(ME)3 part A; none of its images. The actors are not
   its subjects.
-- Made by `tests/stand_in/make.py` of miex. For comparing software with software; no result on it is
-  a result on micro-expressions of people.
+- Made by `tests/stand_in/make.py` of miex. Use them to compare software with software; a result on
+  them is not a result on micro-expressions of people.
 
-Train on nothing that is behind it: `lineage.csv` names the photograph and the subject of each clip.
-The guard of the folds cannot see that: to it the subjects are (stand_in, actor01) and so on. A pool
-of all of CAS(ME)3 holds the AUs of these very clips; these two commands keep them apart:
+Do not train on data from which they were made: `lineage.csv` lists the photograph and the subject
+of each clip. The leakage check of the folds does not detect such data, since the subjects of the
+stand-in are named (stand_in, actor01) and so on. A pool of all of CAS(ME)3 holds the AUs of these
+clips. Two commands separate training data from them:
 
-    # templates: a face table without these people
+    # templates: a face table without these identities
     python tests/stand_in/faces_without.py faces.parquet -o faces_without_stand_in.parquet
-    # AUs: only the other half of CAS(ME)3
+    # AUs: the other half of CAS(ME)3
     miex extract-aus casme3:CASME3 -e facs -o casme3.parquet
     miex pool filter casme3.parquet $(sed 's/^/--subject /' casme3_training.txt) -o training.parquet
 """,
@@ -376,19 +382,19 @@ of all of CAS(ME)3 holds the AUs of these very clips; these two commands keep th
 
 
 def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description="Renders the stand-in.")
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description="Render the stand-in.")
     parser.add_argument("--shared", type=Path, required=True, help="folder of research data")
-    parser.add_argument("--out", type=Path, required=True, help="an empty or a new folder")
+    parser.add_argument("--out", type=Path, required=True, help="an empty or new folder")
     parser.add_argument("--subjects", type=int, default=40)
-    parser.add_argument("--clips", type=int, default=10, help="of each subject, at most")
-    parser.add_argument("--size", type=int, default=240, help="side of the frames, pixels")
+    parser.add_argument("--clips", type=int, default=10, help="largest number of clips per subject")
+    parser.add_argument("--size", type=int, default=240, help="side of the frames, in pixels")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     begun, busy = time.perf_counter(), time.process_time()
     counts = make(**vars(options))
     wall, cpu = time.perf_counter() - begun, time.process_time() - busy
-    print(f"{sum(counts.values())} clips {dict(counts)}: {wall:.0f} s, {cpu:.0f} s of one core")
+    print(f"{sum(counts.values())} clips {dict(counts)}: {wall:.0f} s, processor time {cpu:.0f} s")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the stand-in is like, beside published numbers of real clips.
+"""Measure the stand-in and print its properties beside published numbers of real clips.
 
 python tests/stand_in/measure.py out/stand_in
 """
@@ -22,13 +22,13 @@ INNER = slice(17, 68)
 
 
 def spread(values: ArrayLike, digits: int = 2) -> str:
-    """Median and the middle nine tenths."""
+    """Format the median with the 5th and 95th percentile."""
     low, middle, high = np.percentile(values, [5, 50, 95])
     return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def measure(folder: Path) -> dict[str, str]:
-    """Every number with its name; the crops are those that recognizers see, 128 pixels."""
+    """Return all properties by name, measured on the crops of 128 pixels that recognizers get."""
     reader = open_clips(f"clip_table:{folder}?name=stand_in")
     clips = reader.clips()
     blocks, rejections = clip_blocks([reader], LABEL_SPACES["three_class"])
@@ -48,15 +48,15 @@ def measure(folder: Path) -> dict[str, str]:
         head.append(np.linalg.norm(rigid))
     rises = [1000 * (clip.apex - clip.onset) / clip.fps for clip in clips]
     return {
-        "clips, people, frames": f"{len(clips)}, {len(reader.report().subjects)}, "
+        "clips, subjects, frames": f"{len(clips)}, {len(reader.report().subjects)}, "
         f"{reader.report().frames}",
         "classes": str(dict(Counter(sample.info.emotion for sample in samples))),
         "emotions": str(dict(reader.report().emotions)),
-        "clips of a person": spread(list(reader.report().subjects.values()), 0),
+        "clips per subject": spread(list(reader.report().subjects.values()), 0),
         "left out": str(dict(Counter(r.reason for r in rejections))),
         "face found": f"{len(samples) / len(clips):.3f} of the onsets",
         "largest motion of a landmark, true, px of 128": spread(unit * np.array(true)),
-        "the same, followed in the pixels": spread(seen),
+        "largest motion of a landmark, tracked in the frames, px of 128": spread(seen),
         "motion of the head, px of 128": spread(head),
         "onset to apex, ms (published: 165, 25 to 440)": spread(rises, 0),
         "PSNR, dB (MiE-X 38.7, 34.8 to 43.5; SAMM's neighbouring frames 39.2)": spread(psnr, 1),

@@ -1,13 +1,14 @@
-"""How an actor plays a micro-expression: which muscles, how strongly, when, and how the head moves.
+"""Motion of a rendered micro-expression: expression shapes, strengths, timing and head motion.
 
-Kinship, said plainly: `au_sources/tables/au_landmark_motion.csv`, which drives `warp`, is measured
-on the expression shapes of the same face model. Which way an AU moves a landmark is therefore
-related between the generator and this test bed. What differs: `warp` knows 68 landmarks and a few
-points of the skin, moves pixels in the plane, and takes every AU as symmetric and all together;
-here the whole mesh moves in depth, covers itself and changes its shading, each person plays each AU
-with a strength and a skewness of their own, muscles start one after the other and draw others
-along, and AUs that are not among the 17 are played as well (16, 18, 22, 24, 28). Not modelled:
-wrinkles and folds finer than the mesh, blood, sweat, eyelashes that move by themselves.
+The stand-in is not fully independent of the generators: `au_sources/tables/au_landmark_motion.csv`,
+which `warp` uses, was measured on the expression shapes of the same face model. The directions in
+which an AU moves the landmarks are therefore related. The differences are these. `warp` knows 68
+landmarks and a few points of the skin, moves pixels in the image plane, and applies all AUs
+symmetrically and at the same time. Here the whole mesh moves in 3-D, occludes itself and changes
+its shading. Each person has an individual strength and asymmetry for each AU. AUs start at
+different times and activate neighbouring muscles. AUs other than the 17 are shown as well (16, 18,
+22, 24, 28). Not modelled are wrinkles and folds finer than the mesh, blood flow, sweat, and
+independent motion of eyelashes.
 """
 
 from dataclasses import dataclass
@@ -43,10 +44,12 @@ SHAPES_OF_AU: dict[int, dict[str, float]] = {
     28: {"mouthRollLower": 1.0, "mouthRollUpper": 1.0},
     45: {"eyeBlink": 1.0},
 }
-"""Expression shapes of an AU at its maximum: the FACS table in the README of ICT-VGL/ICT-FaceKit.
-Ours: the lip raiser opens the upper lip as well as it shrugs (10), lips that tighten are a weak
-press and pucker (23), lips part on both sides (25), and the jaw drops by relaxing, not as far as it
-goes (26). AU21, 38 and 39 (neck, nostrils) have no shape."""
+"""Expression shapes of each AU at its maximum, from the FACS table of ICT-VGL/ICT-FaceKit.
+
+Four AUs differ from that table by our choice: AU10 both raises and shrugs the upper lip, AU23 is a
+weak press and pucker, AU25 parts both lips, and AU26 opens the jaw only as far as it drops when
+relaxed. AU21, 38 and 39 (neck, nostrils) have no shape.
+"""
 
 DRAWN_ALONG: dict[int, tuple[str, ...]] = {
     1: ("eyeWide", "browOuterUp"),
@@ -62,52 +65,63 @@ DRAWN_ALONG: dict[int, tuple[str, ...]] = {
     17: ("mouthFrown", "mouthRollLower"),
     24: ("mouthDimple", "mouthShrugLower"),
 }
-"""What neighbouring muscles do, up to `MOST_DRAWN_ALONG` of the AU."""
+"""Shapes of neighbouring muscles that each AU activates, at up to `MOST_DRAWN_ALONG`."""
 
 MOST_DRAWN_ALONG = 0.25
+"""Largest activation of a neighbouring muscle as a share of the strength of the AU."""
 
 STRENGTH_MEDIAN, STRENGTH_SPREAD, STRENGTH_LIMITS = 0.2, 0.35, (0.08, 0.5)
-"""Share of an AU's full motion at the apex: log-normal, median 1.0 on the scale of 5, five in a
-hundred beyond 1.8; the range of the letters A and B, traces and slight. The sheet of CAS(ME)3 has
-no intensities."""
+"""Distribution of the strength of an AU at the apex, as a share of its full motion.
+
+It is log-normal with a median of 1.0 on the 0-5 scale, and 5 % are above 1.8. This is the range of
+the FACS intensities A (trace) and B (slight). The sheet of CAS(ME)3 states no intensities.
+"""
 
 GAIN_SPREAD, SKEW_SPREAD = 0.25, 0.12
-"""Of each AU in each person: log-normal factor, and difference of the sides."""
+"""Spread of the log-normal strength factor and of the asymmetry, for each AU of each person."""
 
 WEAK_SIDE = 0.25
-"""Most that the other side does in a one-sided AU (L14, R12)."""
+"""Largest activation of the other side in a one-sided AU (L14, R12)."""
 
 RISE_PERCENTILES = ((0, 5), (10, 20), (25, 23), (50, 33), (75, 43), (90, 58), (100, 88))
-"""(percentile, frames at 200 a second) from onset to apex of the 145 clips of CASME II in MEGC2019
-(reference/dataset_formats.md; SAMM's median is 32, its range 10 to 79)."""
+"""Percentiles of the frames from onset to apex, at 200 frames per second.
+
+They were measured on the 145 clips of CASME II in MEGC2019. The median of SAMM is 32 and its range
+is 10 to 79.
+"""
 
 SHEET_RATE, FPS = 200.0, 30.0
-"""Frames a second of the percentiles, and of the stored frames, as CAS(ME)3 records."""
+"""Frame rate of the percentiles, and of the rendered clips (that of CAS(ME)3), per second."""
 
 LONGEST = 0.5
-"""Seconds from onset to offset beyond which an expression is no longer called micro (Yan et al.
-2013); a rise that is longer by itself keeps a short fall."""
+"""Longest duration of a micro-expression from onset to offset, in seconds (Yan et al. 2013).
+
+A clip whose rise alone takes longer gets the shortest fall.
+"""
 
 SHORTEST_FALL = 0.1
-"""Seconds."""
+"""Shortest time from apex to offset, in seconds."""
 
 LEAST_MOTION = (0.013, 0.02)
-"""Largest motion of a landmark at the apex that a clip has at least, drawn between these, in
-distances of the eyes: 0.5 to 0.8 pixels of a crop of 128. What a coder has seen could be seen."""
+"""Range from which the smallest accepted motion of a clip is drawn, in eye distances.
+
+The motion is that of the landmark that moves most at the apex; the range is 0.5 to 0.8 pixels in a
+crop of 128. A smaller motion would not have been visible to an annotator.
+"""
 
 BLINK_SHARE, GAZE_SHARE = 0.06, 0.1
-"""Clips with half a blink, or with a small movement of the eyes: nuisances that mean nothing."""
+"""Shares of the clips with half a blink and with a small eye movement, unrelated to the label."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Temperament:
-    """How a person moves.
+    """Individual differences in the motion of a person.
 
     Attributes:
-        gain: Factor on the strength of each AU.
-        skew: Difference of left and right, as a share of the strength, by AU.
+        gain: Factor on the strength, by AU.
+        skew: Difference between left and right as a share of the strength, by AU.
     """
 
     gain: dict[int, float]
@@ -116,14 +130,14 @@ class Temperament:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """One played clip of T frames.
+    """Motion of one clip of T frames.
 
     Attributes:
-        activation: ``(T, 57)`` strength of each expression shape, 0 to 1; nought at the onset.
-        turn: ``(T, 3)`` drift of the head since the onset, radians.
-        shift: ``(T, 2)`` drift of the head, in distances of the eyes.
+        activation: Strength of each expression shape, ``(T, 57)``, 0 to 1; 0 at the onset.
+        turn: Rotation of the head since the onset, ``(T, 3)`` radians.
+        shift: Shift of the head since the onset, ``(T, 2)`` eye distances.
         apex: Index of the apex frame.
-        played: Strength of each AU at the apex as played, for the record.
+        played: Strength of each AU at the apex, as recorded in the lineage.
     """
 
     activation: Floats
@@ -134,14 +148,14 @@ class Take:
 
 
 def playable(aus: str | None) -> list[FacsCode]:
-    """The AUs of a sheet's cell that have a shape; empty where nothing would move."""
+    """Return the AUs of an annotation that have an expression shape."""
     if aus is None:
         return []
     return [code for code in parse_facs(aus).codes if code.number in SHAPES_OF_AU]
 
 
 def draw_temperament(rng: np.random.Generator) -> Temperament:
-    """A person's own way to move."""
+    """Draw the individual differences of a person."""
     numbers = sorted(SHAPES_OF_AU)
     gains = np.exp(GAIN_SPREAD * rng.standard_normal(len(numbers)))
     skews = SKEW_SPREAD * rng.standard_normal(len(numbers))
@@ -154,19 +168,19 @@ def draw_temperament(rng: np.random.Generator) -> Temperament:
 def play(
     model: FaceModel, codes: list[FacsCode], person: Temperament, rng: np.random.Generator
 ) -> Take:
-    """Draws a performance of some AUs; one that nobody could see is played more strongly.
+    """Draw the motion of a clip that shows some AUs; an invisible motion is amplified.
 
     Args:
-        model: Whose shapes are activated.
-        codes: What is shown, of `playable`.
-        person: Who shows it.
-        rng: Of strength, timing, drift and nuisances.
+        model: The face model.
+        codes: AUs to show, from `playable`.
+        person: Individual differences of the person.
+        rng: Random generator for strength, timing, head motion and unrelated motion.
 
     Raises:
         ValueError: No AU is given.
     """
     if not codes:
-        raise ValueError("nothing to play: no AU with a shape; see `playable`")
+        raise ValueError("codes is empty: give at least one AU that `playable` returns")
     rise, fall = _draw_times(rng)
     apex = max(1, round(rise * FPS))
     times = np.arange(apex + max(1, round(fall * FPS)) + 1)
@@ -194,7 +208,7 @@ def play(
 
 
 def largest_motion(model: FaceModel, activation: Floats) -> float:
-    """Largest motion of a landmark of the mean face, seen from the front, distances of the eyes."""
+    """Return the largest motion of a landmark of the frontal mean face, in eye distances."""
     motion = np.tensordot(activation, model.shapes[:, model.landmarks, :2], axes=1)
     points = model.neutral[model.landmarks]
     eyes = points[36:42].mean(axis=0) - points[42:48].mean(axis=0)
@@ -204,14 +218,15 @@ def largest_motion(model: FaceModel, activation: Floats) -> float:
 def start_pose(
     photograph: Pose, scale: float, size: int, eyes: Floats, rng: np.random.Generator
 ) -> Pose:
-    """The head at the onset of a clip: half as turned as in the photograph, and by chance.
+    """Draw the head pose at the onset: half the rotation in the photograph, and a random part.
 
     Args:
         photograph: Pose in the photograph.
-        scale: Pixels of the frame for a centimetre.
-        size: Side of the frame.
-        eyes: ``(3,)`` middle of the eyes, model's axes.
-        rng: Of nod, turn and tilt (3, 4 and 2 degrees) and of the place in the frame.
+        scale: Pixels of the frame per centimetre.
+        size: Side of the frame, pixels.
+        eyes: Midpoint of the eyes, ``(3,)``, in the axes of the model.
+        rng: Random generator for pitch, yaw and roll (standard deviations 3, 4 and 2 degrees) and
+            for the position in the frame.
     """
     turn = 0.5 * photograph.turn + np.radians(rng.normal(0, [3.0, 4.0, 2.0]))
     pose = Pose(scale, turn, np.zeros(2))
@@ -220,12 +235,12 @@ def start_pose(
 
 
 def drifted(start: Pose, take: Take, frame: int, unit: float) -> Pose:
-    """The head in a frame; `unit` is the distance of the eyes, pixels."""
+    """Return the head pose in a frame; `unit` is the eye distance in pixels."""
     return Pose(start.scale, start.turn + take.turn[frame], start.shift + unit * take.shift[frame])
 
 
 def _draw_times(rng: np.random.Generator) -> tuple[float, float]:
-    """Seconds from onset to apex and from apex to offset."""
+    """Draw the seconds from onset to apex and from apex to offset."""
     percent, frames = np.array(RISE_PERCENTILES, float).T
     rise = float(np.interp(rng.uniform(0, 100), percent, frames)) / SHEET_RATE
     fall = rise * rng.uniform(0.6, 1.4)
@@ -243,7 +258,7 @@ def _sides(code: FacsCode, skew: float, rng: np.random.Generator) -> tuple[float
 
 
 def _course(times: NDArray[np.int64], apex: int, rng: np.random.Generator) -> Floats:
-    """``(T,)`` 0 at the onset, 1 at the apex, falling by two thirds or more to the offset."""
+    """Return the strength ``(T,)``: 0 at the onset, 1 at the apex, up to a third at the offset."""
     lag, last = rng.uniform(0, 0.25) * apex, len(times) - 1
     up = np.clip((times - lag) / (apex - lag), 0, 1)
     down = np.clip((times - apex) / (last - apex), 0, 1)
@@ -263,13 +278,13 @@ def _add(
 
 
 def _add_nuisances(model: FaceModel, activation: Floats, rng: np.random.Generator) -> None:
-    """Half a blink, and eyes that wander, in some clips; nothing of it at the onset."""
+    """Add half a blink or an eye movement to some clips, with no effect at the onset."""
     frames = len(activation)
     times = np.arange(frames)
     blinks, gazes, kind = rng.random(), rng.random(), rng.integers(4)
     height, centre, way = rng.uniform(0.2, 0.6), rng.uniform(2, frames), rng.uniform(0.05, 0.2)
     if blinks < BLINK_SHARE:
-        # 300 ms, half a cosine wave up and down.
+        # A squared cosine of 300 ms.
         wave = np.cos(np.clip((times - centre) / (0.15 * FPS), -1, 1) * np.pi / 2) ** 2
         wave[0] = 0
         _add(model, activation, "eyeBlink", height * wave, 1.0, 1.0)
@@ -281,7 +296,7 @@ def _add_nuisances(model: FaceModel, activation: Floats, rng: np.random.Generato
 
 
 def _drift(frames: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Half a degree and a hundredth of the eyes' distance in half a second: a line and a wave."""
+    """Draw the head motion, about 0.4 degrees and 0.01 eye distances within half a second."""
     seconds = np.arange(frames)[:, None] / FPS
     sizes = np.r_[np.radians([0.4, 0.4, 0.25]), [0.01, 0.01]]
     slope, wave, phase = rng.normal(0, 1, (3, 5))

@@ -1,4 +1,4 @@
-"""A software rasterizer: which triangle is in front at each pixel."""
+"""A software rasterizer, which finds the front triangle at each pixel."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _EDGE = -1e-5
-"""Barycentric coordinate from which a point counts as inside, so that no seam stays open."""
+"""Smallest barycentric coordinate of a point inside; a negative value avoids gaps at edges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +15,10 @@ class Raster:
 
     Attributes:
         size: Side of the image, pixels.
-        pixels: ``(N,)`` index into the flat image.
-        corners: ``(N, 3)`` vertices of the triangle in front.
-        weights: ``float32 (N, 3)`` their shares.
-        depth: ``(N,)``.
+        pixels: Indices into the flat image, ``(N,)``.
+        corners: Vertices of the front triangle, ``(N, 3)``.
+        weights: Barycentric coordinates in this triangle, ``float32 (N, 3)``.
+        depth: Depth of the point in this triangle, ``(N,)``.
     """
 
     size: int
@@ -28,14 +28,14 @@ class Raster:
     depth: NDArray[np.float32]
 
     def interpolate(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """``(N, C)`` values at the pixels of ``(V, C)`` at the vertices."""
+        """Interpolate values ``(V, C)`` at the vertices to values ``(N, C)`` at the pixels."""
         mixed = values[self.corners[:, 0]] * self.weights[:, :1]
         mixed += values[self.corners[:, 1]] * self.weights[:, 1:2]
         mixed += values[self.corners[:, 2]] * self.weights[:, 2:]
         return mixed
 
     def image(self, values: NDArray[np.float32], fill: float = 0.0) -> NDArray[np.float32]:
-        """``(S, S, C)`` of ``(N, C)``, `fill` where nothing is covered."""
+        """Return an image ``(S, S, C)`` of values ``(N, C)``, with `fill` at other pixels."""
         image = np.full((self.size**2, values.shape[1]), fill, np.float32)
         image[self.pixels] = values
         return image.reshape(self.size, self.size, -1)
@@ -47,25 +47,26 @@ def rasterize(
     triangles: NDArray[np.int64],
     size: int,
 ) -> Raster:
-    """Finds the front triangle of each pixel with a z-buffer.
+    """Find the front triangle of each pixel with a z-buffer.
 
     Args:
-        points: ``(V, 2)`` x to the right and y down, pixels; centres of pixels are integers.
-        depth: ``(V,)``, larger is nearer.
-        triangles: ``(T, 3)``, counterclockwise from outside as seen with y up; those that show
-            their back are left out.
-        size: Side of the image.
+        points: Vertices in pixels, ``(V, 2)``, x to the right and y down; pixel centres are
+            integers.
+        depth: Depth of each vertex, ``(V,)``; larger values are nearer.
+        triangles: Vertices of the triangles, ``(T, 3)``, counterclockwise from outside with y up;
+            back faces are left out.
+        size: Side of the image, pixels.
     """
     corners = points[triangles]
     first, second, third = corners[:, 0], corners[:, 1], corners[:, 2]
-    # y points down, so a front face turns the other way.
+    # Since y points down, the area of a front face is negative.
     area = _cross(second - first, third - first)
     low = np.maximum(np.ceil(corners.min(axis=1)), 0).astype(np.int64)
     high = np.minimum(np.floor(corners.max(axis=1)), size - 1).astype(np.int64)
     extent = high - low + 1
     shown = np.flatnonzero((area < -1e-9) & (extent > 0).all(axis=1))
     counts = extent[shown].prod(axis=1)
-    # One candidate for each pixel of each bounding box.
+    # Every pixel of a bounding box is a candidate of its triangle.
     owner = np.repeat(shown, counts)
     number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     width = extent[owner, 0]
@@ -80,7 +81,7 @@ def rasterize(
     front = np.full(size * size, -np.inf, np.float32)
     np.maximum.at(front, pixel, nearness)
     winners = np.flatnonzero(nearness == front[pixel])
-    # Two triangles may be equally near along their common edge.
+    # Two triangles can have the same depth along their common edge.
     pixels, chosen = np.unique(pixel[winners], return_index=True)
     winners = winners[chosen]
     return Raster(size, pixels, triangles[owner[winners]], weights[winners], nearness[winners])

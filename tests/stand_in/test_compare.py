@@ -1,4 +1,4 @@
-"""The table of the stand-in at a small size: every recognizer is in it, with settings that fit."""
+"""Tests that the small experiments cover every recognizer with valid settings."""
 
 import json
 from pathlib import Path

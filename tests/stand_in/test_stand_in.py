@@ -1,4 +1,4 @@
-"""The stand-in, two people of two clips at half size, and the rules of who may be in it."""
+"""Tests of the stand-in (two subjects, two clips each, half size) and of its separation rules."""
 
 import csv
 import hashlib
@@ -19,7 +19,7 @@ SIZE = 160
 
 @pytest.fixture(scope="module")
 def modules():
-    """The scripts beside this file, which import each other by name."""
+    """Import the scripts in this folder, which import each other by name."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(HERE)
         import actor
@@ -47,7 +47,7 @@ def textures(modules, model, shared):
 
 @pytest.fixture(scope="module")
 def render(modules, shared, textures, tmp_path_factory):
-    """Renders 2 x 2 clips; the search for textures is done once."""
+    """Render 2 x 2 clips; the search for textures runs once."""
 
     def run(seed: int) -> Path:
         out = tmp_path_factory.mktemp("stand_in") / "out"
@@ -100,7 +100,7 @@ def test_it_opens_and_becomes_samples(rendered):
 def test_it_never_pretends_to_be_real(rendered):
     note = (rendered / "RENDERED.md").read_text(encoding="utf-8")
     assert note.startswith("# Rendered micro-expressions: a stand-in, not a database")
-    assert "Nothing here was recorded" in note
+    assert "were rendered, not recorded" in note
 
 
 def test_the_face_moves_and_the_background_does_not(rendered):
@@ -179,7 +179,7 @@ def test_a_face_table_loses_them_and_their_doubles(modules, sample_table, tmp_pa
     face, same = rest.load([0])[0], table.load([table.identities.index(rest.identities[0])])[0]
     assert (face.crop == same.crop).all()
     monkeypatch.setattr(lineage, "kept_out", lambda name: True)
-    with pytest.raises(ValueError, match="every face belongs to the stand-in"):
+    with pytest.raises(ValueError, match="every face is reserved for the stand-in"):
         lineage.write_face_table_without(sample_table, out)
 
 

@@ -203,7 +203,7 @@ def test_the_labeller_is_refused(training_set, tmp_path):
         (["--checkpoint", "warp"], "NAME=FILE"),
         (["--set", "looks=1"], "looks"),
         (["--set", "intensities=[3, 1]"], "ascending"),
-        (["-n", "500"], "ask for fewer"),
+        (["-n", "500"], "request fewer"),
         (["-e", "nobody"], "nobody"),
         (["--trained-on", "landmarks", "--source", "expert:nothing"], "nothing"),
     ],
