@@ -1,9 +1,9 @@
 """The identity embedding of dlib's face recognition model, computed with PyTorch.
 
 The network is dlib's ResNet with 29 convolutions (`dnn_face_recognition_ex.cpp`; King 2017, dlib
-19.3), derived from ResNet-34 (He et al., CVPR 2016). Its weights are read from dlib's own model
-file, which stays where pip put it. PyTorch computes it about eight times as fast as dlib on a CPU;
-the embeddings agree within 1e-6 (`tests/pipeline/faces/test_embedding.py`).
+19.3), derived from ResNet-34 (He et al., CVPR 2016). Its weights are read from dlib's model file
+in the installed package. On a CPU, PyTorch computes it about eight times as fast as dlib; the
+embeddings agree within 1e-6 (`tests/pipeline/faces/test_embedding.py`).
 """
 
 from pathlib import Path
@@ -17,46 +17,53 @@ from torch.nn import functional
 from miex.datasets.device import one_thread
 
 CHIP_SIDE = 150
-"""Pixels of the aligned face that the network takes."""
+"""Side of the aligned face that is the input of the network, in pixels."""
 
 EMBEDDING_VERSION = "PyTorch 1"
-"""Changes when the numbers of an embedding do; face tables remember it."""
+"""Version of the computation, stored in face tables; it changes if the embeddings change."""
 
 _MEAN = (122.782, 117.001, 104.298)
 """Mean of red, green and blue that dlib's input layer subtracts (`input_rgb_image_sized`)."""
 
 _STAGES = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True))
-"""From the input on: channels, residual blocks, and whether the first block halves the size."""
+"""Number of channels and of residual blocks of each stage, and whether it halves the size."""
 
 
 def read_model(path: Path) -> "FaceEmbedding":
     """Read the network from dlib's `dlib_face_recognition_resnet_model_v1.dat`.
 
-    The file is a sequence of layers from the input to the output; each layer with parameters
+    The file is a sequence of layers from the input to the output. Each layer with parameters
     begins with its name, followed by one tensor: a version, four sizes, and float32 values. An
-    integer is one byte that holds its length (the highest bit is the sign) and then its bytes, the
-    lowest first (`dlib/serialize.h`).
+    integer is stored as one byte with its length (the highest bit is the sign), followed by its
+    bytes in little-endian order (`dlib/serialize.h`).
+
+    Args:
+        path: The model file.
+
+    Returns:
+        The network in eval mode.
 
     Raises:
-        ValueError: The file is not that model.
+        ValueError: The file is damaged or is not this model.
     """
     content = path.read_bytes()
     convolutions = _tensors(content, b"\x01\x05con_4", path)
     affines = _tensors(content, b"\x01\x07affine_", path)
-    # Before its tensor the last layer stores its numbers of outputs and inputs.
+    # The last layer stores its numbers of outputs and inputs before its tensor.
     (weights,) = _tensors(content, b"\x01\x04fc_2\x01\x80\x02\x00\x01", path)
     network = FaceEmbedding()
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     sizes = [layer.weight.numel() + layer.out_channels for layer in layers]
     if [values.size for values in convolutions] != sizes or len(affines) != len(layers):
         raise ValueError(
-            f"{path} is not dlib's face recognition model: its layers have other sizes"
+            f"{path} is not dlib's face recognition model: its layers have other sizes; install "
+            "face_recognition_models again"
         )
     for layer, values, affine in zip(layers, convolutions, affines, strict=True):
         gamma, beta = torch.from_numpy(affine).chunk(2)
         bias = torch.from_numpy(values[-layer.out_channels :])
         kernel = torch.from_numpy(values[: -layer.out_channels]).reshape(layer.weight.shape)
-        # dlib scales and shifts behind each convolution; both are part of it here.
+        # dlib's affine layer after each convolution is merged into the convolution.
         layer.weight.data = kernel * gamma.reshape(-1, 1, 1, 1)
         assert layer.bias is not None
         layer.bias.data = bias * gamma + beta
@@ -69,7 +76,7 @@ class FaceEmbedding(nn.Module):
 
     Shape:
         - Input: ``(N, 3, 150, 150)``, RGB 0 to 255, faces aligned as by `dlib.get_face_chip`.
-        - Output: ``(N, 128)``. Two photographs of one person are mostly closer than 0.6.
+        - Output: ``(N, 128)``. The distance of two photographs of one person is mostly below 0.6.
     """
 
     mean: Tensor
@@ -110,11 +117,11 @@ class FaceEmbedding(nn.Module):
 
 
 class _Block(nn.Module):
-    """A residual block; where it halves the size, the shortcut is an average over 2 x 2 pixels."""
+    """A residual block; if it halves the size, its shortcut averages over 2 x 2 pixels."""
 
     def __init__(self, inputs: int, outputs: int, halved: bool) -> None:
         super().__init__()
-        # dlib pads a convolution only where its stride is 1.
+        # dlib pads a convolution only if its stride is 1.
         self.one = nn.Conv2d(inputs, outputs, 3, *((2, 0) if halved else (1, 1)))
         self.two = nn.Conv2d(outputs, outputs, 3, padding=1)
         self.halved = halved
@@ -126,7 +133,7 @@ class _Block(nn.Module):
 
 
 def _add(one: Tensor, other: Tensor) -> Tensor:
-    """Add two tensors as dlib's `add_prev` does: what a smaller one lacks counts as zero."""
+    """Add two tensors as dlib's `add_prev` does, which pads the smaller one with zeros."""
     shape = [max(sizes) for sizes in zip(one.shape, other.shape, strict=True)]
     return _grown(one, shape) + _grown(other, shape)
 
@@ -139,7 +146,7 @@ def _grown(values: Tensor, shape: list[int]) -> Tensor:
 
 
 def _tensors(content: bytes, marker: bytes, path: Path) -> list[NDArray[np.float32]]:
-    """Read the tensor behind each occurrence of a layer's name."""
+    """Read the tensor after each occurrence of the name of a layer."""
     found = []
     at = content.find(marker)
     while at >= 0:
@@ -153,8 +160,13 @@ def _tensors(content: bytes, marker: bytes, path: Path) -> list[NDArray[np.float
             count = sizes[1] * sizes[2] * sizes[3] * sizes[4]
             found.append(np.frombuffer(content, "<f4", count, place).astype(np.float32))
         except (IndexError, ValueError) as error:
-            raise ValueError(f"{path} is damaged ({error}); install its package again") from None
+            raise ValueError(
+                f"{path} is damaged ({error}); install face_recognition_models again"
+            ) from None
         at = content.find(marker, place + 4 * count)
     if not found:
-        raise ValueError(f"{path} is not dlib's face recognition model: {marker!r} is missing")
+        raise ValueError(
+            f"{path} is not dlib's face recognition model: {marker!r} is missing; install "
+            "face_recognition_models again"
+        )
     return found

@@ -59,7 +59,6 @@ MAX_ERROR, MAX_TURN, MAX_OPENING, MIN_EYES = 0.055, 12.0, 0.045, 36.0
 """Limits for texture photographs: error of the fit in eye distances, pitch and yaw in degrees, gap
 of the lips in eye distances, and eye distance in pixels."""
 
-
 UNSUITABLE = {
     "Adrien_Brody": "tinted glasses",
     "Bernice_Wong": "the fit places the mouth wrongly",
@@ -72,11 +71,8 @@ UNSUITABLE = {
     "Melchor_Cob_Castro": "a hand at the mouth",
     "Mireya_Moscoso": "sunglasses, a microphone in front of the face",
 }
-"""Identities that meet all limits but cannot be used as textures.
-
-All but one were found by inspecting the first sixty textures; the other one would not be held out
-(see `lineage.py`).
-"""
+"""Identities that meet all limits but cannot be textures: nine found by inspecting the first sixty
+textures, and one that would not be held out (see `lineage.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
