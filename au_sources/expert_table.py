@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from miex.au_sources.action_units import AU_COUNT, AU_NAMES, AU_NUMBERS, MAX_INTENSITY
 from miex.datasets.config import FrozenConfig
 from miex.datasets.labels import Emotion, parse_emotion
+from miex.datasets.registry import Registry
 
 PROTOTYPICAL = "prototypical"
 """Stands for `ExpertTable.prototypical_probability` in a table file."""
@@ -158,23 +159,53 @@ def cardinality(table: ExpertTable) -> dict[Emotion, float]:
     return numbers
 
 
+def _own_tables() -> dict[str, str]:
+    return {path.stem: str(path) for path in _FOLDER.glob("*.yaml")}
+
+
+_TABLES = Registry[Callable[[], Path]]("expert table", _own_tables, "miex.tables")
+
+table_places = _TABLES.places
+"""Return the file or package of each table, see `Registry.places`."""
+
+
 def table_names() -> list[str]:
-    """Names of the tables that come with miex."""
-    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+    """Return the names of all tables, of miex and of installed packages, sorted.
+
+    A new table of miex is one new YAML file in `tables/`. Another package names in its entry
+    points `miex.tables` a function without arguments that returns the path of such a file.
+    """
+    return _TABLES.names()
+
+
+def _path_of(name: str) -> Path:
+    """Return the file of a table.
+
+    Raises:
+        ValueError: Two packages claim the name, or the function of a package failed.
+    """
+    places = table_places()
+    if places.get(name) == _own_tables().get(name):
+        return Path(places[name])
+    found = _TABLES.find(name)()
+    if not isinstance(found, str | Path):
+        raise ValueError(
+            f"expert table {name!r} of {places[name]} is {found!r}, expected the path of a YAML"
+            " file; repair or uninstall that package"
+        )
+    return Path(found)
 
 
 def load_table(name_or_path: str | Path) -> ExpertTable:
-    """Loads a table by the name of one that comes with miex, or from a user's own YAML file.
+    """Load a table by its name, or from a user's own YAML file.
 
     Raises:
         FileNotFoundError: No table of that name, no such file.
         ValueError: Not YAML, or a field that does not fit; the message names file, emotion, field,
             what was expected and the way out.
     """
-    if str(name_or_path) in table_names():
-        path = _FOLDER / f"{name_or_path}.yaml"
-    else:
-        path = Path(name_or_path)
+    known = str(name_or_path) in table_names()
+    path = _path_of(str(name_or_path)) if known else Path(name_or_path)
     if not path.is_file():
         raise FileNotFoundError(
             f"no expert table {str(name_or_path)!r}; expected one of {', '.join(table_names())} or "

@@ -13,11 +13,33 @@ import functools
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 Factory = TypeVar("Factory", bound=Callable[..., object])
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What lists, `miex doctor`, the tables of the docs and the tests need to know of a plug-in.
+
+    Attributes:
+        about: What it is or reads, one line of Markdown.
+        title: Its name for people; the registered name without.
+        written: How a user writes it on the command line, ``celeba:FOLDER``.
+        found_by: Patterns, as in a shell, of names of files or folders by which `miex doctor`
+            recognizes that its database or its weights are on the machine.
+        toy: Writes into a folder what tests need to use it: a tiny database, random weights; and
+            returns the path to give. None where nothing is needed or tests have their own.
+    """
+
+    about: str = ""
+    title: str = ""
+    written: str = ""
+    found_by: tuple[str, ...] = ()
+    toy: Callable[[Path], Path] | None = None
 
 
 class Registry(Generic[Factory]):
@@ -35,9 +57,14 @@ class Registry(Generic[Factory]):
         self._modules = modules
         self._group = group
         self._factories: dict[str, Factory] = {}
+        self._facts: dict[str, Facts] = {}
 
-    def register(self, name: str) -> Callable[[Factory], Factory]:
+    def register(self, name: str, facts: Facts | None = None) -> Callable[[Factory], Factory]:
         """Register the decorated factory.
+
+        Args:
+            name: What users write.
+            facts: What is known about it without using it.
 
         Raises:
             ValueError: The name is taken; both modules are named.
@@ -45,13 +72,16 @@ class Registry(Generic[Factory]):
 
         def keep(factory: Factory) -> Factory:
             taken = self._factories.get(name)
-            owner = self._modules().get(name) if taken is None else taken.__module__
-            if taken is not factory and owner not in (None, factory.__module__):
+            owner = self._modules().get(name, factory.__module__)
+            if taken is not None:
+                owner = taken.__module__
+            if taken is not factory and (taken is not None or owner != factory.__module__):
                 raise ValueError(
                     f"{self._kind} {name!r} is registered twice, by {owner} and by"
                     f" {factory.__module__}; rename one of them"
                 )
             self._factories[name] = factory
+            self._facts[name] = facts or Facts()
             return factory
 
         return keep
@@ -61,9 +91,24 @@ class Registry(Generic[Factory]):
         return sorted({*self._modules(), *self._entry_points()})
 
     def places(self) -> dict[str, str]:
-        """Return where each name comes from: a module, or ``PACKAGE (MODULE:ATTRIBUTE)``."""
-        found = {name: _described(points) for name, points in self._entry_points().items()}
-        return dict(sorted({**found, **self._modules()}.items()))
+        """Return where each name comes from: a module, or ``PACKAGE (MODULE:ATTRIBUTE)``.
+
+        A name that several claim has all of them, joined by "and".
+        """
+        found = dict(self._modules())
+        for name, points in self._entry_points().items():
+            own = [found[name]] if name in found else []
+            found[name] = " and ".join([*own, _described(points)])
+        return dict(sorted(found.items()))
+
+    def facts(self, name: str) -> Facts:
+        """Return what is known about a plug-in; its module is imported.
+
+        Raises:
+            ValueError: See `find`.
+        """
+        self.find(name)
+        return self._facts.get(name, Facts())
 
     def find(self, name: str) -> Factory:
         """Return the factory of a name; import its module if it was not used before.

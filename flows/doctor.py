@@ -4,11 +4,17 @@ import importlib.util
 import os
 import platform
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
 
+from miex.au_sources.estimators.base import estimator_facts, estimator_names
+from miex.datasets.clips.base import clip_database_facts, clip_database_names
+from miex.datasets.faces.base import face_source_facts, face_source_names
+from miex.datasets.registry import Facts
+from miex.generators.base import generator_facts, generator_names
 from miex.pipeline.faces.models import MODELS, model_file
 from miex.pipeline.workers import cores
 
@@ -35,72 +41,6 @@ _OTHER_OPENCVS = ("opencv-contrib-python", "opencv-python", "opencv-python-headl
 
 
 @dataclass(frozen=True, slots=True)
-class Telltale:
-    """A file or folder whose presence shows that a database or a set of weights is there.
-
-    Attributes:
-        name: What it is.
-        pattern: Regular expression that its whole name has to match, case ignored.
-        use: What it adds, and how it is used once it is there.
-    """
-
-    name: str
-    pattern: str
-    use: str
-
-
-def _clips(name: str, pattern: str, reader: str) -> Telltale:
-    return Telltale(name, pattern, f"AUs of annotated clips: miex extract-aus {reader}:FOLDER")
-
-
-TELLTALES = (
-    Telltale(
-        "GANimation weights",
-        r"net_epoch_\w+_id_G\.pth|\w+_net_gen\.pth|\w*ganimation\w*\.(pth|pt|safetensors)",
-        "learned faces instead of warped ones: --generator ganimation --checkpoint FILE",
-    ),
-    Telltale(
-        "motion magnification weights",
-        r"magnet\w*.*\.pth",
-        "Oh et al. in UAMRN: --set config.magnification_weights=FILE",
-    ),
-    Telltale(
-        "ImageNet ResNet-18",
-        r"resnet18-\w+\.pth",
-        "Branches, ApexME, UAMRN from ImageNet: --set config.weights=FILE",
-    ),
-    Telltale("CelebA", r"identity_CelebA\.txt", "10,177 identities: miex faces celeba:FOLDER"),
-    Telltale(
-        "EmotionNet",
-        r".*emotio\w*net.*\.(txt|tsv)|download\.json",
-        "the templates of MiE-X: miex faces-download LIST, miex faces emotionnet:FOLDER",
-    ),
-    Telltale("face tables", r".*faces.*\.parquet", "prepared faces: miex synthesize --faces FILE"),
-    Telltale(
-        "OpenFace models",
-        r"AU_predictors",
-        "AU estimation on the 0-5 scale (research only): -e openface-models:FOLDER",
-    ),
-    Telltale(
-        "MediaPipe model",
-        r"face_landmarker.*\.task",
-        "AU estimation from 52 blendshapes: -e mediapipe:FILE",
-    ),
-    _clips("CASME II", r"CASME2-coding.*\.(xlsx|csv)", "casme2"),
-    _clips("CAS(ME)^3", r"cas\(me\)3_part_[AC]_ME.*\.xlsx", "casme3"),
-    _clips("SAMM", r"SAMM_.*Micro_FACS_Codes.*\.(xlsx|csv)", "samm"),
-    _clips("SMIC-HS", r"SMIC_all_(raw|cropped)", "smic"),
-    _clips("MMEW", r"MMEW_Micro_Exp\.(xlsx|csv)", "mmew"),
-    _clips("4DME", r"4DME_Labelling_Micro.*\.xlsx", "fourdme"),
-    _clips("MEGC2019", r"combined_3class_gt\.csv", "megc2019"),
-    _clips("clips of your own", r"clip_table\.csv", "clip_table"),
-    _clips("CK+", r"cohn-kanade-images", "ckplus"),
-    _clips("Oulu-CASIA", r"PreProcess_Img|[VN][LI]_Acropped", "oulu_casia"),
-    _clips("videos of your own", r"clips\.csv", "video_folder"),
-)
-
-
-@dataclass(frozen=True, slots=True)
 class Finding:
     """One line of the doctor's report.
 
@@ -117,6 +57,61 @@ class Finding:
     found: str | None
     note: str
     needed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Telltale:
+    """Files or folders whose presence shows that a database or a set of weights is there.
+
+    Attributes:
+        name: What it is.
+        patterns: Patterns, as in a shell, that a whole name has to match, case ignored.
+        use: What it adds, and how it is used once it is there.
+    """
+
+    name: str
+    patterns: tuple[str, ...]
+    use: str
+
+
+_OTHERS = (
+    Telltale(
+        "motion magnification weights",
+        ("magnet*.pth",),
+        "Oh et al. in UAMRN: --set config.magnification_weights=FILE",
+    ),
+    Telltale(
+        "ImageNet ResNet-18",
+        ("resnet18-*.pth",),
+        "Branches, ApexME, UAMRN from ImageNet: --set config.weights=FILE",
+    ),
+    Telltale("face tables", ("*faces*.parquet",), "faces: miex synthesize --faces FILE"),
+)
+"""Files that belong to no plug-in of their own."""
+
+_KINDS: tuple[tuple[Callable[[], list[str]], Callable[[str], Facts], str], ...] = (
+    (generator_names, generator_facts, "rendering: --generator {} --checkpoint FILE"),
+    (face_source_names, face_source_facts, "photographs: miex faces {}"),
+    (estimator_names, estimator_facts, "AU estimation: -e {}"),
+    (clip_database_names, clip_database_facts, "AUs of annotated clips: miex extract-aus {}"),
+)
+"""Names and facts of each kind of plug-in, and how one of that kind is used."""
+
+
+def telltales() -> tuple[list[Telltale], list[Finding]]:
+    """Return what every plug-in is recognized by, and plug-ins that cannot be loaded."""
+    found, broken = list(_OTHERS), []
+    for names, facts_of, use in _KINDS:
+        for name in names():
+            try:
+                facts = facts_of(name)
+            except ValueError as error:
+                broken.append(Finding("plug-in", name, None, str(error)))
+                continue
+            if facts.found_by:
+                written = facts.written or f"{name}:FOLDER"
+                found.append(Telltale(facts.title or name, facts.found_by, use.format(written)))
+    return found, broken
 
 
 def examine(folders: Sequence[Path] = ()) -> list[Finding]:
@@ -232,11 +227,17 @@ def pyfeat_weights() -> Finding:
 
 
 def located(folders: Sequence[Path]) -> Iterator[Finding]:
-    """Weights and databases in some folders, found by the names of their files."""
+    """Yield weights and databases in some folders, found by the names of their files."""
     entries = [path for folder in dict.fromkeys(folders) for path in _entries(folder)]
-    for telltale in TELLTALES:
-        pattern = re.compile(telltale.pattern, re.IGNORECASE)
-        found = [path for path in entries if pattern.fullmatch(path.name)]
+    known, broken = telltales()
+    yield from broken
+    for telltale in known:
+        patterns = [pattern.lower() for pattern in telltale.patterns]
+        found = [
+            path
+            for path in entries
+            if any(fnmatchcase(path.name.lower(), pattern) for pattern in patterns)
+        ]
         for path in found[:3]:
             yield Finding("weights and data", telltale.name, str(path), telltale.use)
         if not found:

@@ -2,8 +2,10 @@
 
 A new generator is one new file (or folder with a `generator.py`) here that registers a factory:
 
-    @register_generator("name")
-    def create(config: GeneratorConfig) -> FaceGenerator[State]: ...
+    @register_generator("name", Facts("how it renders"))
+    def create_name(config: GeneratorConfig) -> FaceGenerator[State]: ...
+
+Another installed package names such a factory in its entry points `miex.generators`.
 """
 
 from collections.abc import Callable, Sequence
@@ -125,7 +127,13 @@ register_generator = _GENERATORS.register
 """Registers a factory under the name of its file (or folder)."""
 
 generator_names = _GENERATORS.names
-"""Names of every generator in this folder, whether or not its weights are there."""
+"""Return the names of all generators, whether or not their weights are there."""
+
+generator_places = _GENERATORS.places
+"""Return the module or package of each generator, see `Registry.places`."""
+
+generator_facts = _GENERATORS.facts
+"""Return what is known about a generator before it is created, see `Registry.facts`."""
 
 
 def create_generator(config: GeneratorConfig) -> FaceGenerator[Any]:

@@ -18,6 +18,7 @@ from miex.au_sources.action_units import AU_COUNT, AU_NAMES, MAX_INTENSITY, AUAr
 from miex.au_sources.face_motion import as_landmarks, fit_pose
 from miex.datasets.base import Face
 from miex.datasets.device import choose_device
+from miex.datasets.registry import Facts
 from miex.generators._warp_field import basis_fields, face_outline, place_skin
 from miex.generators._warp_geometry import pixel_centres
 from miex.generators._warp_interior import cavity_colour, eyeball_shift, find_geometry
@@ -165,8 +166,17 @@ class WarpGenerator:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
 
-@register_generator("warp")
-def create(config: GeneratorConfig) -> WarpGenerator:
+FACTS = Facts(
+    about="each AU moves the landmarks by a measured displacement, "
+    "spread over the face and resampled once; no weights; for micro intensities, "
+    "it warns above its range",
+    title="warp",
+    written="warp",
+)
+
+
+@register_generator("warp", FACTS)
+def create_warp(config: GeneratorConfig) -> WarpGenerator:
     """Creates the generator.
 
     Raises:

@@ -1,10 +1,12 @@
-"""What an AU estimator is: images of faces in, the 17 AUs and a validity out.
+"""Define AU estimators: images of faces in, the 17 AUs and a validity out.
 
 A new estimator is one new file here that registers a factory; the file has the estimator's name
 with underscores for hyphens:
 
-    @register_estimator("openface-models")
-    def create(options: EstimatorOptions) -> AUEstimator: ...
+    @register_estimator("openface-models", Facts("what it looks at", written="openface-models:DIR"))
+    def create_openface_models(options: EstimatorOptions) -> AUEstimator: ...
+
+Another installed package names such a factory in its entry points `miex.estimators`.
 """
 
 import itertools
@@ -317,7 +319,13 @@ register_estimator = _ESTIMATORS.register
 """Registers a factory under the name of its file, with hyphens for underscores."""
 
 estimator_names = _ESTIMATORS.names
-"""Names of every estimator in this folder, whether or not its package and model are there."""
+"""Return the names of all estimators, whether or not their packages and models are there."""
+
+estimator_places = _ESTIMATORS.places
+"""Return the module or package of each estimator, see `Registry.places`."""
+
+estimator_facts = _ESTIMATORS.facts
+"""Return what is known about an estimator before it is created, see `Registry.facts`."""
 
 
 def create_estimator(

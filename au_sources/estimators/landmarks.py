@@ -42,6 +42,7 @@ from miex.au_sources.face_motion import (
     fit_pose,
     motion_table,
 )
+from miex.datasets.registry import Facts
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -291,8 +292,16 @@ def _as_estimates(aus: AUArray, valid: NDArray[np.bool_]) -> Estimates:
     return Estimates(rows, valid)
 
 
-@register_estimator(LandmarkEstimator.name)
-def create(options: EstimatorOptions) -> AUEstimator:
+FACTS = Facts(
+    about="68 landmarks, nothing else; needs nothing, and is weak; calibrated, "
+    "14 AUs, not 05 14 20",
+    title="landmarks",
+    written="landmarks",
+)
+
+
+@register_estimator(LandmarkEstimator.name, FACTS)
+def create_landmarks(options: EstimatorOptions) -> AUEstimator:
     """Creates the estimator; it takes no model."""
     if options.model is not None:
         raise ValueError(

@@ -39,6 +39,7 @@ from miex.au_sources.estimators.base import (
     require_images,
     require_landmarks,
 )
+from miex.datasets.registry import Facts
 
 FOLDER = "AU_predictors"
 
@@ -213,8 +214,17 @@ def _smooth(aus: NDArray[np.float32]) -> NDArray[np.float32]:
     return smooth
 
 
-@register_estimator(OpenFaceModels.name)
-def create(options: EstimatorOptions) -> AUEstimator:
+FACTS = Facts(
+    about="gradients of the aligned face, and its shape; needs OpenFace 2.2's `AU_predictors` "
+    "(non-commercial research); intensity, 17 AUs",
+    title="OpenFace models",
+    written="openface-models:FOLDER",
+    found_by=("AU_predictors",),
+)
+
+
+@register_estimator(OpenFaceModels.name, FACTS)
+def create_openface_models(options: EstimatorOptions) -> AUEstimator:
     """Creates the estimator; the model is the folder `AU_predictors`."""
     if options.model is None:
         raise ValueError(

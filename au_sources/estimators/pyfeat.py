@@ -35,6 +35,7 @@ from miex.au_sources.estimators.base import (
     require_images,
     require_landmarks,
 )
+from miex.datasets.registry import Facts
 
 Generation: TypeAlias = Literal["v1", "v2"]
 
@@ -292,8 +293,16 @@ def _offline() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
-@register_estimator(PyFeatEstimator.name)
-def create(options: EstimatorOptions) -> AUEstimator:
+FACTS = Facts(
+    about="py-feat's detectors, `pyfeat:v1` or `pyfeat:v2`; needs py-feat's weights, which it "
+    "downloads only with `--download`; probability, 16 AUs, not 45",
+    title="py-feat",
+    written="pyfeat",
+)
+
+
+@register_estimator(PyFeatEstimator.name, FACTS)
+def create_pyfeat(options: EstimatorOptions) -> AUEstimator:
     """Creates the estimator; the model is the generation, `v1` or `v2`."""
     generation = cast(Generation, options.model or "v2")
     return PyFeatEstimator(generation, options.device, options.download)

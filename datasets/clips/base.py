@@ -2,8 +2,10 @@
 
 A new database is one new file in `micro/` or `macro/` that registers a factory:
 
-    @register_clips("name")
-    def create(spec: SourceSpec, frames: bool) -> ClipReader: ...
+    @register_clips("name", Facts("what it holds", "Title", "name:FOLDER", ("sheet*.xlsx",)))
+    def open_name(spec: SourceSpec, frames: bool) -> ClipReader: ...
+
+Another installed package names such a factory in its entry points `miex.readers`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +19,7 @@ from miex.datasets.clips.flow_images import FlowImage
 from miex.datasets.clips.frames import Frame, Frames
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import Emotion
-from miex.datasets.registry import Registry, modules_in
+from miex.datasets.registry import Facts, Registry, modules_in
 
 
 class ApexRule(StrEnum):
@@ -267,8 +269,26 @@ register_clips = _DATABASES.register
 
 
 def clip_database_names(room: str | None = None) -> list[str]:
-    """Names of every database that can be read; of one room (`micro`, `macro`) if given."""
-    return sorted(_modules(_ROOMS if room is None else (room,)))
+    """Return the names of all databases that can be read.
+
+    Args:
+        room: Only the readers of miex in this folder, `micro` or `macro`.
+    """
+    return _DATABASES.names() if room is None else sorted(_modules((room,)))
+
+
+def clip_database_places() -> dict[str, str]:
+    """Return the module or package of each reader, see `Registry.places`."""
+    return _DATABASES.places()
+
+
+def clip_database_facts(name: str) -> Facts:
+    """Return what is known about a database before it is opened.
+
+    Raises:
+        ValueError: See `Registry.find`.
+    """
+    return _DATABASES.facts(name)
 
 
 def open_clips(text: str, *, frames: bool = True) -> ClipReader:
@@ -285,7 +305,7 @@ def open_clips(text: str, *, frames: bool = True) -> ClipReader:
         FileNotFoundError: Nothing at that path.
     """
     name = text.partition(":")[0].partition("?")[0]
-    if name not in _modules():
+    if name not in clip_database_names():
         known = ", ".join(clip_database_names())
         raise ValueError(
             f"{text!r} names no database of clips; write NAME:PATH, where NAME is one of {known}"

@@ -1,9 +1,11 @@
-"""Opens a source of faces by its name.
+"""Open a source of faces by its name.
 
 A new database is one new file here that registers a factory:
 
-    @register_face_source("name")
-    def create(spec: SourceSpec) -> FaceSource: ...
+    @register_face_source("name", Facts("what it reads", "Title", "name:FOLDER", ("list.txt",)))
+    def open_name(spec: SourceSpec) -> FaceSource: ...
+
+Another installed package names such a factory in its entry points `miex.face_readers`.
 """
 
 from collections.abc import Callable, Mapping
@@ -107,7 +109,13 @@ register_face_source = _SOURCES.register
 """Registers a factory under the name of its file, which holds no underscore."""
 
 face_source_names = _SOURCES.names
-"""Names of every source in this folder."""
+"""Return the names of all sources, sorted."""
+
+face_source_places = _SOURCES.places
+"""Return the module or package of each source, see `Registry.places`."""
+
+face_source_facts = _SOURCES.facts
+"""Return what is known about a source before it is opened, see `Registry.facts`."""
 
 
 def open_face_source(text: str) -> FaceSource:

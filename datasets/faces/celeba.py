@@ -9,6 +9,7 @@ from pathlib import Path
 
 from miex.datasets.base import FaceSource, Photograph, Rejection
 from miex.datasets.faces.base import IMAGE_SUFFIXES, SourceSpec, register_face_source
+from miex.datasets.registry import Facts
 
 IDENTITY_FILE = "identity_CelebA.txt"
 
@@ -106,8 +107,16 @@ def _first_existing(root: Path, candidates: Sequence[str], what: str) -> Path:
     raise FileNotFoundError(f"CelebA: {what} is not in {root}; expected {' or '.join(candidates)}")
 
 
-@register_face_source("celeba")
-def create(spec: SourceSpec) -> FaceSource:
+FACTS = Facts(
+    about="CelebA with `identity_CelebA.txt`, 10,177 identities",
+    title="CelebA",
+    written="celeba:FOLDER",
+    found_by=("identity_CelebA.txt",),
+)
+
+
+@register_face_source("celeba", FACTS)
+def open_celeba(spec: SourceSpec) -> FaceSource:
     """`celeba:ROOT`, with the options `identities` and `images` for files that lie elsewhere."""
     options = spec.known_options("identities", "images")
     paths = {key: Path(value).expanduser() for key, value in options.items()}

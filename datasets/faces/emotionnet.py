@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from miex.datasets.base import FaceSource, Photograph, Rejection
 from miex.datasets.faces.base import IMAGE_SUFFIXES, SourceSpec, register_face_source
+from miex.datasets.registry import Facts
 
 AU_COLUMNS = 60
 """Column k of the AU columns, from 1, is AU k."""
@@ -181,8 +182,22 @@ class EmotionNet:
         return photographs, skipped
 
 
-@register_face_source("emotionnet")
-def create(spec: SourceSpec) -> FaceSource:
+FACTS = Facts(
+    about="EmotionNet's URL lists and the images they name, the "
+    "templates of MiE-X; `miex faces-download LIST` fetches them",
+    title="EmotionNet",
+    written="emotionnet:FOLDER",
+    found_by=(
+        "*emotionet*.txt",
+        "*emotionnet*.txt",
+        "*emotionnet*.tsv",
+        "download.json",
+    ),
+)
+
+
+@register_face_source("emotionnet", FACTS)
+def open_emotionnet(spec: SourceSpec) -> FaceSource:
     """`emotionnet:ROOT`: lists `*.txt` or `*.tsv` in ROOT, images in ROOT/images.
 
     Options `lists` (a file) and `images` (a folder) for what lies elsewhere.

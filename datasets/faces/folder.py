@@ -14,6 +14,7 @@ from typing import Literal, get_args
 
 from miex.datasets.base import FaceSource, Photograph, Rejection
 from miex.datasets.faces.base import IMAGE_SUFFIXES, SourceSpec, register_face_source
+from miex.datasets.registry import Facts
 
 Layout = Literal["auto", "folders", "files", "csv"]
 
@@ -165,8 +166,16 @@ def _file_identities(images: Sequence[Path]) -> dict[Path, str]:
     }
 
 
-@register_face_source("folder")
-def create(spec: SourceSpec) -> FaceSource:
+FACTS = Facts(
+    about="a folder per identity, a file per identity, or a CSV "
+    "`path,identity`; `FOLDER` alone means the same",
+    title="photographs of your own",
+    written="folder:FOLDER",
+)
+
+
+@register_face_source("folder", FACTS)
+def open_folder(spec: SourceSpec) -> FaceSource:
     """`folder:PATH`, with the option `layout`."""
     options = spec.known_options("layout")
     layout = options.get("layout", "auto")

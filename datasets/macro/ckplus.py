@@ -19,6 +19,7 @@ from miex.datasets.clips.folders import subfolders
 from miex.datasets.clips.frames import index_frames
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import Emotion
+from miex.datasets.registry import Facts
 
 ABOUT = About(
     name="ckplus",
@@ -131,8 +132,16 @@ def _facs(path: Path | None) -> str | None:
     return "+".join(f"{au}{'ABCDE'[level - 1] if level else ''}" for au, level in lines) or None
 
 
-@register_clips("ckplus")
-def create(spec: SourceSpec, frames: bool) -> ClipReader:
+FACTS = Facts(
+    about="CK+: sequences from neutral to peak (Lucey et al. 2010)",
+    title="CK+",
+    written="ckplus:FOLDER",
+    found_by=("cohn-kanade-images",),
+)
+
+
+@register_clips("ckplus", FACTS)
+def open_ckplus(spec: SourceSpec, frames: bool) -> ClipReader:
     """`ckplus:FOLDER`, with the options `images`, `emotions` and `facs` for folders elsewhere."""
     options = spec.known_options("images", "emotions", "facs")
     root = spec.existing_path()

@@ -19,6 +19,7 @@ from miex.datasets.clips.folders import subfolders
 from miex.datasets.clips.frames import FrameFolder, index_frames
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import parse_emotion
+from miex.datasets.registry import Facts
 
 ABOUT = About(
     name="mmew_macro",
@@ -76,8 +77,15 @@ def _sequences(folder: Path, root: Path) -> Iterator[tuple[str, FrameFolder]]:
         yield below.name, index_frames(below, root)
 
 
-@register_clips("mmew_macro")
-def create(spec: SourceSpec, frames: bool) -> ClipReader:
+FACTS = Facts(
+    about="MMEW, macro-expressions (Ben et al. 2022)",
+    title="MMEW macro",
+    written="mmew_macro:FOLDER",
+)
+
+
+@register_clips("mmew_macro", FACTS)
+def open_mmew_macro(spec: SourceSpec, frames: bool) -> ClipReader:
     """`mmew_macro:FOLDER`, with the option `images`. The frames are the annotation."""
     options = spec.known_options("images")
     root = spec.existing_path()

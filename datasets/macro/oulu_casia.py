@@ -17,6 +17,7 @@ from miex.datasets.clips.folders import subfolders
 from miex.datasets.clips.frames import index_frames
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import parse_emotion
+from miex.datasets.registry import Facts
 
 ABOUT = About(
     name="oulu_casia",
@@ -67,8 +68,20 @@ def scan(images: Path, condition: str) -> Iterator[Annotation | Rejection]:
             )
 
 
-@register_clips("oulu_casia")
-def create(spec: SourceSpec, frames: bool) -> ClipReader:
+FACTS = Facts(
+    about="Oulu-CASIA NIR&VIS: 480 sequences of 80 subjects a condition, 25 fps (Zhao et al. 2011)",
+    title="Oulu-CASIA",
+    written="oulu_casia:FOLDER",
+    found_by=(
+        "PreProcess_Img",
+        "VL_Acropped",
+        "NI_Acropped",
+    ),
+)
+
+
+@register_clips("oulu_casia", FACTS)
+def open_oulu_casia(spec: SourceSpec, frames: bool) -> ClipReader:
     """`oulu_casia:FOLDER`, with the options `spectrum`, `light` and `images`.
 
     The frames are the annotation, so they are read. `images` is the folder of the spectra's

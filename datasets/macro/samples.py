@@ -19,6 +19,7 @@ from miex.datasets.clips.database import About, ClipDatabase
 from miex.datasets.clips.frames import VideoFrames
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import Emotion
+from miex.datasets.registry import Facts
 
 ABOUT = About(
     name="samples",
@@ -87,8 +88,15 @@ def _locate() -> Path | None:
     return next((folder for folder in folders if folder.is_dir()), None)
 
 
-@register_clips("samples")
-def create(spec: SourceSpec, frames: bool) -> ClipReader:
+FACTS = Facts(
+    about="a smile in a sample video inside an installed package (needs nothing)",
+    title="sample video",
+    written="samples",
+)
+
+
+@register_clips("samples", FACTS)
+def open_samples(spec: SourceSpec, frames: bool) -> ClipReader:
     """`samples`; the videos are looked at either way."""
     spec.known_options()
     if spec.path is not None:

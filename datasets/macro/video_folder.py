@@ -16,6 +16,7 @@ from miex.datasets.clips.database import About, ClipDatabase, find
 from miex.datasets.clips.frames import VIDEO_SUFFIXES, Frames, VideoFrames, index_frames, inside
 from miex.datasets.clips.sheets import Row, read_rows
 from miex.datasets.faces.base import SourceSpec
+from miex.datasets.registry import Facts
 
 ABOUT = About(
     name="video_folder",
@@ -89,8 +90,16 @@ def _open(row: Row, root: Path) -> Frames:
         raise row.error("path", str(error)) from None
 
 
-@register_clips("video_folder")
-def create(spec: SourceSpec, frames: bool) -> ClipReader:
+FACTS = Facts(
+    about="videos or folders of frames of your own, with a table `clips.csv`",
+    title="videos of your own",
+    written="video_folder:FOLDER",
+    found_by=("clips.csv",),
+)
+
+
+@register_clips("video_folder", FACTS)
+def open_video_folder(spec: SourceSpec, frames: bool) -> ClipReader:
     """`video_folder:FOLDER` or `video_folder:TABLE.csv`. The videos are looked at either way."""
     spec.known_options()
     table = spec.existing_path()

@@ -16,6 +16,7 @@ from miex.datasets.clips.database import (
 )
 from miex.datasets.clips.sheets import Row
 from miex.datasets.faces.base import SourceSpec
+from miex.datasets.registry import Facts
 
 
 def read(row: Row) -> Annotation:
@@ -52,7 +53,18 @@ LAYOUT = SheetLayout(
 )
 
 
-@register_clips("casme2")
-def create(spec: SourceSpec, frames: bool) -> ClipReader:
+FACTS = Facts(
+    about="CASME II: 255 micro-expressions of 26 subjects, 200 fps (Yan et al. 2014)",
+    title="CASME II",
+    written="casme2:FOLDER",
+    found_by=(
+        "CASME2-coding*.xlsx",
+        "CASME2-coding*.csv",
+    ),
+)
+
+
+@register_clips("casme2", FACTS)
+def open_casme2(spec: SourceSpec, frames: bool) -> ClipReader:
     """`casme2:FOLDER`, with the options `sheet`, `images` and `corrections`."""
     return open_sheet_database(LAYOUT, spec, frames)

@@ -20,6 +20,7 @@ from miex.datasets.clips.database import (
 )
 from miex.datasets.clips.sheets import Row
 from miex.datasets.faces.base import SourceSpec
+from miex.datasets.registry import Facts
 
 _LICENCE = "CAS(ME)3: research under a signed agreement, no redistribution of its images"
 
@@ -90,8 +91,19 @@ PARTS = {
 }
 
 
-@register_clips("casme3")
-def create(spec: SourceSpec, frames: bool) -> ClipReader:
+FACTS = Facts(
+    about="CAS(ME)^3: 860 micro-expressions of part A, 165 of part C, 30 fps (Li et al. 2023)",
+    title="CAS(ME)^3",
+    written="casme3:FOLDER",
+    found_by=(
+        "cas(me)3_part_A_ME*.xlsx",
+        "cas(me)3_part_C_ME*.xlsx",
+    ),
+)
+
+
+@register_clips("casme3", FACTS)
+def open_casme3(spec: SourceSpec, frames: bool) -> ClipReader:
     """`casme3:FOLDER?part=A` or C, with the options `sheet`, `images` and `corrections`."""
     part = spec.options.get("part", "A").upper()
     if part not in PARTS:

@@ -27,6 +27,7 @@ from miex.datasets.clips.database import About, ClipDatabase, find
 from miex.datasets.clips.frames import FrameFolder, index_frames, inside
 from miex.datasets.clips.sheets import Row, read_rows
 from miex.datasets.faces.base import SourceSpec
+from miex.datasets.registry import Facts
 
 NAME = "clip_table"
 
@@ -130,8 +131,16 @@ def _database_name(spec: SourceSpec) -> str:
     return name
 
 
-@register_clips(NAME)
-def create(spec: SourceSpec, frames: bool) -> ClipReader:
+FACTS = Facts(
+    about="clips of your own: a CSV table and a folder of frames for each clip",
+    title="clips of your own",
+    written="clip_table:FOLDER",
+    found_by=("clip_table.csv",),
+)
+
+
+@register_clips(NAME, FACTS)
+def open_clip_table(spec: SourceSpec, frames: bool) -> ClipReader:
     """`clip_table:FOLDER` or `clip_table:TABLE.csv`, with the option `name`."""
     about = About(name=_database_name(spec), licence=_LICENCE, fps=None)
     table = spec.existing_path()

@@ -16,6 +16,7 @@ from miex.datasets.clips.database import ABSENT, About, SheetLayout, open_sheet_
 from miex.datasets.clips.sheets import Row
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import LABEL_SPACES, Emotion, parse_emotion
+from miex.datasets.registry import Facts
 
 NAME = "fourdme"
 
@@ -104,7 +105,15 @@ LAYOUT = SheetLayout(
 )
 
 
-@register_clips(NAME)
-def create(spec: SourceSpec, frames: bool) -> ClipReader:
+FACTS = Facts(
+    about="4DME, grey videos: 267 micro-expressions (Li et al. 2022)",
+    title="4DME",
+    written="fourdme:FOLDER",
+    found_by=("4DME_Labelling_Micro*.xlsx",),
+)
+
+
+@register_clips(NAME, FACTS)
+def open_fourdme(spec: SourceSpec, frames: bool) -> ClipReader:
     """`fourdme:FOLDER`, with the options `sheet`, `images` and `corrections`."""
     return open_sheet_database(LAYOUT, spec, frames)

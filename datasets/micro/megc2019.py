@@ -28,6 +28,7 @@ from miex.datasets.clips.database import find
 from miex.datasets.clips.report import make_report, summary
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import LABEL_SPACES
+from miex.datasets.registry import Facts
 
 NAME = "megc2019"
 
@@ -235,8 +236,16 @@ def _readers(options: Mapping[str, str], frames: bool) -> Iterator[tuple[str, Cl
             yield database, open_clips(f"{database}:{options[database]}", frames=frames)
 
 
-@register_clips(NAME)
-def create(spec: SourceSpec, frames: bool) -> ClipReader:
+FACTS = Facts(
+    about="MEGC2019 composite: the challenge's list of clips of SMIC, CASME II and SAMM",
+    title="MEGC2019",
+    written="megc2019:LIST?casme2=FOLDER&smic=FOLDER&samm=FOLDER",
+    found_by=("combined_3class_gt.csv",),
+)
+
+
+@register_clips(NAME, FACTS)
+def open_megc2019(spec: SourceSpec, frames: bool) -> ClipReader:
     """`megc2019:LIST`, with the options `casme2`, `smic` and `samm`: the databases' folders."""
     options = spec.known_options(*EXPECTED)
     if not options:

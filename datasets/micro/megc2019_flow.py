@@ -35,6 +35,7 @@ from miex.datasets.clips.report import make_report, summary
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import LABEL_SPACES, Emotion
 from miex.datasets.micro.megc2019 import CLIPS, EXPECTED, own_names
+from miex.datasets.registry import Facts
 
 NAME = "megc2019_flow"
 
@@ -215,8 +216,15 @@ def _stem(path: Path) -> str:
     return path.stem.strip()
 
 
-@register_clips(NAME)
-def create(spec: SourceSpec, frames: bool) -> ClipReader:
+FACTS = Facts(
+    about="MEGC2019 composite, published as optical flow images",
+    title="MEGC2019 flow",
+    written="megc2019_flow:FOLDER",
+)
+
+
+@register_clips(NAME, FACTS)
+def open_megc2019_flow(spec: SourceSpec, frames: bool) -> ClipReader:
     """`megc2019_flow:FOLDER`, with the options `table` and `images`."""
     options = spec.known_options("table", "images")
     root = spec.existing_path()

@@ -19,6 +19,7 @@ from miex.datasets.clips.database import (
 )
 from miex.datasets.clips.sheets import Row
 from miex.datasets.faces.base import SourceSpec
+from miex.datasets.registry import Facts
 
 EMOTION_FOLDERS = (
     *("anger", "disgust", "fear", "happiness", "others", "repression", "sadness", "surprise"),
@@ -57,7 +58,18 @@ LAYOUT = SheetLayout(
 )
 
 
-@register_clips("mmew")
-def create(spec: SourceSpec, frames: bool) -> ClipReader:
+FACTS = Facts(
+    about="MMEW: 300 micro-expressions, 90 fps (Ben et al. 2022)",
+    title="MMEW",
+    written="mmew:FOLDER",
+    found_by=(
+        "MMEW_Micro_Exp.xlsx",
+        "MMEW_Micro_Exp.csv",
+    ),
+)
+
+
+@register_clips("mmew", FACTS)
+def open_mmew(spec: SourceSpec, frames: bool) -> ClipReader:
     """`mmew:FOLDER`, with the options `sheet`, `images` and `corrections`."""
     return open_sheet_database(LAYOUT, spec, frames)

@@ -18,6 +18,7 @@ from miex.datasets.clips.database import (
 )
 from miex.datasets.clips.sheets import Row
 from miex.datasets.faces.base import SourceSpec
+from miex.datasets.registry import Facts
 
 
 def read(row: Row) -> Annotation:
@@ -45,7 +46,18 @@ LAYOUT = SheetLayout(
 )
 
 
-@register_clips("samm")
-def create(spec: SourceSpec, frames: bool) -> ClipReader:
+FACTS = Facts(
+    about="SAMM: 159 micro-expressions, 200 fps (Davison et al. 2018)",
+    title="SAMM",
+    written="samm:FOLDER",
+    found_by=(
+        "SAMM_*Micro_FACS_Codes*.xlsx",
+        "SAMM_*Micro_FACS_Codes*.csv",
+    ),
+)
+
+
+@register_clips("samm", FACTS)
+def open_samm(spec: SourceSpec, frames: bool) -> ClipReader:
     """`samm:FOLDER`, with the options `sheet`, `images` and `corrections`."""
     return open_sheet_database(LAYOUT, spec, frames)

@@ -17,6 +17,7 @@ from miex.datasets.clips.folders import subfolders
 from miex.datasets.clips.frames import index_frames
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import parse_emotion
+from miex.datasets.registry import Facts
 
 ABOUT = About(
     name="smic",
@@ -62,8 +63,19 @@ def scan(images: Path) -> Iterator[Annotation | Rejection]:
                 )
 
 
-@register_clips("smic")
-def create(spec: SourceSpec, frames: bool) -> ClipReader:
+FACTS = Facts(
+    about="SMIC-HS: 164 micro-expressions of 16 subjects, 100 fps (Li et al. 2013)",
+    title="SMIC-HS",
+    written="smic:FOLDER",
+    found_by=(
+        "SMIC_all_raw",
+        "SMIC_all_cropped",
+    ),
+)
+
+
+@register_clips("smic", FACTS)
+def open_smic(spec: SourceSpec, frames: bool) -> ClipReader:
     """`smic:FOLDER`, with the option `images`. The frames are the annotation, so they are read."""
     options = spec.known_options("images")
     root = spec.existing_path()

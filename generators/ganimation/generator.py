@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Barrier
 
 import numpy as np
@@ -13,13 +14,20 @@ from torch import Tensor
 from miex.au_sources.action_units import AU_COUNT, MAX_INTENSITY, AUArray, to_condition
 from miex.datasets.base import Face
 from miex.datasets.device import choose_device, exact_kernels
+from miex.datasets.registry import Facts
 from miex.generators._auto import embedded_weights
 from miex.generators.base import GeneratorConfig, register_generator
-from miex.generators.ganimation.checkpoint import WHERE_FROM, Checkpoint, load_checkpoint
+from miex.generators.ganimation.checkpoint import (
+    WHERE_FROM,
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from miex.generators.ganimation.network import (
     MIN_SIZE,
     SIZE_STEP,
     FastGANimation,
+    random_network,
     to_network_range,
     to_pixels,
 )
@@ -205,8 +213,38 @@ def _multiplies_bf16(device: torch.device) -> bool:
     return False
 
 
-@register_generator("ganimation")
-def create(config: GeneratorConfig) -> GANimationGenerator:
+def write_random_weights(folder: Path) -> Path:
+    """Write a checkpoint of random weights, for tests and for measurements of speed.
+
+    Args:
+        folder: Where to put it.
+
+    Returns:
+        The file.
+    """
+    path = folder / "random.safetensors"
+    save_checkpoint(random_network(0), path)
+    return path
+
+
+FACTS = Facts(
+    about="our implementation of Pumarola et al. (ECCV 2018); "
+    "`--checkpoint FILE` reads both public formats and ours, without unpickling",
+    title="GANimation weights",
+    written="ganimation",
+    found_by=(
+        "net_epoch_*_id_G.pth",
+        "*_net_gen.pth",
+        "*ganimation*.pth",
+        "*ganimation*.pt",
+        "*ganimation*.safetensors",
+    ),
+    toy=write_random_weights,
+)
+
+
+@register_generator("ganimation", FACTS)
+def create_ganimation(config: GeneratorConfig) -> GANimationGenerator:
     """Creates the generator from the checkpoint that the config names, or from embedded weights.
 
     Raises:

@@ -76,7 +76,38 @@ def au_bars(group: GroupStatistics, real: Sequence[RealDatabase], top: float, na
                     f'<g class="mark{shape % MARKS}"><title>{au_name}, {escape(database.name)}: '
                     f"{percent(known)}</title>{mark(shape, _LEFT + known * scale, y)}</g>"
                 )
-    return _au_svg(parts, f"Share of {name} samples in which each Action Unit is active")
+    return _rows_svg(parts, f"Share of {name} samples in which each Action Unit is active")
+
+
+def count_bars(shares: Sequence[float], real: Sequence[RealDatabase], name: str) -> Markup:
+    """Draw how often 0, 1, 2, ... AUs are active, beside real databases.
+
+    Args:
+        shares: Share of the samples, 0 to 1, by number of active AUs.
+        real: Whose marks, where their `cardinality` is known.
+        name: What to call the samples.
+    """
+    known = [share for database in real for share in database.cardinality.values()]
+    top = min(1.0, max([*shares, *known]) + 0.04)
+    scale = (_RIGHT - _LEFT) / top
+    height = _ROW * len(shares)
+    parts = [_axis([k / 10 for k in range(11) if k / 10 <= top], scale, "{:.0%}", height)]
+    for count, share in enumerate(shares):
+        y = _ROW * count + _ROW / 2
+        words = "1 AU" if count == 1 else f"{count} AUs"
+        parts.append(f'<text class="strong" x="0" y="{y + 5}">{words}</text>')
+        parts.append(
+            f'<rect class="ours" x="{_LEFT}" y="{y - 8}" width="{share * scale:.1f}" height="16">'
+            f"<title>{words}, {escape(name)}: {percent(share)}</title></rect>"
+        )
+        for shape, database in enumerate(real):
+            if database.cardinality:
+                value = database.cardinality.get(count, 0.0)
+                parts.append(
+                    f'<g class="mark{shape % MARKS}"><title>{words}, {escape(database.name)}: '
+                    f"{percent(value)}</title>{mark(shape, _LEFT + value * scale, y)}</g>"
+                )
+    return _rows_svg(parts, f"Share of {name} samples by number of active Action Units", height)
 
 
 def intensity_boxes(group: GroupStatistics, top: float, name: str) -> Markup:
@@ -103,7 +134,7 @@ def intensity_boxes(group: GroupStatistics, top: float, name: str) -> Markup:
                 f'<circle class="ring" cx="{_LEFT + onset * scale:.1f}" cy="{y}" r="4"><title>'
                 f"{au_name} at the onset: mean {number(onset)}</title></circle>"
             )
-    return _au_svg(parts, f"Intensity of each Action Unit at the apex of {name} samples")
+    return _rows_svg(parts, f"Intensity of each Action Unit at the apex of {name} samples")
 
 
 def _box(summary: Summary, scale: float, y: float, name: str) -> str:
@@ -284,8 +315,9 @@ def direction_words(axis: NDArray[np.float64]) -> str:
     return ", ".join(f"{AU_NAMES[au]} {axis[au]:+.1f}" for au in strongest) or "none"
 
 
-def _axis(ticks: Sequence[float], scale: float, form: str) -> str:
-    height = _ROW * len(AU_NAMES)
+def _axis(
+    ticks: Sequence[float], scale: float, form: str, height: int = _ROW * len(AU_NAMES)
+) -> str:
     parts = []
     for tick in ticks:
         x = _LEFT + tick * scale
@@ -302,9 +334,8 @@ def _label(name: str, words: str, y: float) -> str:
     )
 
 
-def _au_svg(parts: Sequence[str], label: str) -> Markup:
-    height = _ROW * len(AU_NAMES) + 30
+def _rows_svg(parts: Sequence[str], label: str, height: int = _ROW * len(AU_NAMES)) -> Markup:
     return Markup(
-        f'<svg class="aus" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(label)}; '
-        f'the tables hold the same numbers">{"".join(parts)}</svg>'
+        f'<svg class="aus" viewBox="0 0 {_WIDTH} {height + 30}" role="img" aria-label="'
+        f'{escape(label)}; the tables hold the same numbers">{"".join(parts)}</svg>'
     )

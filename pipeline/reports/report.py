@@ -27,6 +27,7 @@ from miex.pipeline.reports.numbers import (
     write_numbers,
 )
 from miex.pipeline.reports.pixels import Pixels, inspect_pixels
+from miex.pipeline.reports.plots.base import Plots, draw_plots
 from miex.pipeline.reports.references import RealDatabase, real_databases
 from miex.pipeline.reports.report_content import content
 from miex.pipeline.reports.samples import Samples, join, open_target
@@ -53,12 +54,14 @@ class Report:
         findings: What was found, faults first.
         other: The samples and pixels it is compared with, or None.
         compared: Every quantity in both, the largest effects first.
+        plots: What is drawn besides the fixed parts.
     """
 
     evidence: Evidence
     findings: Sequence[Finding]
     other: tuple[Samples, Pixels | None] | None
     compared: Sequence[Compared]
+    plots: Plots
 
 
 def write_report(
@@ -93,7 +96,7 @@ def write_report(
         digits=charts.number,
         words=lambda name: "unknown" if name in (None, "null") else name.replace("_", " "),
     ).render(
-        content(report.evidence, report.findings, report.other, report.compared),
+        content(report.evidence, report.findings, report.other, report.compared, report.plots),
         gallery=gallery_section(samples.dataset, samples=_GALLERY, seed=1),
     )
     path = folder / "index.html"
@@ -132,7 +135,7 @@ def examine(targets: Sequence[Path], against: Path | None = None) -> Report:
     )
     second = None if other is None else (other, _pixels(other.dataset))
     compared = [] if second is None else compare_samples((samples, pixels), second)
-    return Report(evidence, find(evidence), second, compared)
+    return Report(evidence, find(evidence), second, compared, draw_plots(evidence))
 
 
 def _reference(pool: Samples) -> RealDatabase:
@@ -206,6 +209,8 @@ def report_numbers(report: Report) -> dict[str, Any]:
             "samples_of_each": summarise(list(faces.samples_of.values())).as_dict(),
         },
     }
+    for name, plot in report.plots.drawn.items():
+        numbers[f"plot_{name}"] = list(plot.numbers)
     if samples.dataset is not None:
         manifest = samples.dataset.manifest
         numbers |= {"counts": manifest["counts"], "config_sha256": manifest["config_sha256"]}

@@ -18,6 +18,7 @@ from miex.pipeline.reports.evidence import Evidence, Finding
 from miex.pipeline.reports.face_statistics import Faces
 from miex.pipeline.reports.gallery import image_uri
 from miex.pipeline.reports.pixels import COMPARED, Pixels
+from miex.pipeline.reports.plots.base import Plots
 from miex.pipeline.reports.references import PUBLISHED, REAL_AUS_PER_CLIP
 from miex.pipeline.reports.samples import Samples
 from miex.pipeline.reports.selection import read_rows
@@ -65,6 +66,7 @@ def content(
     findings: Sequence[Finding],
     other: tuple[Samples, Pixels | None] | None,
     compared: Sequence[Compared],
+    plots: Plots,
 ) -> dict[str, Any]:
     """Everything that `report.html` asks for."""
     samples, groups = evidence.samples, evidence.groups
@@ -95,6 +97,8 @@ def content(
         "numbers_of_aus": range(max(5, int(np.flatnonzero(whole.cardinality)[-1]) + 1))
         if len(samples)
         else range(5),
+        "plots": plots.drawn,
+        "plot_problems": plots.problems,
         "coverage": evidence.coverage,
         "coverage_plot": _coverage_plot(evidence),
         "combinations": _combinations(evidence),

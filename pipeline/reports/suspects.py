@@ -135,7 +135,10 @@ def _expert(samples: Samples, rows: Rows) -> ExpertSource | None:
     description = samples.source[rows[0]].removeprefix("expert, ")
     recorded = {source["description"] for source in samples.dataset.manifest["inputs"]["sources"]}
     for name in table_names():
-        source = ExpertSource(load_table(name))
+        try:
+            source = ExpertSource(load_table(name))
+        except (ValueError, FileNotFoundError):
+            continue  # A broken table of another package; this dataset was not drawn from it.
         if source.description in recorded and source.description.startswith(
             f"table {description} ("
         ):

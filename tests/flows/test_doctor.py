@@ -5,17 +5,17 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
+from outside_package import Install
 
-from miex.datasets.clips.base import clip_database_names
 from miex.flows import doctor
 from miex.flows.doctor import (
-    TELLTALES,
     embedded_models,
     examine,
     located,
     opencv,
     packages,
     pyfeat_weights,
+    telltales,
 )
 
 
@@ -35,26 +35,25 @@ def test_the_embedded_models_are_there() -> None:
     assert all(finding.found for finding in embedded_models())
 
 
+TELLTALES, _ = telltales()
+
+
 @pytest.mark.parametrize(
     ("file", "name"),
     [
+        *(
+            (f"there/{pattern.replace('*', '')}", telltale.name)
+            for telltale in TELLTALES
+            for pattern in telltale.patterns
+        ),
         ("celeba/Anno/identity_CelebA.txt", "CelebA"),
         ("weights/net_epoch_30_id_G.pth", "GANimation weights"),
-        ("weights/30_net_gen.pth", "GANimation weights"),
-        ("ganimation.safetensors", "GANimation weights"),
-        ("out/faces.parquet", "face tables"),
         ("openface/AU_predictors/AU_all_static.txt", "OpenFace models"),
-        ("face_landmarker.task", "MediaPipe model"),
         ("casme2/CASME2-coding-20190701.xlsx", "CASME II"),
-        ("annotation/cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", "CAS(ME)^3"),
         ("SAMM_20181215_Micro_FACS_Codes_v2.xlsx", "SAMM"),
         ("smic/SMIC_all_raw/HS/s1", "SMIC-HS"),
-        ("MMEW_Final/MMEW_Micro_Exp.xlsx", "MMEW"),
-        ("4dme/4DME_Labelling_Micro_release v1.xlsx", "4DME"),
-        ("combined_3class_gt.csv", "MEGC2019"),
         ("ck/cohn-kanade-images/S005/S005_001_00000011.png", "CK+"),
         ("oulu/PreProcess_Img/readme.txt", "Oulu-CASIA"),
-        ("mine/clips.csv", "videos of your own"),
     ],
 )
 def test_data_is_found_by_its_telltale_file(tmp_path: Path, file: str, name: str) -> None:
@@ -68,11 +67,35 @@ def test_data_is_found_by_its_telltale_file(tmp_path: Path, file: str, name: str
     assert not any(found.values())
 
 
-def test_every_clip_reader_has_a_telltale_that_names_it() -> None:
-    uses = " ".join(telltale.use for telltale in TELLTALES)
-    # The samples are installed; the macro-expressions of MMEW lie beside its sheet.
-    for reader in set(clip_database_names()) - {"samples", "mmew_macro"}:
-        assert f"miex extract-aus {reader}:FOLDER" in uses
+def test_every_telltale_says_how_to_use_what_it_found() -> None:
+    uses = {telltale.name: telltale.use for telltale in TELLTALES}
+    assert uses["CASME II"] == "AUs of annotated clips: miex extract-aus casme2:FOLDER"
+    assert uses["CelebA"] == "photographs: miex faces celeba:FOLDER"
+    assert uses["OpenFace models"] == "AU estimation: -e openface-models:FOLDER"
+    assert uses["GANimation weights"] == "rendering: --generator ganimation --checkpoint FILE"
+    assert len(uses) == len(TELLTALES) > 17
+
+
+def test_a_reader_of_another_package_is_found_and_a_broken_one_is_a_finding(
+    tmp_path: Path, install: Install
+) -> None:
+    source = """
+from miex.datasets.clips.base import register_clips
+from miex.datasets.registry import Facts
+
+@register_clips("theirs", Facts("their clips", found_by=("their_*.csv",)))
+def open_theirs(spec, frames): ...
+"""
+    install("miex.readers", {"theirs": "open_theirs"}, source)
+    package = install("miex.readers", {"broken": "open_theirs"}, "import no_such_module")
+    place = tmp_path / "data"
+    place.mkdir()
+    (place / "their_clips.csv").touch()
+    found = {finding.what: finding for finding in located([place])}
+    assert found["theirs"].found == str(place / "their_clips.csv")
+    assert found["theirs"].note == "AUs of annotated clips: miex extract-aus theirs:FOLDER"
+    assert found["broken"].topic == "plug-in"
+    assert package in found["broken"].note
 
 
 def test_two_opencvs_in_one_folder_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

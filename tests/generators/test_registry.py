@@ -3,27 +3,24 @@
 import numpy as np
 import pytest
 
-from miex.generators.base import GeneratorConfig, create_generator, generator_names
-from miex.generators.ganimation.checkpoint import save_checkpoint
-from miex.generators.ganimation.network import random_network
+from miex.generators.base import (
+    GeneratorConfig,
+    create_generator,
+    generator_facts,
+    generator_names,
+)
 
 SIZE = 64
 
 
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory):
-    """Random weights for the generators that need some."""
-    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    save_checkpoint(random_network(0), path)
-    return {"ganimation": path}
-
-
 @pytest.fixture(scope="module", params=generator_names())
-def generator(request, checkpoints):
+def generator(request, tmp_path_factory):
+    """Each generator, with random weights if it needs some (`Facts.toy` writes them)."""
+    toy = generator_facts(request.param).toy
     return create_generator(
         GeneratorConfig(
             name=request.param,
-            checkpoint=checkpoints.get(request.param),
+            checkpoint=toy and toy(tmp_path_factory.mktemp(request.param)),
             device="cpu",
             batch_size=4,
             precision="fp32",
@@ -50,6 +47,7 @@ def test_the_names_are_files_without_underscore():
 
 def test_it_says_what_it_is(generator):
     assert generator.name in generator_names()
+    assert generator_facts(generator.name).about
     assert generator.sha256 is None or len(generator.sha256) == 64
     assert 0 < generator.max_intensity <= 5
 

@@ -11,6 +11,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from miex.au_sources.estimators.base import estimator_facts, estimator_places
+from miex.au_sources.expert_table import load_table, table_places
+from miex.datasets.clips.base import clip_database_facts, clip_database_places
+from miex.datasets.faces.base import face_source_facts, face_source_places
+from miex.datasets.registry import Facts
+from miex.generators.base import generator_facts, generator_places
 from miex.pipeline.recognition.recognizers.base import (
     Hyperparameters,
     Recognizer,
@@ -102,9 +108,51 @@ def _training(values: Hyperparameters) -> tuple[str, ...]:
     )
 
 
+def _facts(head: tuple[str, str], places: dict[str, str], facts_of: Callable[[str], Facts]) -> Rows:
+    yield head
+    for name in own(places):
+        facts = facts_of(name)
+        yield f"`{facts.written or name}`", facts.about
+
+
+def readers() -> Rows:
+    """Yield how each reader of clips is written and what it reads."""
+    return _facts(("reader", "what it reads"), clip_database_places(), clip_database_facts)
+
+
+def face_readers() -> Rows:
+    """Yield how each reader of photographs is written and what it reads."""
+    return _facts(("source", "what it reads"), face_source_places(), face_source_facts)
+
+
+def estimators() -> Rows:
+    """Yield how each estimator is written and what it looks at."""
+    head = ("estimator", "what it looks at; what it needs; scale; AUs that it measures")
+    return _facts(head, estimator_places(), estimator_facts)
+
+
+def generators() -> Rows:
+    """Yield every generator and what it does."""
+    return _facts(("generator", "what it is"), generator_places(), generator_facts)
+
+
+def expert_tables() -> Rows:
+    """Yield every expert table with the first sentence of its description."""
+    yield "source", "AUs"
+    for name, place in table_places().items():
+        if Path(place).is_relative_to(ROOT):
+            description = " ".join(load_table(name).description.split())
+            yield f"`expert:{name}`", description.partition(". ")[0].removesuffix(".")
+
+
 TABLES: dict[str, Callable[[], Rows]] = {
     "recognizers": recognizers,
     "trainings": trainings,
+    "readers": readers,
+    "face-readers": face_readers,
+    "estimators": estimators,
+    "generators": generators,
+    "expert-tables": expert_tables,
 }
 
 

@@ -137,7 +137,7 @@ def test_names_are_files_and_unknown_ones_are_refused():
 
 
 def test_a_name_is_registered_once():
-    create = register_estimator("test-only")(lambda options: Brightness())
+    register_estimator("test-only")(lambda options: Brightness())
     assert create_estimator("test-only").name == "brightness"
     with pytest.raises(ValueError, match="registered twice"):
-        register_estimator("test-only")(create)
+        register_estimator("test-only")(lambda options: Brightness(needs_landmarks=True))
