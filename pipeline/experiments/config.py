@@ -11,10 +11,13 @@
     rows: [{name: ..., datasets: [miex], settings: {...}, paper: {COLUMN: {uf1: [.477, .005]}}}]
     columns: [{name: ..., settings: {...}}]            or `recognizers`: one column for each
     notes: [what else must be known]
+    combinations: {dataset: ..., sources: ..., generators: ...}   rows and datasets, see
+                                                                  `_with_combinations`
 
 A cell takes the settings of the experiment, its row and its column; a later one wins.
 """
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +27,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from miex.datasets.config import FrozenConfig, explain
+from miex.generators.base import generator_names
 from miex.pipeline.recognition.recognizers.base import recognizer_class, recognizer_names
 
 Metric = Literal["uf1", "uar", "accuracy"]
@@ -80,6 +84,13 @@ class Experiment(FrozenConfig):
     columns: tuple[Column, ...] = Field(min_length=1)
     notes: tuple[str, ...] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _combined(cls, content: Any) -> Any:
+        if not isinstance(content, dict) or "combinations" not in content:
+            return content
+        return _with_combinations(content)
+
     @field_validator("inputs", mode="before")
     @classmethod
     def _only_text(cls, value: Any) -> Any:
@@ -126,6 +137,49 @@ class Experiment(FrozenConfig):
                 " a use"
             )
         return self
+
+
+class _Combinations(FrozenConfig):
+    """Fields of datasets: of all, of each AU source, and of each generator by its name in rows."""
+
+    dataset: dict[str, Any]
+    sources: dict[str, dict[str, str]]
+    generators: dict[str, dict[str, Any]]
+
+
+def _with_combinations(content: dict[str, Any]) -> dict[str, Any]:
+    """Add a dataset and two rows for every set of AU sources and every generator.
+
+    Each dataset is pretrained on twice, without and with fine-tuning. Registered generators that
+    `generators` does not name take part under their own names.
+    """
+    rest = {name: value for name, value in content.items() if name != "combinations"}
+    given = _Combinations.model_validate(content["combinations"])
+    generators = dict(given.generators)
+    known = {fields["generator.name"] for fields in generators.values()}
+    for name in generator_names():
+        if name not in known:
+            generators[name] = {"short": name, "generator.name": name}
+    sets = [
+        chosen
+        for count in range(1, len(given.sources) + 1)
+        for chosen in itertools.combinations(given.sources, count)
+    ]
+    datasets, rows = dict(rest.get("datasets", {})), list(rest.get("rows", ()))
+    for generator, fields in generators.items():
+        for finetune in (False, True):
+            for chosen in sets:
+                sources = [given.sources[name] for name in chosen]
+                dataset = "_".join([fields["short"], *(source["short"] for source in sources)])
+                datasets[dataset] = {
+                    **given.dataset,
+                    "sources": [source["spec"] for source in sources],
+                    **{name: value for name, value in fields.items() if name != "short"},
+                }
+                stage = "fine-tuned" if finetune else "not fine-tuned"
+                row = {"name": f"{' + '.join(chosen)}; {generator}; {stage}", "datasets": [dataset]}
+                rows.append(row if finetune else row | {"settings": {"evaluation.finetune": False}})
+    return {**rest, "datasets": datasets, "rows": rows}
 
 
 def _settings(row: Row) -> dict[str, Any]:
