@@ -25,11 +25,16 @@ from miex.au_sources.action_units import (
     AUArray,
     require_aus,
 )
-from miex.datasets.files import whole_file
+from miex.datasets.documents import read_document, write_document
 
 Array: TypeAlias = NDArray[np.float64]
 
 FORMAT = "miex-calibration-1"
+
+_REMEDY = (
+    "it is no calibration of miex: expected a file that `Calibration.write` wrote; write it again"
+    " with `miex calibrate`"
+)
 
 SHIPPED = Path(__file__).parent / "tables"
 
@@ -263,9 +268,7 @@ class Calibration:
 
     def write(self, path: Path) -> None:
         """Writes the maps as JSON."""
-        document = {"format": FORMAT, **asdict(self)}
-        with whole_file(path) as temporary:
-            temporary.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        write_document(path, {"format": FORMAT, **asdict(self)}, indent=1)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -279,8 +282,20 @@ class Calibration:
             raise FileNotFoundError(
                 f"calibration {path} is absent; expected a file that `Calibration.write` wrote"
             )
+        # What comes with miex is protected by the package's own checksums.
+        shipped = path.parent == SHIPPED
+        document = read_document(
+            path,
+            "calibration",
+            _REMEDY,
+            must_be_sealed=not shipped,
+            check=lambda content: cls._parse(path, content),
+        )
+        return cls._parse(path, document)
+
+    @classmethod
+    def _parse(cls, path: Path, document: dict[str, Any]) -> Self:
         try:
-            document = json.loads(path.read_text("utf-8"))
             if document.pop("format") != FORMAT:
                 raise ValueError(f"expected the format {FORMAT}")
             maps = {name: _read_map(entry) for name, entry in document.pop("maps").items()}
@@ -288,11 +303,8 @@ class Calibration:
             if unknown:
                 raise ValueError(f"unknown AUs {', '.join(unknown)}")
             return cls(maps=maps, **document)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{path}: no calibration of miex ({error}); expected a file that "
-                "`Calibration.write` wrote"
-            ) from None
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"{path} ({error}): {_REMEDY}") from None
 
 
 def shipped_calibration(estimator: str) -> Calibration | None:

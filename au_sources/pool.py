@@ -1,7 +1,5 @@
 """AU pairs, and the table in which any AU source hands them over."""
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from miex.au_sources.pool_file import (
     AU_SOURCE_NAMES,
     SCHEMA,
     AUSourceName,
+    content_sha256,
     make_table,
     metadata,
     read_table,
@@ -261,16 +260,7 @@ class AUPool:
     @cached_property
     def sha256(self) -> str:
         """Hash of the pairs and their order, whatever compression or version wrote the file."""
-        digest = hashlib.sha256()
-        for name in SCHEMA.names[:8]:
-            digest.update(json.dumps([name, self._table[name].to_pylist()]).encode())
-        frames, ends = self._tracks
-        digest.update(ends.astype("<i8").tobytes())
-        for aus in (self.onset, self.apex, frames):
-            # One bit pattern for NaN, none for negative zero.
-            canonical = np.where(np.isnan(aus), np.float32(np.nan), aus + np.float32(0))
-            digest.update(canonical.astype("<f4").tobytes())
-        return digest.hexdigest()
+        return content_sha256(self._table)
 
     def filter(
         self,

@@ -1,5 +1,6 @@
 """The Parquet file of an AU pool: its schema, writing whole or not at all, reading with checks."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from miex.au_sources.action_units import AU_COUNT, AU_NAMES, MAX_INTENSITY, AUArray
 from miex.datasets.files import whole_file
 from miex.datasets.labels import Emotion
+from miex.datasets.seals import warn_unsealed
 
 AUSourceName: TypeAlias = Literal["real_mie", "early_mae", "expert"]
 """Real micro-expressions, early frames of macro-expressions, expert tables (MiE-X, section 4.2)."""
@@ -43,10 +45,13 @@ SCHEMA = pa.schema(
 """One row a pair, the fields of `AUPair`."""
 
 _KEY = b"miex"
+_CHECKSUM_KEY = b"miex.checksum"
+
+_REMEDY = "run the `miex extract-aus` that wrote it again, or copy it again"
 
 
 def make_table(columns: dict[str, list[Any]], citation: str, licence: str) -> Any:
-    """A `pyarrow.Table` of `SCHEMA`.
+    """Return a `pyarrow.Table` of `SCHEMA`.
 
     Args:
         columns: The fields of `AUPair`, one value a pair; AUs as arrays.
@@ -87,7 +92,7 @@ def _vectors(vectors: list[AUArray]) -> Any:
 
 
 def metadata(table: Any) -> dict[str, Any]:
-    """What the table says about itself: format, au_names, units, citation, licence.
+    """Return what the table says about itself: format, au_names, units, citation, licence.
 
     Empty if another program wrote it.
     """
@@ -99,13 +104,13 @@ def metadata(table: Any) -> dict[str, Any]:
 
 
 def vectors(column: Any) -> AUArray:
-    """``float32 (N, 17)``, a view of the AU vectors of a column."""
+    """Return ``float32 (N, 17)``, a view of the AU vectors of a column."""
     flat: AUArray = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return flat.reshape(-1, AU_COUNT)
 
 
 def tracks(column: Any) -> tuple[AUArray, NDArray[np.int64]]:
-    """All frames of all tracks, ``(F, 17)``, and ``(N + 1,)`` where each row's begin and end."""
+    """Return all frames of all tracks, ``(F, 17)``, and their ends by row, ``(N + 1,)``."""
     lists = column.combine_chunks()
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     frames = lists.flatten().flatten().to_numpy(zero_copy_only=False)
@@ -113,18 +118,20 @@ def tracks(column: Any) -> tuple[AUArray, NDArray[np.int64]]:
 
 
 def write_table(table: Any, path: Path) -> None:
-    """Writes a pool whole or not at all; a pool that stood there before stays until then.
+    """Write a pool whole or not at all; a pool that stood there before stays until then.
 
     Raises:
         DiskFullError: The disk is full.
         OSError: The folder does not allow it.
     """
+    stated = {**(table.schema.metadata or {}), _CHECKSUM_KEY: _checksum(table)}
+    table = table.replace_schema_metadata(stated)
     with whole_file(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
 def read_table(path: Path) -> Any:
-    """Reads a pool and checks every value.
+    """Read a pool, verify its checksum, and check every value.
 
     Raises:
         FileNotFoundError: No such file.
@@ -136,8 +143,9 @@ def read_table(path: Path) -> Any:
     try:
         with pq.ParquetFile(path) as file:
             table = file.read()
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path}: not a readable Parquet file: {error}") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path}: not a readable Parquet file: {reason}; {_REMEDY}") from None
     _check_schema(table, path)
     table = table.select(SCHEMA.names)
     if not len(table):
@@ -154,7 +162,34 @@ def read_table(path: Path) -> Any:
     _refuse(
         nameless.to_numpy(), table, "subject", path, "dataset and subject of pairs from real faces"
     )
+    stated = table.schema.metadata.get(_CHECKSUM_KEY)
+    if stated is None:
+        warn_unsealed(path)
+    elif stated.decode(errors="replace") != _checksum(table):
+        raise ValueError(
+            f"{path} is damaged: its pairs or notes are not those that were written; {_REMEDY}"
+        )
     return table
+
+
+def content_sha256(table: Any) -> str:
+    """Return the hash of the pairs and their order, whatever program and compression wrote them."""
+    digest = hashlib.sha256()
+    for name in SCHEMA.names[:8]:
+        digest.update(json.dumps([name, table[name].to_pylist()]).encode())
+    frames, ends = tracks(table["track"])
+    digest.update(ends.astype("<i8").tobytes())
+    for aus in (vectors(table["onset"]), vectors(table["apex"]), frames):
+        # One bit pattern for NaN, none for negative zero.
+        canonical = np.where(np.isnan(aus), np.float32(np.nan), aus + np.float32(0))
+        digest.update(canonical.astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _checksum(table: Any) -> str:
+    """Return what vouches for a pool: a hash of its pairs and of its notes."""
+    notes = (table.schema.metadata or {}).get(_KEY, b"")
+    return hashlib.sha256(content_sha256(table).encode() + notes).hexdigest()
 
 
 def _outside(aus: AUArray) -> NDArray[np.bool_]:

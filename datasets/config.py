@@ -22,9 +22,9 @@ Config = TypeVar("Config", bound=BaseModel)
 
 
 class FrozenConfig(BaseModel):
-    """Base of every configuration: immutable, and an unknown field is an error."""
+    """Base of every configuration: immutable; an unknown field, NaN and infinity are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     inlined: ClassVar[tuple[str, ...]] = ()
     """Groups whose fields may be given without the name of the group."""

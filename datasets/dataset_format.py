@@ -1,8 +1,7 @@
 """The format of the datasets that miex writes: folder, manifest, schema of the rows."""
 
 import io
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,30 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
+from miex.datasets.documents import read_document
+from miex.datasets.paths import require_plain
+from miex.datasets.seals import DamagedFile
+
 FORMAT = "miex-dataset/1"
 """Written into every manifest and shard; a reader refuses what it does not know."""
 
 MANIFEST = "manifest.json"
+
+MANIFEST_REMEDY = (
+    "start the same `miex synthesize` command again: it writes the manifest anew from the shards"
+)
+"""The way out of every damaged manifest."""
+
+_FIELDS = {
+    "name": str,
+    "fingerprint": str,
+    "config": dict,
+    "inputs": dict,
+    "label_space": dict,
+    "counts": dict,
+    "shards": list,
+    "rejections": list,
+}
 
 RUN_LOG = "run.json"
 """How long the last run took: not part of what equal configs have equal."""
@@ -121,12 +140,17 @@ class DatasetFolder:
     manifest: dict[str, Any]
 
     @classmethod
-    def open(cls, folder: Path) -> "DatasetFolder":
-        """Opens a folder that `miex synthesize` finished.
+    def open(cls, folder: Path, *, unchecked: bool = False) -> "DatasetFolder":
+        """Open a folder that `miex synthesize` finished, and verify its manifest.
+
+        Args:
+            folder: The folder.
+            unchecked: Accept a manifest whose checksum is wrong, to find out what else is.
 
         Raises:
             FileNotFoundError: No manifest: no dataset, or one whose synthesis was interrupted.
-            ValueError: The manifest is damaged or of a format this version does not know.
+            ValueError: The manifest is damaged, of a format that this version does not know, or
+                names files outside of the folder.
         """
         path = Path(folder) / MANIFEST
         if not path.is_file():
@@ -134,16 +158,18 @@ class DatasetFolder:
                 f"{folder} holds no finished miex dataset: {MANIFEST} is missing. If a run was "
                 "interrupted there, start the same `miex synthesize` command again."
             )
+        kept: dict[str, Any] = {}
+
+        def check(found: dict[str, Any]) -> None:
+            require_manifest(found, path)
+            kept.update(found)
+
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(
-                f"{path} is damaged ({error}); synthesize again to rebuild it"
-            ) from None
-        found = manifest.get("format") if isinstance(manifest, dict) else None
-        if found != FORMAT:
-            raise ValueError(f"{path}: expected format {FORMAT!r}, found {found!r}")
-        return cls(Path(folder), manifest)
+            read_document(path, "manifest", MANIFEST_REMEDY, check=check)
+        except DamagedFile:
+            if not unchecked:
+                raise
+        return cls(Path(folder), kept)
 
     @property
     def shards(self) -> list[Path]:
@@ -177,6 +203,41 @@ class DatasetFolder:
             if found.num_rows:
                 return dict(found.to_pylist()[0])
         raise KeyError(f"{self.folder} has no sample {sample_id!r}")
+
+
+def require_manifest(manifest: Mapping[str, Any], path: Path) -> None:
+    """Refuse a manifest whose structure readers could not rely on.
+
+    Raises:
+        ValueError: Another format, a field of another kind, or a shard outside of the folder.
+    """
+    found = manifest.get("format")
+    if found != FORMAT:
+        raise ValueError(f"{path}: expected format {FORMAT!r}, found {found!r}; {MANIFEST_REMEDY}")
+    for name, kind in _FIELDS.items():
+        if not isinstance(manifest.get(name), kind):
+            raise ValueError(
+                f"{path} is damaged ({name}: expected {kind.__name__}, found "
+                f"{type(manifest.get(name)).__name__}); {MANIFEST_REMEDY}"
+            )
+    space = manifest["label_space"]
+    sources = manifest["inputs"].get("sources")
+    classes = space.get("classes")
+    try:
+        whole = all(
+            isinstance(shard["rows"], int) and shard["rows"] >= 0 and len(shard["sha256"]) == 64
+            for shard in manifest["shards"]
+        )
+        whole &= isinstance(space["name"], str) and all(isinstance(c, str) for c in classes)
+        whole &= all(isinstance(source["description"], str) for source in sources)
+    except (KeyError, TypeError, IndexError):
+        whole = False
+    if not whole:
+        raise ValueError(
+            f"{path} is damaged (shards, label_space or inputs are incomplete); {MANIFEST_REMEDY}"
+        )
+    for shard in manifest["shards"]:
+        require_plain(path.parent, shard.get("path"), str(path))
 
 
 def decode_frames(row: dict[str, Any]) -> NDArray[np.uint8]:

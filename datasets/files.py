@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from miex.datasets.paths import open_regular
+from miex.datasets.seals import seal_file
+
 PARTIAL = ".partial"
 """Suffix of a file that is being written; whatever carries it may be deleted when no run is on."""
 
@@ -19,11 +22,15 @@ class DiskFullError(OSError):
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; leaving the block puts it in place at once.
+def whole_file(path: Path, *, sealed: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; leaving the block puts it in place at once.
 
     The content is synced to the disk before it gets its name, so that not even a power failure
     leaves half a file under the final name. An error inside the block removes the temporary file.
+
+    Args:
+        path: The file to write.
+        sealed: Whether its metadata holds `UNSEALED`, to be filled in with the checksum.
 
     Raises:
         DiskFullError: The disk is full.
@@ -32,6 +39,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        if sealed:
+            seal_file(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -60,7 +69,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_partial(folder: Path, name: str | None = None, idle: float = 0) -> None:
-    """Deletes what killed runs left half-written in a folder.
+    """Delete what killed runs left half-written in a folder.
 
     Args:
         folder: May be absent.
@@ -74,6 +83,6 @@ def remove_partial(folder: Path, name: str | None = None, idle: float = 0) -> No
 
 
 def sha256_file(path: Path) -> str:
-    """Hash of a file's content, hexadecimal."""
-    with path.open("rb") as file:
+    """Return the SHA-256 of a file's content, hexadecimal."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,21 +1,46 @@
-"""Opens photographs from anywhere without trusting them.
+"""The one decoder of images: photographs and frames of clips, from anywhere, without trust.
 
-Whatever a file holds, `open_photograph` returns upright 8-bit RGB or raises `UnusablePhotograph`
-with a reason to count by. The size is read from the header before a pixel is decoded.
+Whatever a file holds, `open_photograph` and `read_frame` return upright 8-bit RGB or raise
+`UnusablePhotograph` with a reason to count by. The size is read from the header before a pixel is
+decoded. EXIF orientation is applied, CMYK goes through the embedded colour profile, transparency
+is laid on mid grey, and images of 9 to 16 bits are scaled by their bit depth, never clipped.
 """
 
 import hashlib
 import io
 import struct
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from miex.datasets.faces.base import IMAGE_FORMATS
+from miex.datasets.paths import SpecialFile, open_regular
+
+Image.init()
+IMAGE_FORMATS = tuple(
+    name
+    for name in ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+    if name in Image.OPEN
+)
+"""Formats of photographs and frames, by Pillow's names. The other formats that Pillow opens are no
+photographs, and one of them (EPS) starts another program."""
+
+IMAGE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".ppm"}
+    | {".tif", ".tiff", ".webp"}
+)
+"""Endings, lower case, of the files that readers take for images."""
+
+EXPECTED_IMAGES = (
+    f"{', '.join(IMAGE_FORMATS)} (HEIC and HEIF of telephones cannot be decoded: convert them to "
+    "JPEG or PNG)"
+)
+"""What every message says about the formats that are read."""
 
 MIN_SIDE = 32
 """Pixels; no face that could be used fits into less."""
@@ -26,12 +51,16 @@ MAX_MEGAPIXELS = 170.0
 BACKDROP = 128
 """Grey behind transparent pixels: neither a white halo nor a black one around a cut-out face."""
 
+BIT_DEPTHS = (8, 9, 10, 12, 14, 16)
+"""Depths of cameras. Files of 16 bits a pixel often hold fewer, in the low bits."""
+
 _ORIENTATION = 0x0112
 _TRANSPOSED = (5, 6, 7, 8)
+_HEIC_BRANDS = (b"heic", b"heix", b"heif", b"hevc", b"mif1", b"msf1")
 
 
 class UnusablePhotograph(ValueError):
-    """A file that cannot serve as a photograph.
+    """A file that cannot serve as a photograph or frame.
 
     Attributes:
         reason: ``missing``, ``not_an_image``, ``unreadable``, ``too_small`` or ``too_large``.
@@ -59,11 +88,18 @@ class OpenedPhotograph:
     sha256: str
 
 
-def open_photograph(path: Path, max_megapixels: float, max_side: int) -> OpenedPhotograph:
-    """Decodes a photograph to upright 8-bit RGB.
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """What is accepted: the side and area of an image, and the bit depth where it is known."""
 
-    The EXIF orientation is applied. CMYK goes through the embedded colour profile where there is
-    one, 16-bit grey is scaled to 8 bits, transparency is laid on mid grey (`BACKDROP`).
+    max_megapixels: float
+    max_side: int
+    min_side: int
+    depth: int | None = None
+
+
+def open_photograph(path: Path, max_megapixels: float, max_side: int) -> OpenedPhotograph:
+    """Decode a photograph to upright 8-bit RGB.
 
     Args:
         path: The file.
@@ -73,48 +109,121 @@ def open_photograph(path: Path, max_megapixels: float, max_side: int) -> OpenedP
     Raises:
         UnusablePhotograph: Missing, no image, damaged, smaller than `MIN_SIDE`, or too large.
     """
+    pixels, scale, digest = _open(path, _Limits(max_megapixels, max_side, MIN_SIDE), hashed=True)
+    return OpenedPhotograph(pixels, scale, digest)
+
+
+def read_frame(path: Path, depth: int | None = None) -> NDArray[np.uint8]:
+    """Decode a frame of a clip to upright 8-bit RGB at its own size.
+
+    Args:
+        path: The file.
+        depth: Bit depth of deep images, one for all frames of a clip (`bit_depth`), so that no
+            frame is brighter than its neighbour; by default that of the frame alone.
+
+    Returns:
+        ``uint8 (H, W, 3)`` RGB.
+
+    Raises:
+        UnusablePhotograph: Missing, no image, damaged or too large, or brighter than `depth` bits.
+    """
+    return _open(path, _Limits(MAX_MEGAPIXELS, 1 << 30, 1, depth), hashed=False)[0]
+
+
+def bit_depth(paths: Iterable[Path]) -> int | None:
+    """Return the bit depth that the deep images of a clip share, one of `BIT_DEPTHS`.
+
+    The smallest depth that holds the brightest pixel of all: 10-bit frames in files of 16 bits
+    reach at most 1023.
+
+    Args:
+        paths: Frames of one clip. Reading stops at the first that is not deep.
+
+    Returns:
+        None where the first readable frame has 8 bits a channel.
+    """
+    brightest: int | None = None
+    for path in paths:
+        try:
+            with open_regular(path) as file, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                image: Image.Image = Image.open(file, formats=IMAGE_FORMATS)
+                if not _is_deep(image, file):
+                    return None if brightest is None else _depth_of(brightest)
+                stated = _stated_depth(image, file)
+                if stated is not None:
+                    return stated
+                brightest = max(brightest or 0, int(_deep_values(image, file).max()))
+        # A damaged frame raises anything, and is named when it is decoded.
+        except Exception:
+            continue
+    return None if brightest is None else _depth_of(brightest)
+
+
+def _depth_of(brightest: int) -> int:
+    return next((depth for depth in BIT_DEPTHS if brightest < 1 << depth), 16)
+
+
+def _open(path: Path, limits: _Limits, *, hashed: bool) -> tuple[NDArray[np.uint8], float, str]:
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with open_regular(path) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest() if hashed else ""
             file.seek(0)
-            pixels, scale = _decode(file, max_megapixels, max_side)
+            return (*_decode(file, limits), digest)
     except UnusablePhotograph:
         raise
     except FileNotFoundError as error:
         raise UnusablePhotograph("missing", "the file is not there") from error
+    except SpecialFile as error:
+        raise UnusablePhotograph("unreadable", str(error)) from error
     except UnidentifiedImageError as error:
-        expected = ", ".join(IMAGE_FORMATS)
-        raise UnusablePhotograph("not_an_image", f"none of {expected}") from error
+        raise UnusablePhotograph("not_an_image", _unidentified(path)) from error
     except Image.DecompressionBombError as error:
-        raise UnusablePhotograph("too_large", f"more than {max_megapixels:g} megapixels") from error
+        limit = f"more than {limits.max_megapixels:g} megapixels"
+        raise UnusablePhotograph("too_large", limit) from error
+    except MemoryError as error:
+        raise UnusablePhotograph("too_large", "not enough memory to decode it") from error
     # Decoders raise nearly every built-in exception on a damaged file (SyntaxError, IndexError,
     # struct.error ...), and one damaged file must not end a run over a million.
     except Exception as error:
         raise UnusablePhotograph("unreadable", f"{type(error).__name__}: {error}") from error
-    return OpenedPhotograph(pixels, scale, digest)
 
 
-def _decode(
-    file: io.BufferedReader, max_megapixels: float, max_side: int
-) -> tuple[NDArray[np.uint8], float]:
+def _unidentified(path: Path) -> str:
+    with open_regular(path) as file:
+        begin = file.read(12)
+    if not begin:
+        return "the file is empty"
+    if begin[4:8] == b"ftyp" and begin[8:12] in _HEIC_BRANDS:
+        return f"a HEIC image; expected {EXPECTED_IMAGES}"
+    return f"none of {EXPECTED_IMAGES}"
+
+
+def _decode(file: io.BufferedReader, limits: _Limits) -> tuple[NDArray[np.uint8], float]:
     with warnings.catch_warnings():
         # Pillow warns of large images; here the limit is the caller's.
         warnings.simplefilter("ignore")
         image: Image.Image = Image.open(file, formats=IMAGE_FORMATS)
         width, height = image.size
-        if width * height > max_megapixels * 1e6:
+        if width * height > limits.max_megapixels * 1e6:
             raise UnusablePhotograph(
-                "too_large", f"{width} x {height} pixels, limit {max_megapixels:g} megapixels"
+                "too_large",
+                f"{width} x {height} pixels, limit {limits.max_megapixels:g} megapixels",
             )
-        if min(width, height) < MIN_SIDE:
+        if min(width, height) < limits.min_side:
             raise UnusablePhotograph(
-                "too_small", f"{width} x {height} pixels, at least {MIN_SIDE} are needed"
+                "too_small", f"{width} x {height} pixels, at least {limits.min_side} are needed"
             )
-        # A JPEG is decoded at half, quarter or eighth size where that still suffices.
-        image.draft(None, (max_side, max_side))
-        image.load()
         orientation = _orientation(image)
-        image = _to_rgb(image, max_side)
+        if _is_deep(image, file):
+            depth = _stated_depth(image, file) or limits.depth
+            image = _shrink(_from_deep(_deep_values(image, file), depth), limits.max_side)
+            image = image.convert("RGB")
+        else:
+            # A JPEG is decoded at half, quarter or eighth size where that still suffices.
+            image.draft(None, (limits.max_side, limits.max_side))
+            image.load()
+            image = _to_rgb(image, limits.max_side)
         if orientation != 1:
             image = _upright(image, orientation)
     long_side = image.height if (height > width) != (orientation in _TRANSPOSED) else image.width
@@ -136,9 +245,7 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image, max_side: int) -> Image.Image:
-    """Shrinks to `max_side` and converts to RGB, in the order that needs the least memory."""
-    if image.mode.startswith("I") or image.mode == "F":
-        return _shrink(_grey_from_deep(image), max_side).convert("RGB")
+    """Shrink to `max_side` and convert to RGB, in the order that needs the least memory."""
     if image.mode == "CMYK":
         return _rgb_from_cmyk(_shrink(image, max_side))
     if image.has_transparency_data:
@@ -158,15 +265,83 @@ def _shrink(image: Image.Image, max_side: int) -> Image.Image:
     return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
-def _grey_from_deep(image: Image.Image) -> Image.Image:
-    """16-bit grey to 8 bits: 65535 becomes 255."""
-    values = np.asarray(image)
-    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+def _is_deep(image: Image.Image, file: io.BufferedReader) -> bool:
+    """Return whether a channel has more than 8 bits."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return True
+    # Pillow reads 16-bit colour as 8 bits, of which 10-bit frames leave nothing.
+    if image.format == "PNG":
+        return _begin(file, 32)[24] == 16
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(258, ()) if image.format == "TIFF" else ()
+    return max(bits if isinstance(bits, tuple) else (bits,), default=8) > 8
+
+
+def _begin(file: io.BufferedReader, count: int) -> bytes:
+    """Return the first bytes of a file that is being read."""
+    at = file.tell()
+    file.seek(0)
+    content = file.read(count)
+    file.seek(at)
+    return content
+
+
+def _stated_depth(image: Image.Image, file: io.BufferedReader) -> int | None:
+    """Return the significant bits that the file states, None where it states none.
+
+    TIFF's MaxSampleValue, PNG's sBIT chunk; Pillow widens PPM and JPEG 2000 to 16 bits itself.
+    """
+    if image.format in ("PPM", "JPEG2000"):
+        return 16
+    if image.format == "TIFF":
+        stated = getattr(image, "tag_v2", {}).get(281)
+        value = stated[0] if isinstance(stated, tuple) and stated else stated
+        return value.bit_length() if isinstance(value, int) and 255 < value <= 65535 else None
+    if image.format == "PNG":
+        _, mark, behind = _begin(file, 4096).partition(b"sBIT")
+        return behind[0] if mark and behind and 8 <= behind[0] <= 16 else None
+    return None
+
+
+def _deep_values(image: Image.Image, file: io.BufferedReader) -> NDArray[np.uint16]:
+    """Decode a deep image: ``uint16 (H, W)`` grey or ``(H, W, 3)`` RGB, as stored."""
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image)
+        if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+            raise UnusablePhotograph(
+                "unreadable",
+                f"{image.mode} pixels from {values.min()} to {values.max()}, expected 16-bit grey",
+            )
+        return values.astype(np.uint16)
+    # OpenCV hands out what is left of a truncated file; Pillow raises.
+    image.load()
+    file.seek(0)
+    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+    decoded = cv2.imdecode(np.frombuffer(file.read(), np.uint8), flags)
+    if decoded is None or decoded.dtype != np.uint16:
+        raise UnusablePhotograph("unreadable", f"{image.mode} pixels of 16 bits cannot be decoded")
+    if decoded.ndim == 2:
+        return np.asarray(decoded, np.uint16)
+    colours = decoded[..., 2::-1] if decoded.shape[2] >= 3 else decoded[..., 0]
+    if decoded.shape[2] == 4:
+        alpha = decoded[..., 3:].astype(np.float64) / 65535
+        backdrop = BACKDROP / 255 * float((1 << _depth_of(int(colours.max()))) - 1)
+        colours = np.rint(colours * alpha + backdrop * (1 - alpha))
+    return np.ascontiguousarray(colours, np.uint16)
+
+
+def _from_deep(values: NDArray[np.uint16], depth: int | None) -> Image.Image:
+    """Scale deep pixels to 8 bits: the largest value of `depth` bits becomes 255."""
+    brightest = int(values.max())
+    depth = _depth_of(brightest) if depth is None else depth
+    full = (1 << depth) - 1
+    if brightest > full:
         raise UnusablePhotograph(
-            "unreadable",
-            f"{image.mode} pixels from {values.min()} to {values.max()}, expected 16-bit grey",
+            "unreadable", f"a pixel of {brightest} among frames of {depth} bits (at most {full})"
         )
-    return Image.fromarray((values // 257).astype(np.uint8))
+    # Either way, an 8-bit value that was widened (times 257, or shifted) comes back exactly.
+    scaled = values // 257 if depth == 16 else values >> (depth - 8)
+    return Image.fromarray(scaled.astype(np.uint8))
 
 
 def _rgb_from_cmyk(image: Image.Image) -> Image.Image:

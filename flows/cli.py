@@ -240,21 +240,18 @@ def verify(folder: DatasetFolder, workers: Workers = None) -> None:
     """Checks every checksum, row and frame of a dataset; exit code 1 if something is wrong."""
     from rich.markup import escape
 
-    from miex.datasets.dataset_format import DatasetFolder
     from miex.pipeline.synthesis.verify import verify as find_problems
 
     terminal = Terminal()
-    rows = len(DatasetFolder.open(folder))
     with terminal.stages() as stages:
         meter = stages.of("verify", "rows")
-        meter.to(0, rows)
         problems = find_problems(folder, workers=workers, on_rows=meter.advance)
     for problem in problems:
         terminal.fail(f"{problem.where}: {problem.what}")
     if problems:
         terminal.fail(f"{len(problems)} problems in {folder}; see the lines above")
         raise typer.Exit(1)
-    terminal.say(f"[green]ok[/] {escape(str(folder))}: {rows} samples, nothing is wrong")
+    terminal.say(f"[green]ok[/] {escape(str(folder))}: {meter.done} samples, nothing is wrong")
 
 
 @app.command()

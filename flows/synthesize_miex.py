@@ -20,6 +20,7 @@ from prefect.futures import as_completed
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
+from miex.datasets.locks import locked
 from miex.flows.artifacts import ProgressArtifact, publish
 from miex.flows.entry import is_transient, run_or_serve
 from miex.flows.overrides import chosen, configure
@@ -82,10 +83,11 @@ def synthesize_miex(
         The dataset folder.
     """
     overrides = chosen(locals()) | (settings or {})
-    job = prepare(configure(config, overrides), out.resolve(), workers)
-    with shared_server():
-        render_all.with_options(task_runner=create_task_runner(task_runner, workers))(job)
-    manifest = complete(job)
+    with locked(out.resolve(), print):
+        job = prepare(configure(config, overrides), out.resolve(), workers)
+        with shared_server():
+            render_all.with_options(task_runner=create_task_runner(task_runner, workers))(job)
+        manifest = complete(job)
     publish(job.out, manifest)
     return str(job.out)
 

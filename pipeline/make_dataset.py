@@ -7,6 +7,7 @@ from typing import Any
 
 from miex.datasets.dataset_format import RUN_LOG
 from miex.datasets.files import whole_file
+from miex.datasets.locks import locked
 from miex.pipeline.reports.card import dataset_card
 from miex.pipeline.reports.report import write_report
 from miex.pipeline.reports.sheet import contact_sheet
@@ -28,6 +29,8 @@ def synthesize(
 ) -> dict[str, Any]:
     """Synthesize a dataset, or resume an interrupted run.
 
+    A second run on the same folder waits until the first has ended.
+
     Args:
         config: Faces, AU sources, generator and size of the dataset.
         out: The dataset folder.
@@ -46,6 +49,18 @@ def synthesize(
         FileNotFoundError: See `start`.
         DiskFullError: The disk is full. Finished shards are kept, and the next run resumes.
     """
+    with locked(out):
+        return _synthesize(config, out, workers, on_faces, on_start, on_samples)
+
+
+def _synthesize(
+    config: SynthesisConfig,
+    out: Path,
+    workers: int | None,
+    on_faces: OnFaces | None,
+    on_start: Callable[[Job], None] | None,
+    on_samples: OnSamples | None,
+) -> dict[str, Any]:
     began = time.perf_counter()
     job = start(config, out, workers=workers, on_faces=on_faces)
     if on_start:
@@ -59,6 +74,7 @@ def synthesize(
     if todo:
         rendering = time.perf_counter() - prepared
         log = {
+            "folder": str(Path.cwd()),
             "samples": left,
             "seconds": {"prepare": round(prepared - began, 2), "render": round(rendering, 2)},
             "samples_per_second": round(left / rendering, 1),
@@ -77,6 +93,8 @@ def finish(job: Job) -> dict[str, Any]:
         ValueError: A shard is missing, or no sample was accepted.
     """
     manifest = complete(job)
+    if not (job.out / RUN_LOG).is_file():
+        write_json(job.out / RUN_LOG, {"folder": str(Path.cwd())})
     with whole_file(job.out / "README.md") as card:
         card.write_text(dataset_card(manifest), encoding="utf-8")
     contact_sheet(job.out)

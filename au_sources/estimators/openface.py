@@ -1,4 +1,4 @@
-"""Reads the AUs that OpenFace 2 has measured, from its CSV files.
+"""Read the AUs that OpenFace 2 has measured, from its CSV files.
 
 Both writers are read, ``frame, face_id, timestamp`` of 2.0 and 2.1 and ``frame,face_id,timestamp``
 of later builds, from videos and image sequences (`FeatureExtraction`, `FaceLandmarkVidMulti`) and
@@ -7,8 +7,9 @@ pose and landmarks may be there or not. The AUs of videos are relative to the pe
 unless OpenFace ran with `-au_static`; the file does not say which.
 """
 
-import csv
-from collections.abc import Iterator, Mapping
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 
 from miex.au_sources.action_units import AU_COUNT, AU_NAMES, require_aus
 from miex.au_sources.estimators.base import Estimates
+from miex.datasets.cells import ErrorCell, decimal
+from miex.datasets.tables import Columns, Numbered, find_columns, open_sheets
 
 MIN_CONFIDENCE = 0.8
 """Rows below this confidence of OpenFace's landmarks do not count as measured.
@@ -27,6 +30,11 @@ digital biomarkers, draws the line at 80 % too (its page on facial activity).
 """
 
 INTENSITY_COLUMNS: tuple[str, ...] = tuple(f"{name}_r" for name in AU_NAMES)
+
+
+_META = ("frame", "face_id", "face", "timestamp", "confidence", "success")
+
+_COLUMNS: Columns = {name: (name,) for name in (*_META, *INTENSITY_COLUMNS)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +60,7 @@ class OpenFaceRecording:
     faces: tuple[int, ...]
 
     def at(self, frame: int) -> int:
-        """Row of a frame.
+        """Return the row of a frame.
 
         Raises:
             ValueError: The file has no such frame.
@@ -82,7 +90,7 @@ class _Row:
 def read_openface(
     path: Path, *, min_confidence: float = MIN_CONFIDENCE, face: int | None = None
 ) -> OpenFaceRecording:
-    """Reads one face of an OpenFace file.
+    """Read one face of an OpenFace file.
 
     Args:
         path: The CSV.
@@ -95,15 +103,7 @@ def read_openface(
         ValueError: A column is missing, a row is cut off, holds text for a number or an AU outside
             0 to 5, a frame stands twice for one face, or the face is not in the file.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"OpenFace's file {path} is absent")
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        lines = csv.reader(file, skipinitialspace=True)
-        header = [name.strip() for name in next(lines, [])]
-        columns = {name: index for index, name in enumerate(header)}
-        kind: Literal["video", "image"] = "video" if "frame" in columns else "image"
-        _require_columns(path, columns, kind)
-        rows = list(_rows(path, columns, lines))
+    kind, rows = _read(path)
     if not rows:
         raise ValueError(f"{path} has a header and no rows; OpenFace was stopped before a frame")
     faces = tuple(sorted({row.face for row in rows}))
@@ -111,6 +111,22 @@ def read_openface(
     if chosen not in faces:
         raise ValueError(f"{path} has no face {face}; it has {', '.join(map(str, faces))}")
     return _recording(path, kind, rows, chosen, faces, min_confidence)
+
+
+def _read(path: Path) -> tuple[Literal["video", "image"], list[_Row]]:
+    """Return the kind of a file and its rows, all faces together."""
+    kind: Literal["video", "image"] = "video"
+    rows: list[_Row] = []
+    try:
+        for sheet in open_sheets(path, _COLUMNS):
+            header = next((cells for _, cells in sheet.rows), [])
+            columns = find_columns(header, _COLUMNS)
+            kind = "video" if "frame" in columns else "image"
+            _require_columns(path, columns, kind)
+            rows += _rows(path, len(header), columns, sheet.rows)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"OpenFace's file {path} is absent") from None
+    return kind, rows
 
 
 def _require_columns(path: Path, columns: Mapping[str, int], kind: str) -> None:
@@ -123,18 +139,20 @@ def _require_columns(path: Path, columns: Mapping[str, int], kind: str) -> None:
         )
 
 
-def _rows(path: Path, columns: Mapping[str, int], lines: Iterator[list[str]]) -> Iterator[_Row]:
-    for number, cells in enumerate(lines, start=2):
-        if not any(cells):
+def _rows(
+    path: Path, width: int, columns: Mapping[str, int], lines: Iterable[Numbered]
+) -> Iterator[_Row]:
+    for number, cells in lines:
+        if all(cell is None for cell in cells):
             continue
-        if len(cells) != len(columns):
+        if len(cells) != width:
             raise ValueError(
-                f"{path}, line {number}: {len(cells)} cells, expected {len(columns)} as in the "
+                f"{path}, line {number}: {len(cells)} cells, expected {width} as in the "
                 "header; the file is cut off or was edited, run OpenFace again"
             )
 
         def read(
-            column: str, default: float, number: int = number, cells: list[str] = cells
+            column: str, default: float, number: int = number, cells: Sequence[object] = cells
         ) -> float:
             if column not in columns:
                 return default
@@ -143,8 +161,8 @@ def _rows(path: Path, columns: Mapping[str, int], lines: Iterator[list[str]]) ->
         # `face` numbers the faces of an image in OpenFace 2, `face_id` those of a video.
         yield _Row(
             line=number,
-            frame=int(read("frame", 1)),
-            face=int(read("face_id", read("face", 0))),
+            frame=_whole(read("frame", 1), f"{path}, line {number}, frame"),
+            face=_whole(read("face_id", read("face", 0)), f"{path}, line {number}, face"),
             timestamp=read("timestamp", np.nan),
             confidence=read("confidence", 0),
             success=read("success", 1) == 1,
@@ -152,14 +170,25 @@ def _rows(path: Path, columns: Mapping[str, int], lines: Iterator[list[str]]) ->
         )
 
 
-def _number(text: str, where: str) -> float:
-    """A number; NaN for what C++ writes where it has none, such as ``-nan(ind)``."""
+def _number(cell: object, where: str) -> float:
+    """Return a number; NaN for what C++ writes where it has none, such as ``-nan(ind)``."""
+    if isinstance(cell, int | float) and not isinstance(cell, bool):
+        return float(cell)
+    text = cell.text if isinstance(cell, ErrorCell) else str(cell or "")
     try:
-        return float(text)
+        return decimal(text)
     except ValueError:
-        if "nan" in text.lower():
+        # Written out, since a word such as "banana" contains it too.
+        if re.fullmatch(r"[+-]?(?:nan|1\.#(?:qnan|ind|inf))(?:\(\w*\))?\d*", text.lower()):
             return float("nan")
         raise ValueError(f"{where}: {text!r} is no number") from None
+
+
+def _whole(value: float, where: str) -> int:
+    """Return a frame or face number, which OpenFace counts from 0 or 1 on."""
+    if not (math.isfinite(value) and value == int(value) and abs(value) < 1e9):
+        raise ValueError(f"{where}: {value!r}, expected a whole number")
+    return int(value)
 
 
 def _clearest(rows: list[_Row]) -> int:

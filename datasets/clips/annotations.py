@@ -15,6 +15,9 @@ MAX_SHIFT = 3
 15 ms at 200 frames a second, a tenth of the median rise of 32 frames."""
 
 
+IGNORED_IMAGES = "images that are called otherwise lie beside the frames and were ignored"
+
+
 @dataclass(frozen=True, slots=True)
 class Annotation:
     """What a database says about one expression, before anything was checked.
@@ -107,7 +110,7 @@ class ClipBuilder:
         """Makes a clip, or a rejection.
 
         Raises:
-            ValueError: A correction expects another value, or a path leaves the root.
+            ValueError: A correction expects another value.
         """
         key = (annotation.subject, annotation.clip)
         if key in self._seen:
@@ -117,7 +120,11 @@ class ClipBuilder:
         self._seen[key] = annotation.where
         annotation, fixed = _corrected(annotation, self._corrections.get(key, ()))
         if annotation.frames is None and self._locate is not None:
-            located = self._locate(annotation)
+            try:
+                located = self._locate(annotation)
+            except ValueError as error:
+                self.reject(annotation, "unusable_frames", f"{annotation.where}: {error}")
+                return
             if located is None or not located.frames.numbers:
                 self.reject(annotation, "no_frames", f"{annotation.where}: no frames are there")
                 return
@@ -131,7 +138,10 @@ class ClipBuilder:
         changes = [*fixed, *_changes(annotation, settled)]
         origin = origin_of(self._database, *key)
         self.repairs += [Repair(origin, *change, annotation.where) for change in changes]
-        self.clips.append(self._clip(settled, [change[3] for change in changes]))
+        notes = [change[3] for change in changes]
+        if isinstance(frames, FrameFolder) and frames.ignored:
+            notes.append(IGNORED_IMAGES)
+        self.clips.append(self._clip(settled, notes))
 
     def unused_corrections(self) -> list[tuple[str, str]]:
         """Which (subject, clip) of the corrections were not among the annotations."""

@@ -9,10 +9,12 @@ from miex.datasets.base import Rejection
 from miex.datasets.clips.annotations import Annotation, ClipBuilder, Located
 from miex.datasets.clips.base import Clip, ClipReport
 from miex.datasets.clips.corrections import Corrections, own_corrections, read_corrections
-from miex.datasets.clips.frames import FrameFolder, index_frames, inside
+from miex.datasets.clips.frames import FrameFolder, index_frames
 from miex.datasets.clips.report import make_report, summary
-from miex.datasets.clips.sheets import Columns, Row, read_rows
+from miex.datasets.clips.sheets import Row, read_rows
 from miex.datasets.faces.base import SourceSpec
+from miex.datasets.paths import given_path, inside
+from miex.datasets.tables import Columns
 
 SHEET_OPTIONS = ("sheet", "images", "corrections")
 """What every database with a sheet understands: where they lie if not under the usual name."""
@@ -204,7 +206,7 @@ def open_sheet_database(
         given = options.get("images")
         images = find(name, root, layout.images, "folder of frames", given, hint=WITHOUT_IMAGES)
         locate = _FolderIndex(images, layout).locate
-    file = _given(root, options["corrections"]) if "corrections" in options else None
+    file = given_path(root, options["corrections"]) if "corrections" in options else None
     corrections = own_corrections(name) if file is None else read_corrections(file)
 
     def annotate() -> Iterable[Annotation | Rejection]:
@@ -222,16 +224,28 @@ class _FolderIndex:
     known: dict[Path, FrameFolder] = field(default_factory=dict)
 
     def locate(self, annotation: Annotation) -> Located | None:
-        try:
-            for names, note in self.layout.places(annotation):
-                folder = inside(self.images, *names)
-                if folder is not None and folder.is_dir():
-                    if folder not in self.known:
-                        self.known[folder] = index_frames(folder, self.images)
-                    return Located(self.known[folder], note)
-        except ValueError as error:
-            raise ValueError(f"{annotation.where}: {error}") from None
+        for names, note in self.layout.places(annotation):
+            folder = inside(self.images, *names)
+            if folder is not None and folder.is_dir():
+                if folder not in self.known:
+                    self.known[folder] = index_frames(folder)
+                return Located(self.known[folder], note)
         return None
+
+
+def find_table(database: str, folder: Path, name: str, what: str) -> Path:
+    """Return the table in a folder that was given instead of the table itself.
+
+    Raises:
+        FileNotFoundError: It is not there; the message says how to give it.
+    """
+    path = folder / name
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{database}: no {what} in {folder}; looked for {name}; if it has another name, write "
+            f"{database}:{folder / 'NAME'}"
+        )
+    return path
 
 
 def find(
@@ -258,7 +272,7 @@ def find(
         FileNotFoundError: None is there; the message lists them.
     """
     if given is not None:
-        path = _given(root, given)
+        path = given_path(root, given)
         if not path.exists():
             raise FileNotFoundError(f"{database}: {option}: nothing at {path}")
         return path
@@ -269,7 +283,3 @@ def find(
         f"{database}: no {what} in {root}; looked for {', '.join(names)}; if it lies elsewhere, "
         f"write {database}:{root}?{option}=PATH{hint}"
     )
-
-
-def _given(root: Path, text: str) -> Path:
-    return root / Path(text).expanduser()

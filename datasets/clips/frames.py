@@ -2,27 +2,36 @@
 
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
-from miex.datasets.faces.base import IMAGE_FORMATS
+from miex.datasets.images import IMAGE_SUFFIXES, UnusablePhotograph, bit_depth, read_frame
+from miex.datasets.paths import is_utf8, open_regular
 
 Frame = NDArray[np.uint8]
 """``uint8 (H, W, 3)`` RGB."""
 
-_NUMBERED = re.compile(r"(\d+)\.(?:jpe?g|png|bmp|tiff?|webp)$", re.IGNORECASE)
+_NUMBERED = re.compile(
+    rf"(.*?)(\d{{1,18}})\.({'|'.join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))})$",
+    re.IGNORECASE | re.ASCII | re.DOTALL,
+)
 """The number of a frame stands last in its name, whatever comes before and however it is padded:
 ``img46.jpg``, ``reg_img46.jpg``, ``006_05562.jpg``, ``image559740.bmp``, ``000.jpeg``."""
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 """Endings, lower case, of the files that readers take for videos."""
+
+
+MAX_FPS = 10_000
+"""Frames a second; containers that state more state nonsense."""
 
 
 class UnreadableFrame(ValueError):
@@ -59,10 +68,12 @@ class FrameFolder:
     Attributes:
         folder: Where they lie.
         files: File name of each number, ascending.
+        ignored: Numbered images beside them that are called otherwise, such as crops.
     """
 
     folder: Path
     files: Mapping[int, str]
+    ignored: int = 0
 
     @property
     def numbers(self) -> Sequence[int]:
@@ -84,11 +95,26 @@ class FrameFolder:
     def images(self, numbers: Iterable[int]) -> Iterator[Frame]:
         """See `Frames.images`."""
         for number in numbers:
-            yield _decode(self.path(number))
+            path = self.path(number)
+            try:
+                yield read_frame(path, _depth(self.folder, tuple(self.files.values())))
+            except UnusablePhotograph as error:
+                raise UnreadableFrame(f"{path} cannot be decoded as an image ({error})") from None
 
     def renumbered(self, first: int) -> "FrameFolder":
-        """The same files in their order, counted from `first`."""
-        return FrameFolder(self.folder, dict(enumerate(self.files.values(), start=first)))
+        """Return the same files in their order, counted from `first`."""
+        files = dict(enumerate(self.files.values(), start=first))
+        return FrameFolder(self.folder, files, self.ignored)
+
+
+_DEPTH_FRAMES = 256
+"""Frames that decide on the bit depth of a clip, evenly spaced where it has more."""
+
+
+@lru_cache(maxsize=4096)
+def _depth(folder: Path, files: tuple[str, ...]) -> int | None:
+    step = -(-len(files) // _DEPTH_FRAMES)
+    return bit_depth(folder / name for name in files[::step])
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,33 +125,33 @@ class VideoFrames:
 
     Attributes:
         path: The video.
-        count: How many frames its container states.
+        count: How many frames can be decoded from its start on.
         fps: Frames a second as its container states, None where it does not.
+        stated: How many frames its container states; a trimmed or damaged video has fewer.
     """
 
     path: Path
     count: int
     fps: float | None = field(default=None, compare=False)
+    stated: int = field(default=0, compare=False)
 
     @classmethod
     def open(cls, path: Path) -> "VideoFrames":
-        """Reads what the container says.
+        """Count the frames of a video by decoding it.
 
         Raises:
-            ValueError: No video, or none that can be decoded here.
+            ValueError: No regular file, no video, or none that can be decoded here.
         """
-        video = cv2.VideoCapture(str(path))
-        try:
-            if not video.isOpened():
-                raise ValueError(f"{path} is no video that can be decoded here")
-            count, fps = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), video.get(cv2.CAP_PROP_FPS)
-            if count <= 0:
-                count = sum(1 for _ in iter(video.grab, False))
-        finally:
-            video.release()
-        if not count:
-            raise ValueError(f"{path}: the video has no frames")
-        return cls(path, count, fps if fps > 0 else None)
+        with open_regular(path) as file:
+            status = os.fstat(file.fileno())
+        return _open_video(path, status.st_size, status.st_mtime_ns)
+
+    @property
+    def note(self) -> str:
+        """What is peculiar about it, empty for most."""
+        if self.stated in (0, self.count):
+            return ""
+        return f"the video states {self.stated} frames, {self.count} can be decoded"
 
     @property
     def numbers(self) -> Sequence[int]:
@@ -145,106 +171,81 @@ class VideoFrames:
                 there, image = video.retrieve() if at == number else (False, None)
                 if not there or image is None:
                     raise UnreadableFrame(
-                        f"{self.path}: frame {number} cannot be decoded; the video states "
-                        f"{self.count} frames and ends after {at}"
+                        f"{self.path}: frame {number} cannot be decoded; the video ends after {at}"
                     )
                 yield np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
         finally:
             video.release()
 
 
-def index_frames(
-    folder: Path, root: Path | None = None, names: Collection[str] | None = None
-) -> FrameFolder:
-    """Lists the numbered images of a folder, by number.
+@lru_cache(maxsize=4096)
+def _open_video(path: Path, _size: int, _modified: int) -> VideoFrames:
+    video = cv2.VideoCapture(str(path))
+    try:
+        if not video.isOpened():
+            raise ValueError(f"{path} is no video that can be decoded here")
+        stated, fps = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), video.get(cv2.CAP_PROP_FPS)
+        count = sum(1 for _ in iter(video.grab, False))
+    finally:
+        video.release()
+    if not count:
+        raise ValueError(f"{path}: no frame of the video can be decoded")
+    usable = np.isfinite(fps) and 0 < fps < MAX_FPS
+    return VideoFrames(path, count, float(fps) if usable else None, max(stated, 0))
+
+
+def index_frames(folder: Path, names: Collection[str] | None = None) -> FrameFolder:
+    """List the numbered images of a folder, by number; links may lead anywhere.
 
     Hidden files (``.DS_Store``, ``._img1.jpg``) and files that are no numbered image are ignored.
+    Of images that are called in several ways (``img1.jpg`` and ``crop_img1.jpg``) those of the
+    most frequent way are taken, and the others are counted as ignored.
 
     Args:
         folder: Where they lie.
-        root: Folder that no link may leave; the folder itself by default.
         names: Only these files.
 
     Raises:
-        ValueError: Two files have one number, or a file is a link that leaves the root.
+        ValueError: No folder that can be read, or two files have one number and neither way of
+            calling them is the more frequent one.
     """
-    limit = (root or folder).resolve()
-    found: dict[int, str] = {}
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            match = _NUMBERED.search(entry.name)
-            if match is None or entry.name.startswith("."):
-                continue
-            if names is not None and entry.name not in names:
-                continue
-            if entry.is_symlink():
-                _refuse_outside(Path(entry.path), limit)
-            number = int(match.group(1))
-            if number in found:
-                raise ValueError(
-                    f"{folder}: {found[number]} and {entry.name} are both frame {number}; keep one "
-                    "of them, or give a folder of one kind of images"
-                )
-            found[number] = entry.name
-    return FrameFolder(folder, dict(sorted(found.items())))
-
-
-def inside(root: Path, *names: str) -> Path | None:
-    """The file or folder below a root that an annotation names.
-
-    Upper and lower case are not told apart where there is only one candidate (CAS(ME)3 writes
-    spNO and spNo).
-
-    Args:
-        root: Folder that the path may not leave.
-        names: One name a level.
-
-    Returns:
-        The path, None if there is nothing.
-
-    Raises:
-        ValueError: A name that is no plain name, or a link, leads out of the root.
-    """
-    path = root
-    for name in names:
-        if name in ("", ".", "..") or any(mark in name for mark in "/\\\0"):
-            raise ValueError(
-                f"the path {'/'.join(names)!r} leaves {root}: {name!r} is no plain name of a file "
-                "or folder"
-            )
-        below = _child(path, name)
-        if below is None:
-            return None
-        path = below
-    _refuse_outside(path, root.resolve())
-    return path
-
-
-def _child(folder: Path, name: str) -> Path | None:
-    exact = folder / name
-    if exact.exists() or not folder.is_dir():
-        return exact if exact.exists() else None
-    alike = [entry for entry in os.listdir(folder) if entry.casefold() == name.casefold()]
-    return folder / alike[0] if len(alike) == 1 else None
-
-
-def _refuse_outside(path: Path, limit: Path) -> None:
-    target = path.resolve()
-    if not target.is_relative_to(limit):
-        raise ValueError(
-            f"{path} is a link that leaves {limit}; give the folder it leads to ({target.parent}) "
-            "itself, for instance with the option `images`"
-        )
-
-
-def _decode(path: Path) -> Frame:
+    matches: list[re.Match[str]] = []
     try:
-        with Image.open(path, formats=IMAGE_FORMATS) as image:
-            upright = ImageOps.exif_transpose(image)
-            return np.asarray(upright.convert("RGB"), dtype=np.uint8)
-    # Pillow's decoders raise many kinds of errors for damaged files.
-    except Exception as error:
-        raise UnreadableFrame(f"{path} cannot be decoded as an image ({error})") from None
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                match = _NUMBERED.match(entry.name)
+                if match is None or entry.name.startswith(".") or not is_utf8(entry.name):
+                    continue
+                if names is None or entry.name in names:
+                    matches.append(match)
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be read ({error.strerror or error})") from None
+    kept = _of_one_kind(matches, lambda match: match[1].casefold())
+    if len({int(match[2]) for match in kept}) < len(kept):
+        kept = _of_one_kind(kept, lambda match: (match[1].casefold(), match[3].casefold()))
+    found: dict[int, str] = {}
+    for match in kept:
+        number = int(match[2])
+        if number in found:
+            raise ValueError(
+                f"{folder}: {found[number]} and {match.string} are both frame {number}; keep one "
+                "of them, or give a folder of one kind of images"
+            )
+        found[number] = match.string
+    return FrameFolder(folder, dict(sorted(found.items())), len(matches) - len(kept))
+
+
+def _of_one_kind(
+    matches: list[re.Match[str]], kind: Callable[[re.Match[str]], object]
+) -> list[re.Match[str]]:
+    """Return those of the kind that more than half are of; all where there is no such kind."""
+    counts = Counter(map(kind, matches))
+    if not counts:
+        return matches
+    commonest, count = counts.most_common(1)[0]
+    if 2 * count <= len(matches):
+        return matches
+    return [match for match in matches if kind(match) == commonest]
 
 
 def _span(numbers: Sequence[int]) -> str:

@@ -1,30 +1,30 @@
-"""Annotation sheets (xlsx, xls, csv), read by the names of their columns.
+"""Rows of annotation sheets and clip tables, read by the names of their columns.
 
 Every error says where a person finds the cell: file, sheet, row as Excel numbers it, column with
 its letter.
 """
 
-import csv
 import datetime
-import re
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
-import pandas as pd
-
+from miex.datasets.cells import ErrorCell, decimal, whole_number
 from miex.datasets.labels import Emotion, parse_emotion
+from miex.datasets.tables import (
+    HEADER_ROWS,
+    Columns,
+    Numbered,
+    TableSheet,
+    find_columns,
+    letter,
+    open_sheets,
+)
 
-Columns = Mapping[str, tuple[str, ...]]
-"""Our name of each column, and how sheets head it. Case, blanks and underscores do not matter."""
-
-HEADER_ROWS = 60
-"""How far down the header is looked for; SAMM has notes in the rows above it."""
+_ABSENT_WORDS = ("na", "n/a", "nan", "none", "null", "nil", "?")
 
 _ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII")
-
-_DELIMITERS = (",", ";", "\t")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +69,24 @@ class Row:
         """An error about one cell."""
         index = self.sheet.columns.get(column)
         title = self.sheet.titles.get(column, column)
-        letter = "" if index is None else f" {_letter(index)}"
-        return ValueError(f"{self.where}, column{letter} ({title}): {message}")
+        place = "" if index is None else f" {letter(index)}"
+        return ValueError(f"{self.where}, column{place} ({title}): {message}")
 
     def cell(self, column: str) -> object:
-        """The value of a cell, None if it is empty or the sheet has no such column."""
+        """Return the value of a cell, None if it is empty or the sheet has no such column.
+
+        Raises:
+            ValueError: A formula failed or was never computed, so that nobody knows the value.
+        """
+        value = self.raw(column)
+        if isinstance(value, ErrorCell):
+            raise self.error(
+                column, f"the cell shows {value.text}; type the value itself into the cell"
+            )
+        return value
+
+    def raw(self, column: str) -> object:
+        """Return what stands in a cell, an error too; None if it is empty."""
         index = self.sheet.columns.get(column)
         return None if index is None or index >= len(self.cells) else self.cells[index]
 
@@ -99,9 +112,10 @@ class Row:
             raise self.error(
                 column, f"Excel has made the date {value} of it; format the cell as text and retype"
             )
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        return None if value is None else str(value).strip() or None
+        if value is None:
+            return None
+        # Ids and AUs that were numbers in Excel come as 6.0 out of some programs.
+        return whole_number(value) or str(value).strip() or None
 
     def frame_rate(self, column: str) -> float | None:
         """Frames a second, None if the cell is empty.
@@ -111,7 +125,7 @@ class Row:
         """
         text = self.optional_text(column)
         try:
-            fps = None if text is None else float(text)
+            fps = None if text is None else decimal(text)
         except ValueError:
             fps = 0.0
         if fps is not None and not 0 < fps < 10_000:
@@ -142,10 +156,13 @@ class Row:
         text = self.optional_text(column)
         if text is None or text in absent:
             return None
-        # Some sheets hold every number as text.
-        if not re.fullmatch(r"[0-9]{1,9}", text):
-            raise self.error(column, f"{text!r} is no frame number, expected a whole number")
-        return int(text)
+        number = whole_number(text)
+        if number is None or len(number) > 9:
+            hint = ""
+            if text.casefold() in _ABSENT_WORDS:
+                hint = "; leave the cell empty if there is none"
+            raise self.error(column, f"{text!r} is no frame number, expected a whole number{hint}")
+        return int(number)
 
     def emotion(self, column: str = "emotion") -> Emotion:
         """The emotion that a cell names.
@@ -174,106 +191,118 @@ class Row:
         raise self.error(column, f"{text!r} is no objective class, expected 1 to 7 or I to VII")
 
 
-def read_rows(path: Path, required: Columns, optional: Columns | None = None) -> list[Row]:
-    """Reads the rows of the first table that has the required columns.
+def read_rows(
+    path: Path, required: Columns, optional: Columns | None = None, what: str = "annotation sheet"
+) -> list[Row]:
+    """Read the rows of the one visible table that has the required columns.
 
-    The header is looked for in the first rows of every sheet, so that notes above it and empty
-    sheets do no harm. Rows that are empty in every column asked for are left out.
+    The header is looked for in the first rows of every visible sheet, so that notes above it and
+    empty sheets do no harm. Rows that are empty in every column asked for, and remarks below the
+    table, are left out.
 
     Args:
-        path: An .xlsx, .xls or .csv file.
+        path: A table, see `miex.datasets.tables.open_sheets`.
         required: Columns that must be there.
         optional: Columns that may be.
+        what: What the table is, for messages.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: The file cannot be read, no sheet has the columns, or it has no rows.
+        ValueError: The file cannot be read, no sheet or several sheets have the columns, or the
+            table has no rows.
     """
     wanted = {**required, **(optional or {})}
-    best: tuple[int, str] = (0, "no row looks like a header")
-    for name, numbered in _tables(path):
-        for position, (number, cells) in enumerate(numbered[:HEADER_ROWS]):
-            columns = _find_columns(cells, wanted)
-            missing = [column for column in required if column not in columns]
+    search = _Search(path, required, wanted)
+    try:
+        tables = [table for sheet in open_sheets(path, wanted) if (table := search.look(sheet))]
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no {what} at {path}") from None
+    if len(tables) > 1:
+        names = " and ".join(repr(table[0].name) for table in tables)
+        raise ValueError(
+            f"{path}: the sheets {names} both have the columns of the {what}; hide or delete the "
+            "one that is not meant"
+        )
+    if not tables:
+        expected = ", ".join(names[0] for names in required.values())
+        raise ValueError(f"{path}: {search.nearest}; expected a header with the columns {expected}")
+    sheet, numbered = tables[0]
+    return _body(sheet, numbered, required)
+
+
+class _Search:
+    """Looks for the header in one sheet after the other, and remembers the nearest miss."""
+
+    def __init__(self, path: Path, required: Columns, wanted: Columns) -> None:
+        self.nearest = "no row looks like a header"
+        self._path = path
+        self._required = required
+        self._wanted = wanted
+        self._found = 0
+
+    def look(self, table: TableSheet) -> tuple[Sheet, list[Numbered]] | None:
+        """Return the sheet and its rows below the header, None if it has no such header."""
+        for position, (number, cells) in enumerate(table.rows):
+            if position >= HEADER_ROWS:
+                return None
+            try:
+                columns = find_columns(cells, self._wanted)
+            except ValueError as error:
+                place = _place(self._path.name, table.name, number)
+                raise ValueError(f"{place}: {error}") from None
+            missing = [column for column in self._required if column not in columns]
             if not missing:
                 titles = {column: str(cells[index]).strip() for column, index in columns.items()}
-                sheet = Sheet(path, name, number, columns, titles)
-                return _body(sheet, numbered[position + 1 :])
-            found = len(required) - len(missing)
-            if found > best[0]:
-                titles_here = ", ".join(str(cell).strip() for cell in cells if cell is not None)
-                lacking = ", ".join(f"{required[column][0]!r}" for column in missing)
-                place = _place("", name, number).removeprefix(", ")
-                best = (found, f"{place} has no column {lacking}, only: {titles_here}")
-    expected = ", ".join(names[0] for names in required.values())
-    raise ValueError(f"{path}: {best[1]}; expected a header with the columns {expected}")
+                # Blank rows may be a million; a remark after one of them is told by the gap.
+                rows = [row for row in table.rows if any(cell is not None for cell in row[1])]
+                return Sheet(self._path, table.name, number, columns, titles), rows
+            self._miss(table.name, number, cells, missing)
+        return None
+
+    def _miss(
+        self, name: str | None, number: int, cells: Sequence[object], missing: Sequence[str]
+    ) -> None:
+        found = len(self._required) - len(missing)
+        if found > self._found:
+            titles = ", ".join(str(cell).strip() for cell in cells if cell is not None)
+            lacking = ", ".join(f"{self._required[column][0]!r}" for column in missing)
+            place = _place("", name, number).removeprefix(", ")
+            self._found = found
+            self.nearest = f"{place} has no column {lacking}, only: {titles[:300]}"
 
 
-def _body(sheet: Sheet, numbered: Sequence[tuple[int, Sequence[object]]]) -> list[Row]:
+def _body(sheet: Sheet, numbered: Iterable[Numbered], required: Columns) -> list[Row]:
     rows = [Row(sheet, number, cells) for number, cells in numbered]
-    rows = [row for row in rows if any(row.cell(c) is not None for c in sheet.columns)]
-    if not rows:
+    rows = [row for row in rows if any(row.raw(c) is not None for c in sheet.columns)]
+    end = len(rows)
+    while end and _is_remark(rows, end - 1, required):
+        end -= 1
+    if not end:
         raise ValueError(f"{sheet.path}: no rows below the header in row {sheet.header}")
-    return rows
+    return rows[:end]
 
 
-def _find_columns(cells: Sequence[object], wanted: Columns) -> dict[str, int]:
-    titles = [_normal(cell) for cell in cells]
-    found: dict[str, int] = {}
-    for column, names in wanted.items():
-        places = [titles.index(_normal(name)) for name in names if _normal(name) in titles]
-        if places:
-            found[column] = places[0]
-    return found
+def _is_remark(rows: Sequence[Row], last: int, required: Columns) -> bool:
+    """Return whether the last row is a remark below the table and no row of it.
 
-
-def _normal(cell: object) -> str:
-    return re.sub(r"[\s_]+", "", str(cell)).casefold() if cell is not None else ""
-
-
-def _tables(path: Path) -> Iterator[tuple[str | None, list[tuple[int, Sequence[object]]]]]:
-    """Yields every sheet: its name, and its rows with their numbers."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no annotation sheet at {path}")
-    if path.suffix.lower() == ".csv":
-        yield None, list(_csv_rows(path))
-        return
-    try:
-        with warnings.catch_warnings():
-            # openpyxl warns of Excel's extras that it does not keep; only values are read here.
-            warnings.simplefilter("ignore", UserWarning)
-            tables = pd.read_excel(path, sheet_name=None, header=None, dtype=object)
-    # openpyxl, xlrd and zipfile raise many kinds of errors for damaged files.
-    except Exception as error:
-        raise ValueError(
-            f"{path} cannot be read as an Excel file ({error}); open it in Excel and save it as "
-            ".xlsx, or export it as CSV UTF-8"
-        ) from None
-    for name, table in tables.items():
-        values = table.astype(object).where(table.notna(), None).to_numpy().tolist()
-        yield str(name), list(enumerate(values, start=1))
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[int, Sequence[object]]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not UTF-8; export it from Excel as CSV UTF-8") from None
-    delimiter = max(_DELIMITERS, key=text.count)
-    reader = csv.reader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
-    for cells in reader:
-        yield reader.line_num, [cell.strip() or None for cell in cells]
+    It fills few of the required columns, and a blank row stands between it and the table, or it
+    is a sentence.
+    """
+    filled = [row for column in required if (row := rows[last].raw(column)) is not None]
+    if len(required) < 3 or 2 * len(filled) >= len(required):
+        return False
+    above = 0
+    for row in reversed(rows[:last]):
+        if 2 * sum(row.raw(column) is not None for column in required) >= len(required):
+            above = row.number
+            break
+    gap = any(
+        later.number - earlier.number > 1
+        for earlier, later in pairwise(rows[: last + 1])
+        if earlier.number >= above
+    )
+    return gap or (len(filled) <= 1 and all(len(str(text).split()) > 1 for text in filled))
 
 
 def _place(file: str, sheet: str | None, row: int) -> str:
     return f"{file}, " + (f"sheet {sheet!r}, row {row}" if sheet else f"row {row}")
-
-
-def _letter(index: int) -> str:
-    """Excel's letter of a column, counted from 0: A, ..., Z, AA, ..."""
-    letters = ""
-    index += 1
-    while index:
-        index, rest = divmod(index - 1, 26)
-        letters = chr(ord("A") + rest) + letters
-    return letters

@@ -11,27 +11,10 @@ Another installed package names such a factory in its entry points `miex.face_re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl
-
-from PIL import Image
 
 from miex.datasets.base import FaceSource
+from miex.datasets.paths import exists, split_options
 from miex.datasets.registry import Registry, modules_in
-
-Image.init()
-IMAGE_FORMATS = tuple(
-    name
-    for name in ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-    if name in Image.OPEN
-)
-"""What photographs come in, by Pillow's names. The other formats that Pillow opens are no
-photographs, and one of them (EPS) starts another program."""
-
-IMAGE_SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".ppm"}
-    | {".tif", ".tiff", ".webp"}
-)
-"""Endings, lower case, of the files that readers take for photographs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +33,24 @@ class SourceSpec:
 
     @classmethod
     def parse(cls, text: str) -> "SourceSpec":
-        """Takes a text apart. The path of an existing folder or CSV file means `folder:` it.
+        """Split a text into name, path and options.
+
+        The path of an existing folder or table means `folder:` it. Values of options are taken
+        literally, see `miex.datasets.paths.split_options`.
 
         Raises:
-            ValueError: An option without a value.
+            ValueError: A question mark without KEY=VALUE behind it.
         """
         name, colon, rest = text.partition(":")
-        if name not in face_source_names() and Path(text).exists():
+        if name not in face_source_names() and exists(text):
             return cls("folder", Path(text), {})
-        path, mark, query = (rest if colon else name).partition("?")
+        path, options = split_options(rest if colon else name)
         if not colon:
             name, path = path, ""
-        try:
-            options = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(mark)))
-        except ValueError:
-            raise ValueError(f"{text!r}: expected KEY=VALUE&... after the question mark") from None
         return cls(name, Path(path).expanduser() if path else None, options)
 
     def existing_path(self) -> Path:
-        """The path, which this source needs.
+        """Return the path, which this source needs.
 
         Raises:
             ValueError: None was given.
@@ -76,14 +58,14 @@ class SourceSpec:
         """
         if self.path is None:
             raise ValueError(f"{self.name} needs a path: write {self.name}:PATH")
-        if not self.path.exists():
+        if not exists(self.path):
             raise FileNotFoundError(
                 f"{self.name}: nothing at {self.path}; give a path that exists, as {self.name}:PATH"
             )
         return self.path
 
     def known_options(self, *known: str) -> Mapping[str, str]:
-        """The options, if the source knows them all.
+        """Return the options, if the source knows them all.
 
         Raises:
             ValueError: It does not.
@@ -119,7 +101,7 @@ face_source_facts = _SOURCES.facts
 
 
 def open_face_source(text: str) -> FaceSource:
-    """Opens the source that a text names, see `SourceSpec`.
+    """Open the source that a text names, see `SourceSpec`.
 
     Args:
         text: For instance ``samples``, ``folder:photos?layout=files``, ``celeba:/data/celeba``, or

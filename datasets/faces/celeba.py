@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from miex.datasets.base import FaceSource, Photograph, Rejection
-from miex.datasets.faces.base import IMAGE_SUFFIXES, SourceSpec, register_face_source
+from miex.datasets.faces.base import SourceSpec, register_face_source
+from miex.datasets.images import IMAGE_SUFFIXES
 from miex.datasets.registry import Facts
 
 IDENTITY_FILE = "identity_CelebA.txt"

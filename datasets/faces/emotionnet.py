@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miex.datasets.base import FaceSource, Photograph, Rejection
-from miex.datasets.faces.base import IMAGE_SUFFIXES, SourceSpec, register_face_source
+from miex.datasets.faces.base import SourceSpec, register_face_source
+from miex.datasets.images import IMAGE_SUFFIXES
 from miex.datasets.registry import Facts
 
 AU_COLUMNS = 60

@@ -23,9 +23,9 @@ from PIL import Image
 from pydantic import Field
 
 from miex.datasets.config import FrozenConfig
-from miex.datasets.faces.base import IMAGE_FORMATS
 from miex.datasets.faces.emotionnet import DEAD_LINKS, image_names, read_list
 from miex.datasets.files import remove_partial, whole_file
+from miex.datasets.images import IMAGE_FORMATS
 
 Progress = Callable[[int, int, dict[str, int]], None]
 """(links done, links in all, counts: ``downloaded``, ``already_there`` and every reason)."""

@@ -4,17 +4,21 @@ Three layouts: `folders` (one folder an identity, however deep its files lie), `
 identity), `csv` (a table with the columns `path` and `identity`, paths relative to it).
 """
 
-import csv
-import os
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 from miex.datasets.base import FaceSource, Photograph, Rejection
-from miex.datasets.faces.base import IMAGE_SUFFIXES, SourceSpec, register_face_source
+from miex.datasets.clips.sheets import read_rows
+from miex.datasets.faces.base import SourceSpec, register_face_source
+from miex.datasets.images import IMAGE_SUFFIXES
+from miex.datasets.paths import Unusable, in_table, walk_files
 from miex.datasets.registry import Facts
+
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".xls", ".xlsx"})
+"""Endings of the files that `auto` takes for a map of faces."""
 
 Layout = Literal["auto", "folders", "files", "csv"]
 
@@ -24,7 +28,7 @@ class Folder:
 
     Args:
         path: The folder, or the CSV file.
-        layout: How identities are told apart. `auto` takes `csv` for a file that ends in .csv,
+        layout: How identities are told apart. `auto` takes `csv` for a table (.csv, .tsv, .xlsx),
             `files` where the images lie in the folder itself, `folders` where they lie in folders
             below it.
         name: First part of every origin.
@@ -62,7 +66,8 @@ class Folder:
 
     @cached_property
     def _scan(self) -> tuple[list[Photograph], list[Rejection]]:
-        if self.layout == "csv" or (self.layout == "auto" and self.path.suffix == ".csv"):
+        is_table = self.path.suffix.lower() in TABLE_SUFFIXES and self.path.is_file()
+        if self.layout == "csv" or (self.layout == "auto" and is_table):
             return self._read_map()
         if not self.path.is_dir():
             raise ValueError(f"{self.path} is a file; expected a folder, or a map ending in .csv")
@@ -71,7 +76,7 @@ class Folder:
             raise ValueError(
                 f"no image below {self.path} ({len(skipped)} other files); expected one folder an "
                 "identity, one file an identity, or a CSV file with the columns path,identity; "
-                f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
+                f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}; convert others, such as .heic"
             )
         by_folder = self._by_folder(images)
         names = {} if by_folder else _file_identities(images)
@@ -87,20 +92,20 @@ class Folder:
 
     def _walk(self) -> tuple[list[Path], list[Rejection]]:
         images: list[Path] = []
-        others: list[Path] = []
-        for folder, below, files in os.walk(self.path, followlinks=True):
-            # A link to a folder above would be walked for ever.
-            real = Path(folder).resolve()
-            below[:] = [name for name in below if not real.is_relative_to((real / name).resolve())]
-            for file in files:
-                relative = (Path(folder) / file).relative_to(self.path)
-                hidden = any(part.startswith((".", "__MACOSX")) for part in relative.parts)
-                is_image = relative.suffix.lower() in IMAGE_SUFFIXES and not hidden
-                (images if is_image else others).append(relative)
-        skipped = [
-            Rejection(f"{self.name}:{path.as_posix()}", "not_an_image_file", "skipped by its name")
-            for path in sorted(others, key=Path.as_posix)
-        ]
+        skipped: list[Rejection] = []
+        for found in walk_files(self.path):
+            if isinstance(found, Unusable):
+                origin = f"{self.name}:{found.path}"
+                skipped.append(Rejection(origin, found.reason, found.detail))
+                continue
+            hidden = any(part.startswith((".", "__MACOSX")) for part in found.parts)
+            if found.suffix.lower() in IMAGE_SUFFIXES and not hidden:
+                images.append(Path(found))
+            else:
+                reason = "not_an_image_file"
+                origin = f"{self.name}:{found.as_posix()}"
+                skipped.append(Rejection(origin, reason, "skipped by its name"))
+        skipped.sort(key=lambda rejection: rejection.origin)
         return sorted(images, key=Path.as_posix), skipped
 
     def _by_folder(self, images: Sequence[Path]) -> bool:
@@ -123,11 +128,16 @@ class Folder:
         photographs: dict[str, Photograph] = {}
         skipped: list[Rejection] = []
         for line, path, identity in _map_rows(self.path):
-            origin = f"{self.name}:{Path(path).as_posix()}"
+            origin = f"{self.name}:{path}"
             if origin in photographs:
                 raise ValueError(f"{self.path}, line {line}: {path} stands twice")
-            if (self.path.parent / path).is_file():
-                photographs[origin] = Photograph(identity, self.path.parent / path, origin)
+            try:
+                image = in_table(self.path.parent, path)
+            except ValueError as error:
+                skipped.append(Rejection(origin, "bad_path", f"line {line}: {error}"))
+                continue
+            if image is not None and image.is_file():
+                photographs[origin] = Photograph(identity, image, origin)
             else:
                 skipped.append(Rejection(origin, "missing", "named in the map, not there"))
         if not photographs:
@@ -139,22 +149,15 @@ class Folder:
 
 
 def _map_rows(path: Path) -> list[tuple[int, str, str]]:
-    """Line number, path and identity of every row of a CSV map."""
-    rows: list[tuple[int, str, str]] = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            columns = reader.fieldnames or ()
-            if not {"path", "identity"} <= set(columns):
-                raise ValueError(f"{path}: columns {list(columns)}, expected path and identity")
-            for row in reader:
-                image, identity = (row["path"] or "").strip(), (row["identity"] or "").strip()
-                if not image or not identity:
-                    raise ValueError(f"{path}, line {reader.line_num}: path or identity is empty")
-                rows.append((reader.line_num, image, identity))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is no text in UTF-8 with commas: {error}") from None
-    return rows
+    """Return line number, path and identity of every row of a map."""
+    columns = {"path": ("path",), "identity": ("identity",)}
+    rows = read_rows(path, columns, what="map of faces")
+    return [(row.number, _plain(row.text("path")), row.text("identity")) for row in rows]
+
+
+def _plain(path: str) -> str:
+    """Return a path with ``/``, and without ``./`` in front."""
+    return PurePosixPath(path.replace("\\", "/")).as_posix()
 
 
 def _file_identities(images: Sequence[Path]) -> dict[Path, str]:

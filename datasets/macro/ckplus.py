@@ -15,8 +15,7 @@ from miex.datasets.base import Rejection
 from miex.datasets.clips.annotations import Annotation
 from miex.datasets.clips.base import ApexRule, ClipReader, origin_of, register_clips
 from miex.datasets.clips.database import WITHOUT_IMAGES, About, ClipDatabase, find
-from miex.datasets.clips.folders import subfolders
-from miex.datasets.clips.frames import index_frames
+from miex.datasets.clips.folders import frames_of, subfolders
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import Emotion
 from miex.datasets.registry import Facts
@@ -47,7 +46,7 @@ FACS_FOLDERS = ("FACS", "FACS_labels/FACS")
 def scan(
     images: Path | None, emotions: Path, facs: Path | None
 ) -> Iterator[Annotation | Rejection]:
-    """The annotations of every sequence.
+    """Yield the annotation of every sequence, or why it is left out.
 
     Args:
         images: Folder of the frames; without it the sequences are those of `emotions`.
@@ -59,7 +58,7 @@ def scan(
     """
     folder = images or emotions
     for subject in subfolders(folder, "S[0-9]*"):
-        for sequence in subfolders(subject, "*", root=folder):
+        for sequence in subfolders(subject, "*"):
             key = (subject.name, sequence.name)
             origin = origin_of(ABOUT.name, *key)
             label = _only_file(emotions.joinpath(*key), "_emotion.txt")
@@ -71,9 +70,9 @@ def scan(
                 yield Rejection(origin, "neutral", f"{label.name}: emotion {number}")
                 continue
             peak = int(label.name.split("_")[2])
-            frames = index_frames(sequence, images) if images else None
-            if frames is not None and not frames.files:
-                yield Rejection(origin, "no_frames", f"{'/'.join(key)}: no frames are there")
+            frames = frames_of(sequence, (ABOUT.name, *key), "/".join(key)) if images else None
+            if isinstance(frames, Rejection):
+                yield frames
                 continue
             last = peak if frames is None else frames.numbers[-1]
             yield Annotation(

@@ -15,8 +15,8 @@ from miex.datasets.base import Rejection
 from miex.datasets.clips.annotations import Annotation
 from miex.datasets.clips.base import ApexRule, ClipReader, origin_of, register_clips
 from miex.datasets.clips.database import About, ClipDatabase, find
-from miex.datasets.clips.folders import subfolders
-from miex.datasets.clips.frames import FrameFolder, index_frames
+from miex.datasets.clips.folders import frames_of, subfolders
+from miex.datasets.clips.frames import FrameFolder
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import parse_emotion
 from miex.datasets.registry import Facts
@@ -32,19 +32,22 @@ IMAGES = ("MMEW_Final/Macro_Expression", "Macro_Expression")
 
 
 def scan(images: Path) -> Iterator[Annotation | Rejection]:
-    """The annotations of every sequence.
+    """Yield the annotation of every sequence, or why it is left out.
 
     Raises:
-        ValueError: A folder leaves the root, or is called by no emotion.
+        ValueError: A folder is called by no emotion.
     """
     for subject in subfolders(images, "S[0-9]*"):
-        for folder in subfolders(subject, "*", root=images):
+        for folder in subfolders(subject, "*"):
             where = folder.relative_to(images).as_posix()
             try:
                 emotion = parse_emotion(folder.name)
             except ValueError as error:
                 raise ValueError(f"{folder}: {error}") from None
-            for name, frames in _sequences(folder, images):
+            for name, frames in _sequences(folder, subject.name, where):
+                if isinstance(frames, Rejection):
+                    yield frames
+                    continue
                 if len(frames.files) < 2:
                     origin = origin_of(ABOUT.name, subject.name, name)
                     yield Rejection(origin, "single_frame", f"{where}: one image shows no motion")
@@ -63,8 +66,10 @@ def scan(images: Path) -> Iterator[Annotation | Rejection]:
                 )
 
 
-def _sequences(folder: Path, root: Path) -> Iterator[tuple[str, FrameFolder]]:
-    """Loose images by their common name, then the folders."""
+def _sequences(
+    folder: Path, subject: str, where: str
+) -> Iterator[tuple[str, FrameFolder | Rejection]]:
+    """Yield loose images by their common name, then the folders."""
     groups: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.iterdir()):
         match = re.fullmatch(r"(.+?)[-_](\d+)", path.stem)
@@ -72,9 +77,9 @@ def _sequences(folder: Path, root: Path) -> Iterator[tuple[str, FrameFolder]]:
             groups[match.group(1)].append(path)
     for name, paths in groups.items():
         wanted = {path.name for path in paths}
-        yield name, index_frames(folder, root, wanted)
-    for below in subfolders(folder, "*", root=root):
-        yield below.name, index_frames(below, root)
+        yield name, frames_of(folder, (ABOUT.name, subject, name), where, wanted)
+    for below in subfolders(folder, "*"):
+        yield below.name, frames_of(below, (ABOUT.name, subject, below.name), where)
 
 
 FACTS = Facts(

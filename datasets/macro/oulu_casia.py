@@ -11,10 +11,9 @@ from pathlib import Path
 
 from miex.datasets.base import Rejection
 from miex.datasets.clips.annotations import Annotation
-from miex.datasets.clips.base import ApexRule, ClipReader, origin_of, register_clips
+from miex.datasets.clips.base import ApexRule, ClipReader, register_clips
 from miex.datasets.clips.database import About, ClipDatabase, find
-from miex.datasets.clips.folders import subfolders
-from miex.datasets.clips.frames import index_frames
+from miex.datasets.clips.folders import frames_of, subfolders
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import parse_emotion
 from miex.datasets.registry import Facts
@@ -32,26 +31,25 @@ EMOTION_FOLDERS = ("Anger", "Disgust", "Fear", "Happiness", "Sadness", "Surprise
 
 
 def scan(images: Path, condition: str) -> Iterator[Annotation | Rejection]:
-    """The annotations of one condition.
+    """Yield the annotations of one condition.
 
     Args:
         images: Its folder of subjects.
         condition: ``VL_Strong``; the clips' names begin with it.
 
     Raises:
-        ValueError: A folder leaves the root, or is called by no emotion.
+        ValueError: A folder is called by no emotion.
     """
     for subject in subfolders(images, "P[0-9]*"):
-        for folder in subfolders(subject, "*", root=images):
+        for folder in subfolders(subject, "*"):
             where = folder.relative_to(images).as_posix()
             if folder.name.capitalize() not in EMOTION_FOLDERS:
                 expected = ", ".join(EMOTION_FOLDERS)
                 raise ValueError(f"{folder}: no emotion of this database, expected {expected}")
             name = f"{condition}_{folder.name}"
-            frames = index_frames(folder, images)
-            if not frames.files:
-                origin = origin_of(ABOUT.name, subject.name, name)
-                yield Rejection(origin, "no_frames", f"{where}: no frames are there")
+            frames = frames_of(folder, (ABOUT.name, subject.name, name), where)
+            if isinstance(frames, Rejection):
+                yield frames
                 continue
             last = frames.numbers[-1]
             yield Annotation(

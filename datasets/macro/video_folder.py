@@ -1,21 +1,31 @@
 """Videos, or folders of frames, of one's own, with a CSV table of the clips in them.
 
 `video_folder:FOLDER` with a table `clips.csv`, or `video_folder:TABLE.csv`. Columns: `path` (a
-video, or a folder of numbered images; relative to the table), `subject`, `emotion`, and if known
-`clip`, `onset`, `apex`, `offset`, `aus` and `fps`. Frames of a video are counted from 1, those of
-a folder as their names say. Without `onset` and `offset` a clip is the whole video; without `apex`
-its place has to be found. Several rows may share a video.
+video, or a folder of numbered images; absolute or relative to the table), `subject`, `emotion`,
+and if known `clip`, `onset`, `apex`, `offset`, `aus` and `fps`. Frames of a video are counted from
+1, those of a folder as their names say. Without `onset` and `offset` a clip is the whole video;
+without `apex` its place has to be found. Several rows may share a video. A clip whose video or
+frames cannot be used is left out and counted.
 """
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from miex.datasets.clips.annotations import Annotation
-from miex.datasets.clips.base import ApexRule, ClipReader, register_clips
-from miex.datasets.clips.database import About, ClipDatabase, find
-from miex.datasets.clips.frames import VIDEO_SUFFIXES, Frames, VideoFrames, index_frames, inside
+from miex.datasets.base import Rejection
+from miex.datasets.clips.annotations import IGNORED_IMAGES, Annotation
+from miex.datasets.clips.base import ApexRule, ClipReader, origin_of, register_clips
+from miex.datasets.clips.database import About, ClipDatabase, find_table
+from miex.datasets.clips.frames import (
+    VIDEO_SUFFIXES,
+    FrameFolder,
+    Frames,
+    VideoFrames,
+    index_frames,
+)
 from miex.datasets.clips.sheets import Row, read_rows
 from miex.datasets.faces.base import SourceSpec
+from miex.datasets.labels import Emotion
+from miex.datasets.paths import in_table
 from miex.datasets.registry import Facts
 
 ABOUT = About(
@@ -30,35 +40,42 @@ REQUIRED = {"path": ("path",), "subject": ("subject",), "emotion": ("emotion",)}
 OPTIONAL = {name: (name,) for name in ("clip", "onset", "apex", "offset", "aus", "fps")}
 
 
-def scan(table: Path) -> Iterator[Annotation]:
-    """The annotations of a table.
+def scan(table: Path) -> Iterator[Annotation | Rejection]:
+    """Yield the annotations of a table, or why a clip is left out.
 
     Raises:
-        ValueError: A row that cannot be read, or whose video or frames are not there: the table is
-            the user's own, so that this is a mistake and not a gap in a copy of a database.
+        ValueError: A cell that cannot be read: the table is the user's own, so that this is a
+            mistake. File, row and column are named.
     """
     videos: dict[str, Frames] = {}
-    for row in read_rows(table, REQUIRED, OPTIONAL):
-        path = row.text("path")
-        if path not in videos:
-            videos[path] = _open(row, table.parent)
-        yield _annotation(row, path, videos[path])
+    for row in read_rows(table, REQUIRED, OPTIONAL, "table of clips"):
+        path, subject, emotion = row.text("path"), row.text("subject"), row.emotion()
+        name = PurePosixPath(path.replace("\\", "/")).with_suffix("").as_posix()
+        try:
+            if path not in videos:
+                videos[path] = _open(row, table.parent)
+        except ValueError as error:
+            origin = origin_of(ABOUT.name, subject, row.optional_text("clip") or name)
+            yield Rejection(origin, "unusable_frames", str(error))
+            continue
+        yield _annotation(row, name, emotion, videos[path])
 
 
-def _annotation(row: Row, path: str, frames: Frames) -> Annotation:
+def _annotation(row: Row, name: str, emotion: Emotion, frames: Frames) -> Annotation:
     numbers = frames.numbers
     given = row.optional_frame("onset"), row.optional_frame("offset")
     onset = numbers[0] if given[0] is None else given[0]
     offset = numbers[-1] if given[1] is None else given[1]
     for column, number in (("onset", onset), ("offset", offset)):
         if not numbers[0] <= number <= numbers[-1]:
-            raise row.error(column, f"frame {number} of {numbers[0]} to {numbers[-1]} in {path}")
+            raise row.error(
+                column, f"frame {number} of {numbers[0]} to {numbers[-1]} in {row.text('path')}"
+            )
     apex = row.optional_frame("apex")
-    name = PurePosixPath(path).with_suffix("").as_posix()
     return Annotation(
         subject=row.text("subject"),
         clip=row.optional_text("clip") or (name if given[0] is None else f"{name}_{onset}"),
-        emotion=row.emotion(),
+        emotion=emotion,
         emotion_text=row.text("emotion"),
         onset=onset,
         apex=apex,
@@ -68,13 +85,20 @@ def _annotation(row: Row, path: str, frames: Frames) -> Annotation:
         apex_rule=ApexRule.NONE if apex is None else ApexRule.ANNOTATED,
         fps=row.frame_rate("fps") or (frames.fps if isinstance(frames, VideoFrames) else None),
         frames=frames,
+        notes=_notes(frames),
     )
+
+
+def _notes(frames: Frames) -> tuple[str, ...]:
+    if isinstance(frames, VideoFrames):
+        return (frames.note,) if frames.note else ()
+    return (IGNORED_IMAGES,) if isinstance(frames, FrameFolder) and frames.ignored else ()
 
 
 def _open(row: Row, root: Path) -> Frames:
     text = row.text("path")
     try:
-        path = inside(root, *PurePosixPath(text).parts)
+        path = in_table(root, text)
         if path is None:
             raise ValueError(f"nothing at {root / text}")
         if path.is_file():
@@ -82,7 +106,7 @@ def _open(row: Row, root: Path) -> Frames:
                 known = ", ".join(sorted(VIDEO_SUFFIXES))
                 raise ValueError(f"{text} is no video (expected {known}) and no folder of frames")
             return VideoFrames.open(path)
-        frames = index_frames(path, root)
+        frames = index_frames(path)
         if not frames.files:
             raise ValueError(f"no numbered image in {path}")
         return frames
@@ -104,5 +128,5 @@ def open_video_folder(spec: SourceSpec, frames: bool) -> ClipReader:
     spec.known_options()
     table = spec.existing_path()
     if table.is_dir():
-        table = find(ABOUT.name, table, (TABLE,), "table of clips", option="table")
+        table = find_table(ABOUT.name, table, TABLE, "table of clips")
     return ClipDatabase(ABOUT, table.parent, lambda: scan(table), table, table.parent)

@@ -3,7 +3,8 @@
 `clip_table:FOLDER` with a table `clip_table.csv`, or `clip_table:TABLE.csv`. Columns: `subject`,
 `clip`, `emotion`, `onset`, `offset`, and if known `apex`, `aus` (FACS codes such as ``4+L12``),
 `fps` and `frames`. Frames are numbered images, counted as their names say, in the folder that
-`frames` names, relative to the table; ``frames/SUBJECT/CLIP`` where the column is missing or empty.
+`frames` names, absolute or relative to the table; ``frames/SUBJECT/CLIP`` where the column is
+missing or empty. A clip whose frames cannot be used is left out and counted.
 Several clips may share a folder. Without `apex` it is the middle frame.
 
 `clip_table:FOLDER?name=ours` gives the database a name of its own. Subjects are told apart by
@@ -13,20 +14,24 @@ Videos, and sequences without annotated frames, are read by `video_folder`.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
+from miex.datasets.base import Rejection
 from miex.datasets.clips.annotations import Annotation
 from miex.datasets.clips.base import (
     ApexRule,
     ClipReader,
     clip_database_names,
+    origin_of,
     register_clips,
 )
-from miex.datasets.clips.database import About, ClipDatabase, find
-from miex.datasets.clips.frames import FrameFolder, index_frames, inside
+from miex.datasets.clips.database import About, ClipDatabase, find_table
+from miex.datasets.clips.frames import FrameFolder, index_frames
 from miex.datasets.clips.sheets import Row, read_rows
 from miex.datasets.faces.base import SourceSpec
+from miex.datasets.paths import in_table
 from miex.datasets.registry import Facts
 
 NAME = "clip_table"
@@ -39,42 +44,45 @@ OPTIONAL = {name: (name,) for name in ("apex", "aus", "fps", "frames")}
 _LICENCE = "not stated: the terms of your own clips"
 
 
-def scan(table: Path, frames: bool) -> Iterator[Annotation]:
-    """The annotations of a table.
+def scan(table: Path, frames: bool, name: str = NAME) -> Iterator[Annotation | Rejection]:
+    """Yield the annotations of a table, or why a clip is left out.
 
     Args:
         table: The CSV file.
         frames: Whether the images are looked for.
+        name: Of the database, for the account of what is left out.
 
     Raises:
-        ValueError: A row that cannot be read, whose frame numbers are not in order, or whose images
-            are not there: the table is the user's own, so that this is a mistake and not a gap in
-            a copy of a database. File, row and column are named.
+        ValueError: A cell that cannot be read, or frame numbers that are not in order: the table is
+            the user's own, so that this is a mistake. File, row and column are named.
     """
     folders: dict[str, FrameFolder] = {}
-    for row in read_rows(table, REQUIRED, OPTIONAL):
-        found = None
-        if frames:
-            path = row.optional_text("frames") or _usual_place(row)
+    for row in read_rows(table, REQUIRED, OPTIONAL, "table of clips"):
+        annotation = _annotation(row)
+        if not frames:
+            yield annotation
+            continue
+        path = row.optional_text("frames") or _usual_place(row)
+        try:
             if path not in folders:
                 folders[path] = _open(row, table.parent, path)
-            found = folders[path]
-        yield _annotation(row, found)
+            _require_files(row, annotation, folders[path])
+        except ValueError as error:
+            origin = origin_of(name, annotation.subject, annotation.clip)
+            yield Rejection(origin, "unusable_frames", str(error))
+            continue
+        yield replace(annotation, frames=folders[path])
 
 
-def _annotation(row: Row, frames: FrameFolder | None) -> Annotation:
+def _annotation(row: Row) -> Annotation:
     numbers = {name: row.frame(name) for name in ("onset", "offset")}
     apex = row.optional_frame("apex")
     if numbers["offset"] < numbers["onset"]:
         raise row.error("offset", f"frame {numbers['offset']} lies before onset {numbers['onset']}")
-    if apex is not None:
-        if not numbers["onset"] <= apex <= numbers["offset"]:
-            raise row.error(
-                "apex", f"frame {apex} of a clip from {numbers['onset']} to {numbers['offset']}"
-            )
-        numbers["apex"] = apex
-    if frames is not None:
-        _require_files(row, numbers, frames)
+    if apex is not None and not numbers["onset"] <= apex <= numbers["offset"]:
+        raise row.error(
+            "apex", f"frame {apex} of a clip from {numbers['onset']} to {numbers['offset']}"
+        )
     return Annotation(
         subject=row.text("subject"),
         clip=row.text("clip"),
@@ -87,11 +95,13 @@ def _annotation(row: Row, frames: FrameFolder | None) -> Annotation:
         aus=row.optional_text("aus"),
         apex_rule=ApexRule.MIDDLE_FRAME if apex is None else ApexRule.ANNOTATED,
         fps=row.frame_rate("fps"),
-        frames=frames,
     )
 
 
-def _require_files(row: Row, numbers: Mapping[str, int], frames: FrameFolder) -> None:
+def _require_files(row: Row, annotation: Annotation, frames: FrameFolder) -> None:
+    numbers = {"onset": annotation.onset, "offset": annotation.offset}
+    if annotation.apex_rule is ApexRule.ANNOTATED and annotation.apex is not None:
+        numbers["apex"] = annotation.apex
     for column, number in numbers.items():
         if number not in frames.files:
             there = frames.numbers
@@ -108,10 +118,10 @@ def _usual_place(row: Row) -> str:
 
 def _open(row: Row, root: Path, text: str) -> FrameFolder:
     try:
-        folder = inside(root, *PurePosixPath(text).parts)
+        folder = in_table(root, text)
         if folder is None or not folder.is_dir():
             raise ValueError(f"no folder {root / text}; it is relative to the table")
-        frames = index_frames(folder, root)
+        frames = index_frames(folder)
         if not frames.files:
             raise ValueError(f"no numbered image in {folder}")
         return frames
@@ -145,6 +155,6 @@ def open_clip_table(spec: SourceSpec, frames: bool) -> ClipReader:
     about = About(name=_database_name(spec), licence=_LICENCE, fps=None)
     table = spec.existing_path()
     if table.is_dir():
-        table = find(NAME, table, (TABLE,), "table of clips", option="table")
+        table = find_table(NAME, table, TABLE, "table of clips")
     images = table.parent if frames else None
-    return ClipDatabase(about, table.parent, lambda: scan(table, frames), table, images)
+    return ClipDatabase(about, table.parent, lambda: scan(table, frames, about.name), table, images)

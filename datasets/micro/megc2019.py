@@ -7,7 +7,6 @@ database, so that provenance agrees whichever way they were opened; the class co
 and counted.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from miex.datasets.base import Rejection
+from miex.datasets.cells import ErrorCell, whole_number
 from miex.datasets.clips.base import (
     Clip,
     ClipReader,
@@ -24,11 +24,12 @@ from miex.datasets.clips.base import (
     origin_of,
     register_clips,
 )
-from miex.datasets.clips.database import find
+from miex.datasets.clips.database import find_table
 from miex.datasets.clips.report import make_report, summary
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import LABEL_SPACES
 from miex.datasets.registry import Facts
+from miex.datasets.tables import open_sheets
 
 NAME = "megc2019"
 
@@ -42,6 +43,9 @@ EXPECTED: Mapping[str, tuple[int, int, int]] = {
 """Clips of each class (negative, positive, surprise), as the challenge's list has them."""
 
 CLIPS, SUBJECTS = 442, 68
+
+HEADER = ("database", "subject", "clip", "label")
+"""The columns of the list, which has no header; a copy that was given one is read too."""
 
 _OWN_NAMES: Mapping[str, Callable[[str, str], tuple[str, str]]] = {
     "casme2": lambda subject, clip: (subject, clip),
@@ -98,18 +102,29 @@ def read_list(path: Path) -> list[ListedClip]:
         raise FileNotFoundError(f"{NAME}: no list of clips at {path}")
     listed: list[ListedClip] = []
     blank = 0
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for line, cells in enumerate(csv.reader(file), start=1):
-            cells = [cell.strip() for cell in cells]
+    for sheet in open_sheets(path):
+        for line, values in sheet.rows:
+            cells = _cells(values)
             if not any(cells):
                 blank += 1
-                continue
-            listed.append(_listed(path, line, cells))
+            elif [cell.casefold() for cell in cells] != list(HEADER):
+                listed.append(_listed(path, line, cells))
     repeated = [key for key, n in Counter(map(_key, listed)).items() if n > 1]
     if repeated:
         raise ValueError(f"{path}: {'/'.join(repeated[0])} stands twice")
     _require_whole(path, listed, blank)
     return listed
+
+
+def _cells(values: Sequence[object]) -> list[str]:
+    """Return the cells as text without empty ones at the end; numbers that Excel made are whole."""
+    cells = [
+        value.text if isinstance(value, ErrorCell) else whole_number(value) or str(value or "")
+        for value in values
+    ]
+    while len(cells) > len(HEADER) and not cells[-1]:
+        cells.pop()
+    return cells
 
 
 def _listed(path: Path, line: int, cells: Sequence[str]) -> ListedClip:
@@ -253,7 +268,7 @@ def open_megc2019(spec: SourceSpec, frames: bool) -> ClipReader:
         raise ValueError(f"{NAME} needs the databases of its list: write {NAME}:LIST?{given}")
     path = spec.existing_path()
     if path.is_dir():
-        path = find(NAME, path, (LIST_FILE,), "list of clips", option="list")
+        path = find_table(NAME, path, LIST_FILE, "list of clips")
     # The list first: whether it is the right one does not depend on the databases.
     listed = read_list(path)
     return Megc2019(path, listed, dict(_readers(options, frames)))

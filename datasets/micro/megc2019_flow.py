@@ -30,11 +30,11 @@ from miex.datasets.clips.base import (
 )
 from miex.datasets.clips.database import find
 from miex.datasets.clips.flow_images import FlowImage
-from miex.datasets.clips.frames import inside
 from miex.datasets.clips.report import make_report, summary
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import LABEL_SPACES, Emotion
 from miex.datasets.micro.megc2019 import CLIPS, EXPECTED, own_names
+from miex.datasets.paths import inside
 from miex.datasets.registry import Facts
 
 NAME = "megc2019_flow"

@@ -11,10 +11,9 @@ from pathlib import Path
 
 from miex.datasets.base import Rejection
 from miex.datasets.clips.annotations import Annotation
-from miex.datasets.clips.base import ApexRule, ClipReader, origin_of, register_clips
+from miex.datasets.clips.base import ApexRule, ClipReader, register_clips
 from miex.datasets.clips.database import About, ClipDatabase, find
-from miex.datasets.clips.folders import subfolders
-from miex.datasets.clips.frames import index_frames
+from miex.datasets.clips.folders import frames_of, subfolders
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import parse_emotion
 from miex.datasets.registry import Facts
@@ -35,19 +34,14 @@ EMOTIONS = ("negative", "positive", "surprise")
 
 
 def scan(images: Path) -> Iterator[Annotation | Rejection]:
-    """The annotations of a folder of subjects.
-
-    Raises:
-        ValueError: A folder leaves the root.
-    """
+    """Yield the annotation of every clip in a folder of subjects, or why it is left out."""
     for subject in subfolders(images, SUBJECTS):
         for emotion in EMOTIONS:
-            for clip in subfolders(subject / "micro" / emotion, "*", root=images):
-                frames = index_frames(clip, images)
+            for clip in subfolders(subject / "micro" / emotion, "*"):
                 where = clip.relative_to(images).as_posix()
-                if not frames.files:
-                    origin = origin_of(ABOUT.name, subject.name, clip.name)
-                    yield Rejection(origin, "no_frames", f"{where}: no frames are there")
+                frames = frames_of(clip, (ABOUT.name, subject.name, clip.name), where)
+                if isinstance(frames, Rejection):
+                    yield frames
                     continue
                 yield Annotation(
                     subject=subject.name,

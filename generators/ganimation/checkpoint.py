@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from miex.datasets.files import whole_file
+from miex.datasets.seals import UNSEALED, check_bytes
 from miex.generators.ganimation.network import GANimation, new_network
 
 Format = Literal["miex", "pumarola", "donydchen"]
@@ -86,6 +87,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     tensors, metadata = _read_tensors(path, content)
     name, state = _rename(path, tensors)
     size, card = _read_metadata(path, metadata)
+    if _FORMAT in metadata:
+        check_bytes(path, content, "fetch it again, or train again")
     network = new_network()
     network.load_state_dict(state)
     return Checkpoint(network.eval(), name, size, card, hashlib.sha256(content).hexdigest())
@@ -121,9 +124,14 @@ def save_checkpoint(
     for key, tensor in tensors.items():
         _require_finite(path, key, tensor)
     # One entry: safetensors writes several in any order, and the file is known by its hash.
-    about = {"version": _VERSION, "image_size": image_size, "card": dict(card or {})}
+    about = {
+        "version": _VERSION,
+        "image_size": image_size,
+        "card": dict(card or {}),
+        "sha256": UNSEALED,
+    }
     metadata = {_FORMAT: json.dumps(about, sort_keys=True)}
-    with whole_file(path) as temporary:
+    with whole_file(path, sealed=True) as temporary:
         temporary.write_bytes(safetensors.torch.save(tensors, metadata))
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from miex.datasets.files import remove_partial, whole_file
+from miex.datasets.seals import UNSEALED, check_seal
 
 KEPT = 2
 """States that are kept: should the last one be damaged, delete it and go on from the other."""
@@ -47,8 +48,8 @@ def save_state(
             tensors |= {f"{name}.{index}.{key}": value for key, value in moments.items()}
     written = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     path = folder / f"state-{step:08d}.safetensors"
-    metadata = {_KEY: json.dumps({"step": step, "run": run}, sort_keys=True)}
-    with whole_file(path) as temporary:
+    metadata = {_KEY: json.dumps({"step": step, "run": run, "sha256": UNSEALED}, sort_keys=True)}
+    with whole_file(path, sealed=True) as temporary:
         # The library's save_file hides which error the system reported.
         temporary.write_bytes(safetensors.torch.save(written, metadata))
     for old in _states(folder)[:-KEPT]:
@@ -86,11 +87,12 @@ def load_state(
             about = json.loads(file.metadata()[_KEY])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:200]
         raise ValueError(
             f"{path}: damaged ({reason}); delete it, and the training goes on from the state before"
         ) from None
     _require_same(path, about["run"], json.loads(json.dumps(run)))
+    check_seal(path, "delete it, and the training goes on from the state before")
     for name, module in modules.items():
         module.load_state_dict(_part(tensors, name))
     for name, optimiser in optimisers.items():

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from miex.datasets.base import Photograph, Rejection
 from miex.datasets.files import whole_file
+from miex.datasets.seals import SEAL, UNSEALED, has_valid_seal
 from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.detection import FaceDetector
 from miex.pipeline.faces.filters import perceptual_hash
@@ -78,9 +79,10 @@ def make_part(chunk: Chunk, config: FaceConfig, detector: FaceDetector) -> PartS
         {
             _FINGERPRINT_KEY: chunk.fingerprint.encode(),
             _REJECTIONS_KEY: pack_rejections(rejections),
+            SEAL: UNSEALED,
         }
     )
-    with whole_file(chunk.path) as temporary:
+    with whole_file(chunk.path, sealed=True) as temporary:
         pq.write_table(
             pa.Table.from_pylist(rows, schema),
             temporary,
@@ -99,6 +101,9 @@ def finished_part(chunk: Chunk) -> PartSummary | None:
         return None
     metadata = schema.metadata or {}
     if metadata.get(_FINGERPRINT_KEY) != chunk.fingerprint.encode():
+        return None
+    # A part that cannot vouch for itself is made again: that costs a minute at most.
+    if not has_valid_seal(chunk.path):
         return None
     return PartSummary(rows, unpack_rejections(metadata[_REJECTIONS_KEY]))
 

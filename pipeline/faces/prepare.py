@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from miex.datasets.base import FaceQuality, FaceSource, Photograph, Rejection
 from miex.datasets.files import remove_partial
+from miex.datasets.locks import locked
 from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.detection import DlibDetector
 from miex.pipeline.faces.filters import template_cost
@@ -61,6 +62,8 @@ def prepare_faces(
 ) -> FaceTable:
     """Prepare every photograph of a source, or resume an interrupted run.
 
+    A second run on the same table waits until the first has ended.
+
     Finished parts are kept in the folder `OUT.parts` until the table is written. A table that was
     prepared from the same photographs with the same config and models is opened and returned.
 
@@ -90,9 +93,26 @@ def prepare_faces(
     if not photographs:
         raise ValueError(f"{source.name}: the source has no photographs")
     notes = _notes(source, photographs, config, detector(config).name)
-    if out.exists():
-        return _existing(out, notes.fingerprint)
+    with locked(out):
+        return _prepare_table(source, photographs, out, notes, workers, on_progress, detector)
+
+
+def _prepare_table(
+    source: FaceSource,
+    photographs: Sequence[Photograph],
+    out: Path,
+    notes: TableNotes,
+    workers: int,
+    on_progress: Progress | None,
+    detector: DetectorFactory,
+) -> FaceTable:
+    config = notes.config
     remove_partial(out.parent, out.name)
+    if out.exists():
+        table = _existing(out, notes.fingerprint)
+        # A run that was killed after the table was written left them behind.
+        _remove_parts(out)
+        return table
     chunks = _chunks(photographs, _parts_folder(out), notes.fingerprint)
     report = _Report(len(photographs), on_progress)
     report.begin()

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from miex.datasets.base import Face, FaceQuality, Rejection
 from miex.datasets.encoding import ImageConfig, encode_frame
 from miex.datasets.files import sha256_file, whole_file
+from miex.datasets.seals import SEAL, UNSEALED, check_seal
 from miex.pipeline.faces.config import FaceConfig
 
 FORMAT = "miex-faces/1"
@@ -148,19 +149,22 @@ def write_face_table(
         _KEY: json.dumps(content, sort_keys=True).encode(),
         _REJECTIONS_KEY: pack_rejections(rejections),
         b"huggingface": json.dumps({"info": {"features": _huggingface_features()}}).encode(),
+        SEAL: UNSEALED,
     }
     schema = SCHEMA.with_metadata(metadata)
-    with (
-        whole_file(path) as temporary,
-        pq.ParquetWriter(
-            temporary,
-            schema,
-            compression="zstd",
-            use_dictionary=False,
-            write_statistics=False,
-            write_page_checksum=True,
-        ) as writer,
-    ):
+    with whole_file(path, sealed=True) as temporary:
+        _write_groups(temporary, batches, schema)
+
+
+def _write_groups(path: Path, batches: Iterable[pa.Table], schema: pa.Schema) -> None:
+    with pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        use_dictionary=False,
+        write_statistics=False,
+        write_page_checksum=True,
+    ) as writer:
         waiting = SCHEMA.empty_table()
         for batch in batches:
             waiting = pa.concat_tables([waiting, batch])
@@ -235,20 +239,24 @@ class FaceTable:
         try:
             with pq.ParquetFile(path) as file:
                 schema, rows = file.schema_arrow, file.metadata.num_rows
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0]
+        except (pa.ArrowException, OSError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
             raise ValueError(f"{path} is no readable Parquet file ({reason}); {remedy}") from None
         metadata = schema.metadata or {}
         if _KEY not in metadata or not schema.remove_metadata().equals(SCHEMA):
             raise ValueError(f"{path} is a Parquet file but no face table; {remedy}")
-        content = json.loads(metadata[_KEY])
-        version = content.pop("format", None)
+        try:
+            content = json.loads(metadata[_KEY])
+            version = content.pop("format", None)
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise ValueError(f"{path}: its notes are damaged ({error}); {remedy}") from None
         if version != FORMAT:
             raise ValueError(f"{path} has format {version!r}, expected {FORMAT!r}; {remedy}")
         try:
             notes = TableNotes(**{**content, "config": FaceConfig(**content["config"])})
         except (ValidationError, KeyError, TypeError) as error:
             raise ValueError(f"{path} was made by another version of miex; {remedy}") from error
+        check_seal(path, remedy)
         return cls(path, notes, rows)
 
     def __len__(self) -> int:
@@ -266,8 +274,12 @@ class FaceTable:
 
     @cached_property
     def identities(self) -> list[str]:
-        """Identity of each row."""
-        column: list[str] = pq.read_table(self.path, columns=["identity"])["identity"].to_pylist()
+        """Who is shown, row by row."""
+        try:
+            table = pq.read_table(self.path, columns=["identity"], page_checksum_verification=True)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{self.path} is damaged: {error}") from None
+        column: list[str] = table["identity"].to_pylist()
         return column
 
     @cached_property
@@ -277,8 +289,11 @@ class FaceTable:
 
     @cached_property
     def rejections(self) -> list[Rejection]:
-        """Every photograph that was left out, with its reason."""
-        return unpack_rejections(pq.read_schema(self.path).metadata[_REJECTIONS_KEY])
+        """Everything that was left out, with its reason."""
+        try:
+            return unpack_rejections(pq.read_schema(self.path).metadata[_REJECTIONS_KEY])
+        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, zlib.error) as error:
+            raise ValueError(f"{self.path} is damaged: its account of faces ({error})") from None
 
     @property
     def rejection_counts(self) -> dict[str, int]:

@@ -5,6 +5,7 @@ block of frames that takes longer than decoding them.
 """
 
 import json
+import logging
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ import torch
 from torch import Tensor
 
 from miex.datasets.files import whole_file
+from miex.datasets.seals import UNSEALED, check_seal
+
+_log = logging.getLogger("miex")
 
 _METADATA = "miex-representation"
 
@@ -31,7 +35,7 @@ _TYPES = {
 def write_block(
     path: Path, parts: Sequence[Mapping[str, Tensor]], count: int, rejected: Mapping[str, str]
 ) -> None:
-    """Writes a block, whole or not at all.
+    """Write a block with its checksum, whole or not at all.
 
     Args:
         path: Of the file.
@@ -45,7 +49,9 @@ def write_block(
     """
     pieces = {name: [part[name].contiguous() for part in parts] for name in _names(parts)}
     header: dict[str, object] = {
-        "__metadata__": {_METADATA: json.dumps({"count": count, "rejected": dict(rejected)})}
+        "__metadata__": {
+            _METADATA: json.dumps({"count": count, "rejected": dict(rejected), "sha256": UNSEALED})
+        }
     }
     end = 0
     for name, tensors in pieces.items():
@@ -61,7 +67,7 @@ def write_block(
     # The format: length of the header as u64, JSON padded to eight bytes, the data in order.
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    with whole_file(path) as temporary, temporary.open("wb") as file:
+    with whole_file(path, sealed=True) as temporary, temporary.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for tensors in pieces.values():
             for tensor in tensors:
@@ -76,14 +82,22 @@ def _names(parts: Sequence[Mapping[str, Tensor]]) -> Sequence[str]:
 
 
 def is_whole(path: Path, count: int) -> bool:
-    """Whether there is a readable block of so many samples."""
+    """Return whether there is a block of so many samples, and its checksum is right.
+
+    A block of an earlier version carries no checksum and is taken with a warning.
+    """
     if not path.is_file():
         return False
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            return bool(json.loads(file.metadata()[_METADATA])["count"] == count)
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError):
+            if json.loads(file.metadata()[_METADATA])["count"] != count:
+                return False
+        check_seal(path, "it is computed again")
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        # Damage of what can be computed again costs time, and is said.
+        _log.warning("%s is damaged and is computed again (%s)", path, error)
         return False
+    return True
 
 
 def read_block(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

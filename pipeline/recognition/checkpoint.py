@@ -17,6 +17,7 @@ from torch import Tensor
 
 from miex.datasets.files import whole_file
 from miex.datasets.labels import LABEL_SPACES, LabelSpace
+from miex.datasets.seals import UNSEALED, check_seal
 from miex.pipeline.recognition.recognizers.base import (
     AnyRecognizer,
     FittedRecognizer,
@@ -32,7 +33,15 @@ _FORMAT = "miex-recognizer"
 _VERSION = 1
 _MODEL = "model."
 _OPTIMIZER = "optimizer."
-_UNREADABLE = (safetensors.SafetensorError, KeyError, TypeError, ValueError)
+_UNREADABLE = (
+    safetensors.SafetensorError,
+    KeyError,
+    TypeError,
+    ValueError,
+    IndexError,
+    AttributeError,
+    RecursionError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,10 +248,11 @@ def save_checkpoint(
         "version": _VERSION,
         "card": asdict(card),
         "step": progress.step if progress else None,
+        "sha256": UNSEALED,
     }
     # Parameters that are shared by two layers are written twice: safetensors knows no views.
     whole = {name: each.detach().cpu().contiguous().clone() for name, each in tensors.items()}
-    with whole_file(path) as temporary:
+    with whole_file(path, sealed=True) as temporary:
         temporary.write_bytes(safetensors.torch.save(whole, {_FORMAT: json.dumps(about)}))
 
 
@@ -275,6 +285,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         step = about["step"]
     except _UNREADABLE as error:
         raise _damaged(path, error) from None
+    check_seal(path, "train again, or copy it again")
     optimizer = _part(tensors, _OPTIMIZER)
     progress = None if step is None else Progress(int(step), optimizer)
     return Checkpoint(card, _part(tensors, _MODEL), progress, path)

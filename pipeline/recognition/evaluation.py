@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from miex.datasets.base import Rejection
+from miex.datasets.documents import read_document, write_document
 from miex.datasets.files import sha256_file, whole_file
 from miex.pipeline.recognition.au_baseline import predict_from_aus
 from miex.pipeline.recognition.cache import CachedInputs
@@ -78,8 +79,7 @@ def evaluate(
                 report = _steps(on_fold, done, total, what)
                 content = run_fold(config, protocol, material, fold, seed, out, report)
                 content["evaluation"] = claimed
-                with whole_file(path) as temporary:
-                    temporary.write_text(json.dumps(content), encoding="utf-8")
+                write_document(path, content, indent=None)
             predictions += [_prediction(seed, fold.name, each) for each in content["predictions"]]
             trained[f"seed-{seed}/{fold.name}"] = content["training"]
             if on_fold:
@@ -250,7 +250,7 @@ def _finished(path: Path, fold: Fold, material: Material, evaluation: str) -> di
     if not path.is_file():
         return None
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = read_document(path, "fold", "it is computed again")
         keys = [each["key"] for each in content["predictions"]]
     except (ValueError, KeyError, TypeError):
         return None

@@ -14,7 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from miex.datasets.documents import read_document, write_document
 from miex.datasets.files import whole_file
+from miex.datasets.seals import SEAL, UNSEALED, check_seal
 from miex.pipeline.recognition.metrics import (
     Counts,
     Scores,
@@ -28,6 +30,8 @@ from miex.pipeline.recognition.sample import SampleInfo
 FORMAT = "miex-result/1"
 RESULT = "result.json"
 PREDICTIONS = "predictions.parquet"
+
+_REMEDY = "start the same `miex evaluate` command again in a new folder"
 
 PRIMARY = ("uf1", "uar", "accuracy", "weighted_f1")
 """Scores of the pooled counts."""
@@ -80,19 +84,30 @@ class Result:
                 f"{folder} holds no finished evaluation: {RESULT} is missing; start the same"
                 " `miex evaluate` command again to finish one that was interrupted"
             )
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            found = content["format"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is damaged ({error!r}); evaluate again") from None
-        if found != FORMAT:
-            raise ValueError(f"{path}: expected format {FORMAT!r}, found {found!r}")
+        content = read_document(path, "result", _REMEDY, check=lambda each: _require(path, each))
         return cls(Path(folder), content)
 
     @property
     def predictions(self) -> pa.Table:
         """One row a clip and seed."""
-        return pq.read_table(self.folder / PREDICTIONS)
+        path = self.folder / PREDICTIONS
+        try:
+            table = pq.read_table(path)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{path} is missing; {_REMEDY}") from None
+        except (pa.ArrowException, OSError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f"{path} is damaged ({reason}); {_REMEDY}") from None
+        check_seal(path, _REMEDY)
+        return table
+
+
+def _require(path: Path, content: Mapping[str, Any]) -> None:
+    found = content.get("format")
+    if found is None:
+        raise ValueError(f"{path} is damaged (it has no 'format'); {_REMEDY}")
+    if found != FORMAT:
+        raise ValueError(f"{path}: expected format {FORMAT!r}, found {found!r}")
 
 
 def summarize(
@@ -256,11 +271,11 @@ def write_result(
             "scores": pa.array([list(each.scores) for each in predictions], pa.list_(pa.float32())),
         }
     )
-    table = table.replace_schema_metadata({"classes": json.dumps(list(classes))})
-    with whole_file(folder / PREDICTIONS) as temporary:
+    about_table = {"classes": json.dumps(list(classes)), SEAL: UNSEALED}
+    with whole_file(folder / PREDICTIONS, sealed=True) as temporary:
+        table = table.replace_schema_metadata(about_table)
         pq.write_table(table, temporary, compression="zstd")
-    with whole_file(folder / RESULT) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_document(folder / RESULT, content)
     return Result(folder, content)
 
 

@@ -1,7 +1,9 @@
 """State of a synthesis run: its config, its folder, and which of its shards are finished."""
 
+import contextlib
 import hashlib
 import json
+import logging
 import shutil
 import threading
 from collections.abc import Callable
@@ -13,9 +15,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from miex.datasets.config import explain
-from miex.datasets.dataset_format import FORMAT, MANIFEST, DatasetFolder
+from miex.datasets.dataset_format import (
+    FORMAT,
+    MANIFEST,
+    MANIFEST_REMEDY,
+    RUN_LOG,
+    DatasetFolder,
+    require_manifest,
+)
+from miex.datasets.documents import read_document
 from miex.datasets.faces.base import open_face_source
-from miex.datasets.files import remove_partial
+from miex.datasets.files import PARTIAL, remove_partial
+from miex.datasets.seals import has_valid_seal
 from miex.generators.base import create_generator
 from miex.pipeline.aus.estimators import labellers, refuse_training_estimators
 from miex.pipeline.faces.prepare import prepare_faces
@@ -23,13 +34,15 @@ from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.inputs import Inputs, open_sources
 from miex.pipeline.synthesis.manifest import versions, write_json
 from miex.pipeline.synthesis.quality import open_reader
-from miex.pipeline.synthesis.shard_files import ShardRecord, read_shard_record
+from miex.pipeline.synthesis.shard_files import ShardRecord, read_shard_record, shard_fingerprint
 
 _STATE = ".miex"
 """Folder inside an unfinished dataset with its fingerprint and the hashes of finished shards."""
 
 _FACES = "faces.parquet"
 """Name of the face table in the dataset folder, if the run prepares the faces."""
+
+_log = logging.getLogger("miex")
 
 OnFaces = Callable[[int, int, dict[str, int]], None]
 """Progress callback of the face preparation: (done, total, counts by outcome)."""
@@ -133,9 +146,11 @@ def reopen(out: Path) -> Job:
         raise ValueError(
             f"{out / MANIFEST} is damaged or of another version of miex: {explain(error)}"
         ) from None
+    out = out.resolve()
     given = config.faces.endswith(".parquet")
-    table = Path(config.faces).expanduser() if given else out / _FACES
-    job, identity = _identify(out, table, Inputs.open(config, table))
+    with contextlib.chdir(_origin(out)):
+        table = Path(config.faces).expanduser().resolve() if given else out / _FACES
+        job, identity = _identify(out, table, Inputs.open(config, table))
     if job.fingerprint != manifest.get("fingerprint"):
         found = "; ".join(
             f"{name} ({recorded} in the manifest, {present} now)"
@@ -146,6 +161,20 @@ def reopen(out: Path) -> Job:
             "can be rendered again only with the inputs and versions of the manifest"
         )
     return job
+
+
+def _origin(out: Path) -> Path:
+    """Return the folder that relative paths of a dataset's config are relative to.
+
+    It is the one in which the dataset was made, as its run log says; the current one where the
+    log is gone, or the folder.
+    """
+    try:
+        log = read_document(out / RUN_LOG, "run log", "", must_be_sealed=False)
+        folder = Path(str(log["folder"]))
+    except (OSError, ValueError, KeyError):
+        return Path.cwd()
+    return folder if folder.is_dir() else Path.cwd()
 
 
 def _identify(out: Path, table: Path, inputs: Inputs) -> tuple[Job, dict[str, Any]]:
@@ -178,7 +207,9 @@ def _refuse_foreign_folder(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; give a folder for the dataset")
     ours = (MANIFEST, _STATE, _FACES, f"{_FACES}.parts")
-    if out.is_dir() and any(out.iterdir()) and not any((out / name).exists() for name in ours):
+    # A killed run may have left nothing but a file that it was writing.
+    there = [path for path in out.iterdir() if path.suffix != PARTIAL] if out.is_dir() else []
+    if there and not any((out / name).exists() for name in ours):
         raise ValueError(f"{out} is not empty and holds no miex dataset; choose a new folder")
 
 
@@ -191,10 +222,10 @@ def _reserve_folder(out: Path, identity: dict[str, Any]) -> None:
     state = out / _STATE / "job.json"
     owner = out / MANIFEST if (out / MANIFEST).is_file() else state
     if owner.is_file():
-        try:
-            known = json.loads(owner.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{owner} is damaged ({error}); delete the folder {out}") from None
+        known = _owner_of(out, owner, identity["fingerprint"])
+        if known is None:
+            write_json(state, identity)
+            return
         if known.get("fingerprint") == identity["fingerprint"]:
             return
         found = "; ".join(
@@ -206,6 +237,36 @@ def _reserve_folder(out: Path, identity: dict[str, Any]) -> None:
             "folder, or delete this one"
         )
     write_json(state, identity)
+
+
+def _owner_of(out: Path, path: Path, fingerprint: str) -> dict[str, Any] | None:
+    """Read whose a folder is; remove a damaged manifest that its shards can replace.
+
+    Returns:
+        None where the file was damaged and removed.
+
+    Raises:
+        ValueError: It is damaged, and a shard belongs to another dataset.
+    """
+    try:
+        known = read_document(path, "account", MANIFEST_REMEDY)
+        if path.name == MANIFEST:
+            require_manifest(known, path)
+        return known
+    except ValueError as error:
+        foreign = [
+            shard.name
+            for shard in sorted((out / "data").glob("*.parquet"))
+            if shard_fingerprint(shard) not in (None, fingerprint)
+        ]
+        if foreign:
+            raise ValueError(
+                f"{error}. But {foreign[0]} was made with another config or other inputs than now:"
+                " choose a new folder, or delete this one"
+            ) from None
+        _log.warning("%s; that is what happens now", error)
+        path.unlink()
+        return None
 
 
 def _differences(
@@ -234,27 +295,30 @@ def _marker(out: Path, number: int) -> Path:
 def _recorded_hash(job: Job, number: int) -> str | None:
     """Return the SHA-256 of a shard from the state folder or from the manifest, or None."""
     try:
-        recorded = json.loads(_marker(job.out, number).read_text(encoding="utf-8"))
+        recorded = read_document(_marker(job.out, number), "record", "it is made again")
         return str(recorded["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
     try:
-        manifest = json.loads((job.out / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_document(job.out / MANIFEST, "manifest", MANIFEST_REMEDY)
         return str(manifest["shards"][number]["sha256"])
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         return None
 
 
 def finished_shard(job: Job, number: int) -> ShardRecord | None:
-    """Return the record of a shard, or None if its file is missing, damaged or changed.
+    """Return a shard's record, if its file is there and known to be unharmed.
 
-    A shard without a recorded hash is accepted: its run was killed between renaming the file and
-    recording the hash, and only complete files are renamed.
+    It is known by the hash that was recorded when it was written. A shard without a recorded hash
+    (its run was killed just after the file got its name) must vouch for itself by its own checksum.
     """
     record = read_shard_record(job.out, number, job.shards, job.fingerprint)
-    if record is None or _recorded_hash(job, number) not in (None, record.sha256):
+    if record is None:
         return None
-    return record
+    recorded = _recorded_hash(job, number)
+    if recorded is None:
+        return record if has_valid_seal(job.out / record.path) else None
+    return record if recorded == record.sha256 else None
 
 
 def _face_table(

@@ -1,6 +1,5 @@
 """The manifest of a dataset: its content, its origin and every rejected sample."""
 
-import json
 import platform
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from miex.datasets.dataset_format import FORMAT, MANIFEST
-from miex.datasets.files import whole_file
+from miex.datasets.documents import write_document
 from miex.pipeline.synthesis.inputs import Inputs
 from miex.pipeline.synthesis.plan import Plan
 from miex.pipeline.synthesis.shard_files import ShardRecord
@@ -122,13 +121,12 @@ def build_manifest(
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> Path:
-    """Write `manifest.json`, which marks the dataset as complete, and return its path."""
+    """Write `manifest.json`; its presence says that the dataset is complete."""
     path = folder / MANIFEST
     write_json(path, manifest)
     return path
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write indented JSON atomically."""
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    """Write indented JSON with its checksum, whole or not at all."""
+    write_document(path, content)

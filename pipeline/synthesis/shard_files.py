@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from miex.datasets.dataset_format import COLUMN_NOTES, FORMAT, SCHEMA, huggingface_features
 from miex.datasets.files import sha256_file, whole_file
+from miex.datasets.seals import SEAL, UNSEALED
 from miex.pipeline.synthesis.render import Rejection
 
 _ROW_GROUP = 128
@@ -98,7 +99,7 @@ def write_shard(
     # The frames are compressed images, which a second compression does not make smaller.
     compression = {name: "NONE" if name == frames else "ZSTD" for name in _leaf_columns(schema)}
     with (
-        whole_file(path) as temporary,
+        whole_file(path, sealed=True) as temporary,
         pq.ParquetWriter(
             temporary,
             schema,
@@ -119,7 +120,7 @@ def write_shard(
             "last": indices.stop - 1,
             "rejections": [asdict(rejection) for rejection in rejections],
         }
-        writer.add_key_value_metadata({_FOOTER_KEY: json.dumps(footer)})
+        writer.add_key_value_metadata({_FOOTER_KEY: json.dumps(footer), SEAL.decode(): UNSEALED})
     return _record(folder, path, footer, written)
 
 
@@ -157,6 +158,15 @@ def _record(folder: Path, path: Path, footer: dict[str, Any], rows: int) -> Shar
         last=footer["last"],
         rejections=tuple(Rejection(**rejection) for rejection in footer["rejections"]),
     )
+
+
+def shard_fingerprint(path: Path) -> str | None:
+    """Return the fingerprint of the job that a shard belongs to, None where it cannot be read."""
+    try:
+        with pq.ParquetFile(path) as file:
+            return str(json.loads(file.metadata.metadata[_FOOTER_KEY.encode()])["fingerprint"])
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException):
+        return None
 
 
 def read_shard_record(

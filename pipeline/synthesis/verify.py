@@ -11,9 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from miex.au_sources.action_units import AU_COUNT, MAX_INTENSITY
-from miex.datasets.dataset_format import MANIFEST, SCHEMA, DatasetFolder, decode_frames
+from miex.datasets.dataset_format import (
+    MANIFEST,
+    MANIFEST_REMEDY,
+    SCHEMA,
+    DatasetFolder,
+    decode_frames,
+)
 from miex.datasets.files import sha256_file
+from miex.datasets.seals import DamagedFile
 from miex.pipeline.synthesis.manifest import NOT_ANNOTATED
+from miex.pipeline.synthesis.shard_files import shard_fingerprint
 from miex.pipeline.workers import cores, map_in_threads
 
 _GROUPS = {"by_class": "class", "by_emotion": "emotion", "by_au_source": "kind of source"}
@@ -39,7 +47,7 @@ def verify(
     workers: int | None = None,
     on_rows: Callable[[int], None] | None = None,
 ) -> list[Problem]:
-    """Verify the checksums, schema, counts, rows and frames of a finished dataset.
+    """Check a finished dataset: checksums, manifest, schema, counts, every row and every frame.
 
     Args:
         folder: The dataset folder.
@@ -54,7 +62,12 @@ def verify(
         FileNotFoundError: The folder holds no finished dataset.
         ValueError: Its manifest cannot be read.
     """
-    dataset = DatasetFolder.open(folder)
+    changed = False
+    try:
+        dataset = DatasetFolder.open(folder)
+    except DamagedFile:
+        changed = True
+        dataset = DatasetFolder.open(folder, unchecked=True)
     counts: Counter[str] = Counter()
     problems: list[Problem] = []
 
@@ -65,7 +78,15 @@ def verify(
     for part, found in map_in_threads(check, dataset.manifest["shards"], workers or cores()):
         problems += part
         counts += found
-    return [*problems, *_check_folder(dataset), *_check_counts(dataset, counts)]
+    try:
+        problems += _check_counts(dataset, counts)
+    except (KeyError, TypeError, AttributeError) as error:
+        problems.append(Problem(MANIFEST, f"its counts are incomplete: {error!r}"))
+    # Which field was changed says more than that one was.
+    if changed and not any(problem.where == MANIFEST for problem in problems):
+        what = f"its checksum is wrong, it was changed or damaged: {MANIFEST_REMEDY}"
+        problems.append(Problem(MANIFEST, what))
+    return [*problems, *_check_folder(dataset)]
 
 
 def _check_shard(
@@ -93,6 +114,8 @@ def _check_shard(
                     name,
                     f"holds {file.metadata.num_rows} rows, but the manifest lists {shard['rows']}",
                 )
+            if shard_fingerprint(path) != dataset.manifest["fingerprint"]:
+                yield Problem(name, "belongs to another job than the manifest")
             previous = ""
             for batch in file.iter_batches(64):
                 for row in batch.to_pylist():

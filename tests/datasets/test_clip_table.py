@@ -121,8 +121,9 @@ def test_annotations_alone_need_no_images(copy):
     clips = open_clips(f"clip_table:{copy}", frames=False).clips()
     assert len(clips) == 8
     assert clips[0].frames is None
-    with pytest.raises(ValueError, match=r"column I \(frames\): no folder"):
-        open_clips(f"clip_table:{copy}").clips()
+    rejections = open_clips(f"clip_table:{copy}").report().rejections
+    assert [each.reason for each in rejections] == ["unusable_frames"] * 7
+    assert "row 3, column I (frames): no folder" in rejections[0].detail
 
 
 def test_other_options_are_refused(copy):

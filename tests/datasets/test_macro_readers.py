@@ -88,7 +88,7 @@ def test_video_folder(fictitious):
             r"clips.csv, row 2, column A \(path\): nothing at",
         ),
         ("../x.mp4,p1,happiness,,,,,,", "row 2, column A .* leaves"),
-        ("/etc/passwd,p1,happiness,,,,,,", "row 2, column A .* leaves"),
+        ("../passwd,p1,happiness,,,,,,", "row 2, column A .* leaves"),
         ("clips.csv,p1,happiness,,,,,,", "row 2, column A .* is no video"),
         ("empty,p1,happiness,,,,,,", "row 2, column A .* no numbered image"),
         ("bad.mp4,p1,happiness,,,,,,", "row 2, column A .* no video that can be decoded"),

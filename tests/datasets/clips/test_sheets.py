@@ -115,9 +115,12 @@ def test_files_that_cannot_be_read(tmp_path):
         (tmp_path / name).write_bytes(b"PK\x03\x04 damaged" * 10)
         with pytest.raises(ValueError, match=f"{name} cannot be read as an Excel file"):
             read_rows(tmp_path / name, REQUIRED)
-    (tmp_path / "gbk.csv").write_bytes("Subject,情绪".encode("gb18030"))
+    (tmp_path / "latin.csv").write_bytes("Subject,Müller".encode("latin-1"))
     with pytest.raises(ValueError, match="is not UTF-8"):
-        read_rows(tmp_path / "gbk.csv", REQUIRED)
+        read_rows(tmp_path / "latin.csv", REQUIRED)
+    (tmp_path / "empty.csv").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"empty.csv is empty"):
+        read_rows(tmp_path / "empty.csv", REQUIRED)
     path = write(tmp_path / "headonly.xlsx", [["Subject", "OnsetF", "Action Units"]])
     with pytest.raises(ValueError, match="no rows below the header in row 1"):
         read_rows(path, REQUIRED)

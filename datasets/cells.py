@@ -1,0 +1,56 @@
+"""Cells of tables: what is empty, what is an error, and numbers in every writing."""
+
+import re
+from dataclasses import dataclass
+
+ERROR_WORDS = ("#REF!", "#N/A", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#SPILL!")
+"""What Excel shows in a cell whose formula failed; exported as text into CSV files."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCell:
+    """A cell without a value, although something stands in it.
+
+    Attributes:
+        text: What Excel shows, or what is wrong.
+    """
+
+    text: str
+
+
+def plain_cell(text: str) -> object:
+    """Return the text of a cell: None if it is blank, an `ErrorCell` for Excel's error words."""
+    stripped = text.strip().strip("\u3000\xa0\u200b\ufeff").strip()
+    if not stripped:
+        return None
+    if stripped.startswith("#") and stripped.upper() in ERROR_WORDS:
+        return ErrorCell(stripped)
+    return stripped
+
+
+def whole_number(value: object) -> str | None:
+    """Return a whole number as digits, however a table writes it: 6, 6.0, "6", "6.0", "6,0".
+
+    Leading zeros of a text stay, since ids have them. None for anything else.
+    """
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else None
+    match = re.fullmatch(r"([0-9]{1,15})(?:[.,]0+)?", str(value).strip())
+    return match[1] if match else None
+
+
+def decimal(text: str) -> float:
+    """Return a number written with a decimal point or a decimal comma.
+
+    Raises:
+        ValueError: No number.
+    """
+    if re.fullmatch(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?", text):
+        text = text.replace(",", ".")
+    if "_" in text:
+        raise ValueError(f"{text!r} is no number")
+    return float(text)

@@ -1,0 +1,79 @@
+"""One lock for each output: a second run waits and says who is at work.
+
+The lock is the kernel's (`filelock`, on flock): it ends with its process, so that a lock file which
+a killed run left behind locks nothing. The file says who holds it, and is removed at the end.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+_log = logging.getLogger("miex")
+
+_PATIENCE = 1.0
+"""Seconds before a waiting run says for whom it waits."""
+
+_REMINDER = 300.0
+"""Seconds between two such lines."""
+
+
+def lock_path(output: Path) -> Path:
+    """Return the lock file of an output: beside it, hidden."""
+    output = Path(os.path.abspath(output))
+    return output.with_name(f".{output.name}.lock")
+
+
+@contextmanager
+def locked(output: Path, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold the lock of an output while the block runs; wait for whoever holds it.
+
+    Args:
+        output: The file or folder that is written.
+        on_wait: Told who is at work, when the waiting begins and now and then; a warning in the
+            log by default.
+
+    Raises:
+        OSError: The lock file cannot be written.
+    """
+    path = lock_path(output)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    waited, patience = 0.0, _PATIENCE
+    while True:
+        try:
+            lock.acquire(timeout=patience)
+            break
+        except Timeout:
+            waited += patience
+            patience = _REMINDER
+            tell = on_wait or _log.warning
+            tell(f"{output}: {_holder(path)} is at work on it; waiting until it has ended")
+    try:
+        path.write_text(json.dumps(_self()), encoding="utf-8")
+        yield
+    finally:
+        # Removed while the lock is held: a waiting run that has opened it notices, and tries again.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        lock.release()
+
+
+def _self() -> dict[str, object]:
+    began = time.strftime("%Y-%m-%d %H:%M:%S")
+    return {"process": os.getpid(), "host": socket.gethostname(), "since": began}
+
+
+def _holder(path: Path) -> str:
+    try:
+        who = json.loads(path.read_text(encoding="utf-8"))
+        return f"process {who['process']} on {who['host']}, since {who['since']},"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another run"
