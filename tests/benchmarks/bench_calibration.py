@@ -1,11 +1,11 @@
-"""How well calibrated estimators reproduce OpenFace's intensities, and the maps that miex ships.
+"""Measure how well calibrated estimators reproduce OpenFace's intensities; write shipped maps.
 
     python tests/benchmarks/bench_estimators.py --only faces --pairs PAIRS.npz
     python tests/benchmarks/bench_calibration.py --pairs PAIRS.npz [--only faces ...] [--write]
 
-`--write` replaces the neutral offset and the maps in `au_sources/tables`. Data is looked for in a
-folder `shared/data` beside the repository, or where the options say; parts whose data are absent
-are left out and named.
+`--write` replaces the neutral offset and the maps in `au_sources/tables`. By default, data are
+searched in the folder `shared/data` beside the repository. Parts without data are skipped with a
+message.
 """
 
 import argparse
@@ -63,7 +63,7 @@ landmark,dx,dy
 
 
 def write_neutral(pairs: dict[str, NDArray], labels: Path) -> None:
-    """The mean of neutral, frontal faces."""
+    """Write the mean landmark offset of neutral, frontal faces."""
     with labels.open(encoding="utf-8", newline="") as file:
         emotions = {row["image"].lower(): row["emotion"].lower() for row in csv.DictReader(file)}
     chosen = np.array(
@@ -77,7 +77,7 @@ def write_neutral(pairs: dict[str, NDArray], labels: Path) -> None:
 
 
 def beyond_smiles(a: NDArray, b: NDArray, smile: NDArray) -> float:
-    """Partial correlation given the reference's AU12, which moves much of the face along."""
+    """Return the partial correlation given the AU12 of the reference, which moves other AUs too."""
     rest = [values - np.polyval(np.polyfit(smile, values, 2), smile) for values in (a, b)]
     return correlation(*rest)
 
@@ -123,7 +123,7 @@ def faces(pairs: dict[str, NDArray], write: bool) -> None:
 
 
 def videos(files: list[Path], openface: Path) -> None:
-    """AU12 of `landmarks` beside OpenFace's regressors over the frames of each smile."""
+    """Compare the AU12 of `landmarks` with OpenFace's regressors over the frames of each smile."""
     reference = create_estimator(f"openface-models:{openface}")
     maps = Calibration.read(SHIPPED / "calibration_landmarks.json")
     print(
@@ -146,7 +146,7 @@ def videos(files: list[Path], openface: Path) -> None:
 
 
 def warped(files: list[Path], level: float) -> None:
-    """What is found of each AU that `warp` alone moves, in landmarks found again by dlib."""
+    """Measure each AU that `warp` renders alone, in landmarks that dlib finds in the frames."""
     generator = create_generator(GeneratorConfig(name="warp", device="cpu"))
     detector = DlibDetector(FaceConfig(cnn=False))
     requested = np.vstack([np.zeros(AU_COUNT), level * np.eye(AU_COUNT)]).astype(np.float32)
@@ -177,7 +177,9 @@ def warped(files: list[Path], level: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--pairs", type=Path, default=Path("pairs.npz"), help="of bench_estimators")
+    parser.add_argument(
+        "--pairs", type=Path, default=Path("pairs.npz"), help="file written by bench_estimators"
+    )
     parser.add_argument("--labels", type=Path, default=SHARED / "lfw_emotion_labels/legend.csv")
     parser.add_argument("--openface", type=Path, default=SHARED / "openface_au")
     parser.add_argument("--photographs", type=Path, default=SHARED / "lfw")
@@ -199,7 +201,7 @@ def main() -> None:
             frontal = pairs["files"][pairs["valid"] & (np.abs(pairs["yaw"]) < FRONTAL)]
             warped([arguments.photographs / str(name) for name in frontal[:40]], level=2.0)
         else:
-            print("left out: what it needs is not there")
+            print("skipped: data or weights for this part were not found")
 
 
 if __name__ == "__main__":

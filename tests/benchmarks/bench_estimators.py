@@ -1,10 +1,10 @@
-"""How far the AU estimators agree with each other, and how fast they are.
+"""Measure the agreement of the AU estimators with each other, and their speed.
 
     python tests/benchmarks/bench_estimators.py [--only videos faces speed] [--faces 2000]
 
-Data is looked for in a folder `shared/data` beside the repository, or where the options say; parts
-whose data or package are absent are left out and named. `--pairs FILE.npz` keeps the estimates on
-the photographs, for calibration.
+By default, data are searched in the folder `shared/data` beside the repository. Parts without data
+or without their package are skipped with a message. `--pairs FILE.npz` saves the estimates on the
+photographs for bench_calibration.
 """
 
 import argparse
@@ -46,7 +46,7 @@ NO_MODEL = ("landmarks",)
 
 
 def replay(landmarks: Sequence[NDArray[np.float32]]) -> Landmarker:
-    """Gives landmarks that are known already, over and over."""
+    """Return a landmarker that yields known landmarks in a cycle."""
     known = itertools.cycle(landmarks)
 
     def find(frame: Frame) -> NDArray[np.float32] | None:
@@ -74,7 +74,7 @@ def correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 
 
 def ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Ranks, equal values sharing their mean rank; NaN stays."""
+    """Return the ranks of values; equal values get their mean rank, and NaN stays NaN."""
     found = np.full(len(values), np.nan)
     known = np.isfinite(values)
     _, inverse, counts = np.unique(values[known], return_inverse=True, return_counts=True)
@@ -83,7 +83,7 @@ def ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def videos(files: Sequence[Path], openface: str, mediapipe: AUEstimator) -> None:
-    """AU12 of both estimators over the frames of each smile."""
+    """Compare the AU12 of both estimators over the frames of each smile."""
     static, personal = (
         create_estimator(openface, person_calibration=calibration) for calibration in (False, True)
     )
@@ -103,7 +103,7 @@ def videos(files: Sequence[Path], openface: str, mediapipe: AUEstimator) -> None
 def faces(
     folder: Path, count: int, openface: AUEstimator, mediapipe: MediaPipeEstimator, out: Path | None
 ) -> None:
-    """Correlation per AU on photographs of different people."""
+    """Print the correlation per AU on photographs of different people."""
     people = sorted(path.parent for path in folder.glob("*/*_0001.jpg"))
     rng = np.random.default_rng(0)
     chosen = sorted(rng.choice(len(people), min(count, len(people)), replace=False).tolist())
@@ -178,7 +178,7 @@ def print_table(
 
 
 def speed(file: Path, minutes: float, estimators: Sequence[AUEstimator]) -> None:
-    """Frames per second and memory on a long video, made by looping a short one."""
+    """Measure frames per second and memory on a long video, which repeats a short one."""
     clip = list(read_video(file))
     landmarker = dlib_landmarker()
     start = time.process_time()
@@ -224,7 +224,7 @@ def main() -> None:
     parser.add_argument("--photographs", type=Path, default=SHARED / "lfw")
     parser.add_argument("--videos", type=Path, nargs="+", default=sample_videos())
     parser.add_argument("--faces", type=int, default=2000)
-    parser.add_argument("--pairs", type=Path, help="keep the estimates on the photographs here")
+    parser.add_argument("--pairs", type=Path, help="file for the estimates on the photographs")
     parser.add_argument("--minutes", type=float, default=10)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
@@ -234,7 +234,7 @@ def main() -> None:
         try:
             estimators.append(create_estimator(one))
         except (FileNotFoundError, ModuleNotFoundError) as error:
-            print(f"left out: {error}")
+            print(f"skipped: {error}")
     both = len(estimators) == 2
     for part in arguments.only:
         print(f"\n## {part}\n", flush=True)
@@ -248,7 +248,7 @@ def main() -> None:
             assert isinstance(mediapipe, MediaPipeEstimator)
             faces(arguments.photographs, arguments.faces, openface, mediapipe, arguments.pairs)
         else:
-            print("left out: what it needs is not there")
+            print("skipped: data or weights for this part were not found")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Face preparation: where the time goes, and photographs per second over the number of workers.
+"""Measure face preparation: time per stage, and photographs per second by number of workers.
 
     python tests/benchmarks/bench_faces.py [SOURCE] [--photographs N]
 
-SOURCE is a face source (``folder:PATH``, ...); by default the shared LFW where there is one, else
-the sample photographs.
+SOURCE is a face source (``folder:PATH``, ...). By default it is LFW in the shared data, or the
+sample photographs if there is no LFW.
 """
 
 import argparse
@@ -43,7 +43,7 @@ class Part:
 
 
 def stages(source: FaceSource, config: FaceConfig) -> None:
-    """Prints the milliseconds of each stage of one photograph on one core."""
+    """Print the milliseconds of each stage for one photograph on one core."""
     detector = DlibDetector(config)
     spent: dict[str, list[float]] = {}
 
@@ -67,7 +67,7 @@ def stages(source: FaceSource, config: FaceConfig) -> None:
 
 
 def main() -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     default = f"folder:{LFW}" if LFW.is_dir() else "samples"
     parser.add_argument("source", nargs="?", default=default)

@@ -1,19 +1,19 @@
-"""Images a second of a training step of `ganimation` beside the plain loop.
+"""Measure the images per second of a training step of `ganimation` and of a plain loop.
 
     python tests/benchmarks/bench_gan_training.py                      # tiny, on a CPU
     python tests/benchmarks/bench_gan_training.py --full [--compile]   # paper's size, on a GPU
 
-An image counts when the generator has learnt from it. Both ways take turns in every round, which
-other work on the machine disturbs less; the table shows medians over rounds of whole periods.
+An image counts once per step of the generator. Both ways alternate in every round, so that other
+work on the machine affects both. The table shows medians over rounds of whole periods.
 
-- plain: the recipe `pumarola` as both public codes run it, float32, contiguous, five steps of the
-  discriminator with a gradient penalty for one of the generator, images normalised on the CPU and
-  carried over for each batch;
-- miex: the recipe `miex`, bfloat16 where the device has it, `channels_last`, images on the device,
-  one step each, with warps rendered beside.
+- plain: the recipe `pumarola` as in both public implementations: float32, contiguous memory, five
+  discriminator steps with a gradient penalty per generator step, images normalized on the CPU and
+  copied for each batch;
+- miex: the recipe `miex`: bfloat16 if the device supports it, `channels_last`, images on the
+  device, one step each, with warps rendered at the same time.
 
-The share of the peak counts the multiply-adds of convolutions alone, two operations each, forward
-and backward; the device's peak in bfloat16 is measured in the same run by a matrix product.
+The share of the peak counts the multiply-adds of convolutions only (two operations each, forward
+and backward). The peak of the device in bfloat16 is measured in the same run by a matrix product.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from miex.generators.ganimation.training_set import TrainingFaces
 
 
 def drawn_faces(count: int, side: int) -> TrainingFaces:
-    """Soft noise with a face's landmarks on it: what is computed is the same."""
+    """Return faces of smooth noise with face landmarks, which cost as much as real faces."""
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (count, 8, 8, 3), np.uint8)
     images = np.stack([cv2.resize(one, (side, side)) for one in noise])
@@ -47,7 +47,7 @@ def drawn_faces(count: int, side: int) -> TrainingFaces:
 
 
 def contiguous(batch: Batch, device: torch.device) -> Batch:
-    """The batch as a plain loop has it: carried over from the CPU, one image after another."""
+    """Copy a batch from the CPU in contiguous memory, as a plain loop does."""
     values = {
         name: getattr(batch, name).contiguous().to(device) for name in Batch.__dataclass_fields__
     }
@@ -57,7 +57,7 @@ def contiguous(batch: Batch, device: torch.device) -> Batch:
 def way(
     recipe: Recipe, faces: TrainingFaces, precision: Precision, plain: bool
 ) -> Callable[[int], None]:
-    """A function that trains for a step."""
+    """Return a function that trains for one step."""
     device, side = precision.device, faces.images.shape[1]
     networks = Adversaries(recipe, side, 0, precision, Processes(0, 1, device))
     trusted = np.ones(17, bool)
@@ -71,17 +71,17 @@ def way(
 
 
 def _forget(_: object) -> None:
-    """Losses stay on the device."""
+    """Ignore the losses, which stay on the device."""
 
 
 def synchronise(device: torch.device) -> None:
-    """Waits for everything that was asked of the device."""
+    """Wait until the device has finished all work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def seconds(run: Callable[[int], None], steps: int, device: torch.device) -> float:
-    """Time of a period of steps."""
+    """Return the seconds of a period of steps."""
     synchronise(device)
     began = time.perf_counter()
     for step in range(steps):
@@ -91,10 +91,10 @@ def seconds(run: Callable[[int], None], steps: int, device: torch.device) -> flo
 
 
 def operations(run: Callable[[int], None]) -> float:
-    """Floating-point operations of a step, two for a multiply-add.
+    """Return the floating-point operations of a step, two per multiply-add.
 
-    It is a step without R1, which the counter cannot follow: one in sixteen has it, for the
-    discriminator alone.
+    The step has no R1 penalty, which the counter does not support. One in sixteen steps has it, for
+    the discriminator only.
     """
     counter = FlopCounterMode(display=False)
     with counter:
@@ -103,18 +103,20 @@ def operations(run: Callable[[int], None]) -> float:
 
 
 def peak(device: torch.device, side: int = 8192) -> float:
-    """Operations a second of a matrix product of random numbers in bfloat16."""
+    """Return the operations per second of a matrix product in bfloat16."""
     a, b = torch.randn(2, side, side, device=device, dtype=torch.bfloat16)
     run = [seconds(lambda _: _forget(a @ b), 10, device) for _ in range(4)]
     return 10 * 2 * side**3 / min(run[1:])
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--full", action="store_true", help="128 pixels, the paper's widths")
     parser.add_argument("--compile", action="store_true", help="torch.compile of the generator")
-    parser.add_argument("--batch", type=int, help="of the recipe miex; 64, or 8 when tiny")
+    parser.add_argument(
+        "--batch", type=int, help="batch size of the recipe miex; by default 64 with --full, else 8"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -140,7 +142,7 @@ def main() -> None:
     times: dict[str, list[float]] = {name: [] for name in ways}
     for round_number in range(given.rounds + 1):
         for name, run in ways.items():
-            # cuDNN is left as each way has it: what is fastest is looked for by ours alone.
+            # Only the recipe miex searches for the fastest cuDNN algorithms.
             with torch.backends.cudnn.flags(benchmark=name == "miex", allow_tf32=name == "miex"):
                 spent = seconds(run, periods[name], device)
             if round_number:

@@ -1,16 +1,16 @@
-"""Frames per second of `ganimation` beside the plain way and beside the bare network.
+"""Measure the frames per second of `ganimation`, of a plain implementation and of the network.
 
     python tests/benchmarks/bench_ganimation.py [--device cuda] [--precision fp32] [--compile]
 
-Random weights, every frame another AU vector, so that no frame is saved by being rendered before.
-All ways take turns in every round; the table shows medians over the rounds, and the median of the
-ratio within a round, which other work on the machine disturbs less. On a busy machine look at the
-processor time a frame, with OMP_NUM_THREADS=1 (threads that wait for each other count as busy).
+The weights are random, and every frame has a different AU vector, so that no frame is reused. All
+ways alternate in every round. The table shows medians over the rounds, and the median of the ratio
+within a round, which depends less on other work on the machine. On a busy machine, compare the
+processor time per frame with OMP_NUM_THREADS=1, since waiting threads count as busy.
 
-- plain: two images a call, float32, contiguous, `InstanceNorm2d`, as MiE-X renders;
-- network: `GANimation` as it is, one call for a batch, `channels_last`, in the same precision;
-- fast network: `FastGANimation` alone, in the batches of the generator;
-- generator: `render`, faces and AUs in, uint8 images out.
+- plain: two images per call, float32, contiguous memory, `InstanceNorm2d`, as MiE-X renders;
+- network: `GANimation`, one call per batch, `channels_last`, in the precision of the generator;
+- fast network: `FastGANimation` in the batches of the generator;
+- generator: `render`, from faces and AUs to uint8 images.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from miex.generators.ganimation.network import (
 
 
 def plain_network(network: GANimation) -> GANimation:
-    """The same weights with PyTorch's own instance norm."""
+    """Return a network with the same weights and PyTorch's instance normalization."""
     plain = copy.deepcopy(network)
     for layer in plain.modules():
         if isinstance(layer, NormalizedConv):
@@ -48,7 +48,7 @@ def plain_network(network: GANimation) -> GANimation:
 
 
 def drawn_faces(count: int, side: int) -> list[Face]:
-    """Faces of which only the pixels matter here: soft noise."""
+    """Return faces of smooth noise, since only the number of pixels matters."""
     rng = np.random.default_rng(0)
     coarse = torch.from_numpy(rng.uniform(0, 255, (count, 3, 8, 8)))
     crops = nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
@@ -70,7 +70,7 @@ def drawn_faces(count: int, side: int) -> list[Face]:
 def ways(
     generator: GANimationGenerator, network: GANimation, arguments: argparse.Namespace
 ) -> dict[str, Callable[[], object]]:
-    """The four ways; each call renders `arguments.frames` frames and ends when they are there."""
+    """Return the four ways by name; each call renders `arguments.frames` frames."""
     frames, size = arguments.frames, arguments.batch_size
     device, dtype = generator.device, generator.dtype
     faces = drawn_faces(-(-frames // 9), arguments.side)

@@ -1,10 +1,10 @@
-"""What image formats cost, and what they do to the flow between onset and apex.
+"""Measure the size and time of image formats, and their effect on the flow from onset to apex.
 
     python tests/benchmarks/bench_image_formats.py [--faces SOURCE] [--count 12] [--size 128]
 
-Onset frames are real faces. The apex is the onset moved by a smooth field that is known exactly,
-0.3 to 3 pixels at its peak, around brows, eyes, nose and mouth. The table is Markdown; the
-decision that was taken on it stands in docs/image_formats.md.
+Onset frames are real faces. The apex is the onset moved by a smooth, known displacement field
+around brows, eyes, nose and mouth, with a peak of 0.3 to 3 pixels. The tables are in Markdown;
+docs/image_formats.md states the decision that they support.
 """
 
 import argparse
@@ -29,11 +29,11 @@ Field = NDArray[np.float32]
 Encoder = Callable[[Frame], bytes]
 
 PEAKS = (0.3, 0.6, 1.0, 2.0, 3.0)
-"""Largest displacement in the frame, pixels: micro-expressions move a face by about this."""
+"""Largest displacements in pixels, in the range of micro-expressions."""
 
-# Landmarks (iBUG 300-W) around which facial muscles pull: brows, lower lids, nose wings, lip
-# corners, upper and lower lip, chin.
 ANCHORS = (19, 21, 22, 24, 41, 46, 31, 35, 48, 54, 51, 57, 8)
+"""Landmarks (iBUG 300-W) around which faces move: brows, lower lids, nose wings, lip corners, upper
+and lower lip, chin."""
 
 
 def pillow(name: str, **options: object) -> Encoder:
@@ -94,7 +94,7 @@ def decode(encoded: bytes) -> Frame:
 
 
 def milliseconds(work: Callable[[], object], count: int) -> float:
-    """Best of three, so that other work on the machine counts least."""
+    """Return the best of three times per item, which depends least on other work."""
     spent = []
     for _ in range(3):
         start = time.process_time()
@@ -104,7 +104,7 @@ def milliseconds(work: Callable[[], object], count: int) -> float:
 
 
 def cost(encoder: Encoder, frames: Sequence[Frame]) -> tuple[float, float, float]:
-    """KiB, encoding and decoding time of one frame in milliseconds of processor time."""
+    """Return the KiB and the encoding and decoding milliseconds of processor time per frame."""
     files = [encoder(frame) for frame in frames]
     encoding = milliseconds(lambda: [encoder(frame) for frame in frames], len(frames))
     decoding = milliseconds(lambda: [decode(file) for file in files], len(files))
@@ -112,7 +112,7 @@ def cost(encoder: Encoder, frames: Sequence[Frame]) -> tuple[float, float, float
 
 
 def motion_field(face: Face, peak: float, rng: np.random.Generator) -> Field:
-    """Two to four muscles pull at the skin around them; ``(S, S, 2)``, at most `peak` pixels."""
+    """Draw a displacement field ``(S, S, 2)`` with two to four centres and the given peak."""
     size = face.crop.shape[0]
     eyes = face.landmarks[36:42].mean(0) - face.landmarks[42:48].mean(0)
     reach = 0.22 * float(np.hypot(*eyes))
@@ -127,7 +127,7 @@ def motion_field(face: Face, peak: float, rng: np.random.Generator) -> Field:
 
 
 def move(frame: Frame, field: Field) -> tuple[Frame, Field]:
-    """The moved frame, and the flow that leads from `frame` to it."""
+    """Return the moved frame and the true optical flow from `frame` to it."""
     size = frame.shape[0]
     y, x = np.mgrid[0:size, 0:size].astype(np.float32)
     grid = np.stack([x, y], 2)
@@ -144,7 +144,7 @@ def move(frame: Frame, field: Field) -> tuple[Frame, Field]:
 
 
 def flows(onset: Frame, apex: Frame) -> list[Field]:
-    """TV-L1 (Zach 2007), DIS (Kroeger 2016) and Farneback (2003) flow, OpenCV's defaults."""
+    """Compute TV-L1 (Zach 2007), DIS (Kroeger 2016) and Farneback (2003) flow by OpenCV."""
     methods = (
         cv2.optflow.DualTVL1OpticalFlow_create(),
         cv2.DISOpticalFlow_create(cv2.DISOpticalFlow_PRESET_MEDIUM),
@@ -159,12 +159,13 @@ def length(field: Field) -> NDArray[np.float32]:
 
 
 def drowning(faces: Sequence[Face], encoders: dict[str, Encoder]) -> dict[tuple[str, float], Field]:
-    """What an encoder does to the motion, by encoder and peak.
+    """Return the effect of each encoder on the motion, by encoder and peak.
 
-    The values are relative to the mean true motion of the moving area (over half the peak):
-    endpoint error of TV-L1, DIS and Farneback there, then TV-L1's mean motion where nothing moves
-    (under 2 % of the peak); last, the noise in the difference image relative to that image. The
-    entry "raw" holds the flows' own errors against the truth.
+    The first four values are relative to the mean true motion of the moving area (above half the
+    peak): the endpoint errors of TV-L1, DIS and Farneback in this area, and the mean TV-L1 motion
+    in areas without motion (below 2 % of the peak). The last value is the noise in the difference
+    image relative to that image. The entry "raw" holds the errors of the flows against the true
+    motion.
     """
     found: dict[tuple[str, float], list[list[float]]] = {}
     for number, face in enumerate(faces):
@@ -202,7 +203,7 @@ def drowning(faces: Sequence[Face], encoders: dict[str, Encoder]) -> dict[tuple[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--faces", default="samples", help="as `miex synthesize` takes it")
+    parser.add_argument("--faces", default="samples", help="face source, as for `miex faces`")
     parser.add_argument("--count", type=int, default=12)
     parser.add_argument("--size", type=int, default=128)
     arguments = parser.parse_args()
@@ -214,7 +215,7 @@ def main() -> None:
         faces = table.load(range(min(arguments.count, len(table))))
     frames = [face.crop for face in faces]
     print(f"{len(faces)} faces of {arguments.size} px\n")
-    print("| format | KiB a frame | encode ms | decode ms |\n|---|---|---|---|")
+    print("| format | KiB per frame | encode ms | decode ms |\n|---|---|---|---|")
     for name, encoder in (lossless() | lossy()).items():
         size, encoding, decoding = cost(encoder, frames)
         print(f"| {name} | {size:.1f} | {encoding:.2f} | {decoding:.2f} |", flush=True)

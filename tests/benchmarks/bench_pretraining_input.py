@@ -1,8 +1,8 @@
-"""How fast pretraining gets its samples: shards against a folder of PNGs and Hugging Face.
+"""Measure how fast pretraining reads samples: shards, a folder of PNGs, and Hugging Face.
 
-Same machine, same run, the ways one after the other and over again; each hands out batches of
-onset and apex as uint8 tensors, shuffled. `shards, cached` is what training reads from the second
-epoch on (and from the first one of every later training), `shards, decoded` is the first epoch.
+All ways alternate in one run on the same machine. Each yields shuffled batches of onset and apex as
+uint8 tensors. `shards, decoded` is the first epoch of the first training on a dataset; all other
+epochs are `shards, cached`.
 
     python tests/benchmarks/bench_pretraining_input.py --samples 2000
 """
@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 
 
 class PngFolder(Dataset[tuple[Tensor, Tensor, int]]):
-    """What a user would write: two PNGs a sample in a folder."""
+    """A simple dataset of two PNG files per sample, as users often write it."""
 
     def __init__(self, folder: Path) -> None:
         self.folders = sorted(folder.iterdir())
@@ -97,9 +97,9 @@ def decoded(blocks: list[ShardBlock], representation: FramePair) -> Iterator[int
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=600)
-    parser.add_argument("--dataset", type=Path, help="a dataset; one is made by default")
+    parser.add_argument("--dataset", type=Path, help="a dataset; by default one is synthesized")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=2, help="of DataLoader")
+    parser.add_argument("--workers", type=int, default=2, help="workers of DataLoader")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.dataset

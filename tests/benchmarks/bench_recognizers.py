@@ -1,9 +1,9 @@
-"""Speed of every recognizer side by side, from a synthesized dataset to a training step.
+"""Measure the speed of every recognizer, from a synthesized dataset to a training step.
 
-For each: how fast its representation is made (once, then cached), how fast batches come out of
-the cache, and how fast it trains on them, at the sizes of its paper. A recognizer waits for its
-input only if batches come slower than it trains: the last column says how many times faster they
-come. Training is measured over as many steps as fit into --seconds, at least one.
+For each recognizer, at the sizes of its paper, three rates are measured: computing its
+representation (once, then it is cached), reading batches from the cache, and training on them. The
+last column is the ratio of the last two; above 1, training does not wait for its input. Training is
+measured over as many steps as fit into --seconds, at least one.
 
     python tests/benchmarks/bench_recognizers.py                     # a demo-size dataset
     python tests/benchmarks/bench_recognizers.py --dataset out/miex --seconds 60 --device cuda
@@ -36,7 +36,7 @@ from miex.pipeline.synthesis.config import SynthesisConfig
 
 
 class _Enough(Exception):
-    """The time is over."""
+    """Raised when the time for training is over."""
 
 
 def input_rate(inputs: CachedInputs, size: int, device: torch.device, seconds: float) -> float:
@@ -51,7 +51,7 @@ def input_rate(inputs: CachedInputs, size: int, device: torch.device, seconds: f
 def training_rate(
     recognizer: AnyRecognizer, inputs: CachedInputs, size: int, device: str, seconds: float
 ) -> tuple[float, int]:
-    """Samples a second and steps; the first step warms up and counts only if it is the only one."""
+    """Return samples per second and steps; the first step counts only if there is no other."""
     times: list[float] = []
 
     def on_step(step: int, _steps: int, _terms: dict[str, float]) -> None:
@@ -69,7 +69,7 @@ def training_rate(
     hyper = recognizer.config.training.model_copy(update={"batch_size": size, "epochs": epochs})
     with contextlib.suppress(_Enough):
         train(recognizer, data, card, "pretrain", run, hyper=hyper, on_step=on_step)
-    # Batches of the last epoch's end may be smaller; a mean size is close enough.
+    # The last batch of an epoch can be smaller, which changes the rate only slightly.
     mean = len(inputs) / -(-len(inputs) // size)
     if len(times) == 1:
         return mean / (times[0] - began), 1
@@ -78,10 +78,12 @@ def training_rate(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--dataset", type=Path, help="a dataset; one of demo size is made without")
+    parser.add_argument(
+        "--dataset", type=Path, help="a dataset; by default a small one is synthesized"
+    )
     parser.add_argument("--recognizers", nargs="*", default=recognizer_names())
     parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--batch", type=int, help="the paper's by default")
+    parser.add_argument("--batch", type=int, help="batch size; by default that of the paper")
     parser.add_argument("--device", default="auto")
     given = parser.parse_args()
     device = torch.device(

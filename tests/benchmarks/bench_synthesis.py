@@ -1,9 +1,9 @@
-"""End to end: frames per second and memory of `miex synthesize`, at two sizes.
+"""Measure the frames per second and the memory of `miex synthesize` at two sizes.
 
     python tests/benchmarks/bench_synthesis.py [--faces TABLE] [--samples 2000 8000] [--out DIR]
 
-Memory is the sum over the process tree, each page counted once among those that share it (PSS).
-It must not grow with the number of samples.
+Memory is the proportional set size (PSS), which counts shared pages once, summed over the process
+tree. It must not grow with the number of samples.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import psutil
 
 
 def tree_memory(process: psutil.Process) -> int:
-    """Proportional set size of a process and all below it, bytes."""
+    """Return the proportional set size of a process and its descendants in bytes."""
     total = 0
     for member in [process, *process.children(recursive=True)]:
         try:
@@ -31,7 +31,7 @@ def tree_memory(process: psutil.Process) -> int:
 
 
 def measure(command: list[str]) -> tuple[float, float]:
-    """Runs a command; returns its seconds and the peak memory of its tree in MiB."""
+    """Run a command; return its seconds and the peak memory of its process tree in MiB."""
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     peak = 0
@@ -56,11 +56,11 @@ def measure(command: list[str]) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Prints one line for each size."""
+    """Print one line for each size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faces", default="samples")
     parser.add_argument("--samples", type=int, nargs="+", default=[1000, 4000])
-    parser.add_argument("--out", type=Path, help="keep the datasets here")
+    parser.add_argument("--out", type=Path, help="folder in which the datasets are kept")
     arguments = parser.parse_args()
     scratch = arguments.out or Path(tempfile.mkdtemp())
     print(f"{'samples':>8} {'frames':>8} {'frames/s':>9} {'render frames/s':>16} {'peak MiB':>9}")

@@ -1,18 +1,18 @@
-"""Frames per second of `warp`, and of two plain ways to move a photograph by its landmarks.
+"""Measure the frames per second of `warp` and of two simple ways to warp a photograph.
 
     python tests/benchmarks/bench_warp.py [--size 128] [--frames 64] [--rounds 5] [--device cpu]
 
-One thread. Times are processor time, so that other work on the machine disturbs little (wall
-time on a GPU). All ways take turns in every round; the table shows the medians.
+All ways use one thread and alternate in every round. Times are processor times, which depend little
+on other work on the machine, or wall times on a GPU. The table shows the medians.
 
-- prepare: a face becomes a state;
-- render: states and AUs in, uint8 images out, every frame moves;
+- prepare: from a face to a state;
+- render: from states and AUs to uint8 images, with motion in every frame;
 - plain affine: scikit-image's `PiecewiseAffineTransform` between the landmarks before and after,
   fitted and applied for each frame;
-- plain spline: SciPy's thin-plate `RBFInterpolator` through the same landmarks and `cv2.remap`,
+- plain spline: SciPy's thin-plate `RBFInterpolator` through the same landmarks, and `cv2.remap`,
   for each frame.
 
-The plain ways do less: no layers at eyes and mouth, no inside of a mouth.
+The plain ways render less: they have no layers at eyes and mouth and no inside of the mouth.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from miex.generators.base import GeneratorConfig, create_generator
 
 
 def textured_face(size: int, seed: int) -> Face:
-    """Soft noise with the landmarks of a neutral frontal face."""
+    """Return a face of smooth noise with the landmarks of a neutral, frontal face."""
     rng = np.random.default_rng(seed)
     noise = cv2.GaussianBlur(rng.normal(0, 1, (size, size, 3)).astype(np.float32), (0, 0), 2)
     landmarks = 0.3 * size * motion_table().neutral[:, :2] + np.array([0.5, 0.42]) * size
@@ -49,7 +49,7 @@ def textured_face(size: int, seed: int) -> Face:
 
 
 def control_points(face: Face, aus: AUArray) -> tuple[np.ndarray, np.ndarray]:
-    """Landmarks before and after, and a frame of points that rest."""
+    """Return the landmarks before and after, both with fixed points at the image border."""
     line = np.linspace(0, face.crop.shape[0] - 1, 5)
     border = [(x, y) for x in line for y in line if {x, y} & {line[0], line[-1]}]
     before = np.vstack([face.landmarks, border])
@@ -58,14 +58,14 @@ def control_points(face: Face, aus: AUArray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def plain_affine(face: Face, aus: AUArray) -> np.ndarray:
-    """One frame by a piecewise affine map."""
+    """Render one frame by a piecewise affine map."""
     before, after = control_points(face, aus)
     transform = PiecewiseAffineTransform.from_estimate(after, before)
     return np.asarray(warp(face.crop, transform, order=3, preserve_range=True)).astype(np.uint8)
 
 
 def plain_spline(face: Face, aus: AUArray) -> np.ndarray:
-    """One frame by a thin-plate spline."""
+    """Render one frame by a thin-plate spline."""
     before, after = control_points(face, aus)
     size = face.crop.shape[0]
     pixels = np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1).reshape(-1, 2)
@@ -74,14 +74,14 @@ def plain_spline(face: Face, aus: AUArray) -> np.ndarray:
 
 
 def seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
-    """Time of one call."""
+    """Return the time of one call."""
     start = clock()
     work()
     return clock() - start
 
 
 def main() -> None:
-    """Measures and prints a table."""
+    """Measure all ways and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--frames", type=int, default=64)
