@@ -1,4 +1,4 @@
-"""A small dataset in the form that synthesis writes, drawn here: no generator takes part."""
+"""A small dataset in the format of synthesis, drawn without a generator."""
 
 import hashlib
 import json
@@ -28,12 +28,12 @@ MakeDataset = Callable[..., Path]
 CLASSES = ("negative", "positive", "surprise")
 FINE = {"negative": ("anger", "contempt"), "positive": ("happiness",), "surprise": ("surprise",)}
 ACTIVE = {"anger": (2, 5), "contempt": (9,), "happiness": (4, 8), "surprise": (0, 1, 15)}
-"""Columns of the AU vector that are on: AU04+07, AU14, AU06+12, AU01+02+26."""
+"""Indices of the active AUs of each expression: AU04+07, AU14, AU06+12, AU01+02+26."""
 TABLES = ("miex", "casme3")
 
 
 def drawn_face(identity: int, strength: float, size: int = 64) -> np.ndarray:
-    """A face whose brows rise and whose mouth widens with `strength`, antialiased."""
+    """Draw a face whose brows rise and whose mouth widens with `strength`."""
     rng = np.random.default_rng(identity)
     scale, shift = size / 64, 4
     frame = np.full((size, size, 3), rng.integers(60, 110, 3), np.uint8)
@@ -55,7 +55,7 @@ def drawn_face(identity: int, strength: float, size: int = 64) -> np.ndarray:
 
 
 def sample_row(index: int, identity: int, config: SynthesisConfig, size: int) -> dict[str, Any]:
-    """Row `index` of the plan; class and table follow from it."""
+    """Return row `index`, which determines its class and AU source."""
     label, table = index % 3, TABLES[index // 3 % 2]
     emotion = CLASSES[label]
     fine = FINE[emotion][index // 6 % len(FINE[emotion])]
@@ -176,7 +176,7 @@ def manifest_of(
 
 @pytest.fixture(scope="session")
 def make_dataset() -> MakeDataset:
-    """Writes a dataset of drawn faces: `make_dataset(folder, identities=4, frames=2, ...)`."""
+    """Return a function that writes a dataset, `make_dataset(folder, identities=4, frames=2)`."""
 
     def make(
         folder: Path,
@@ -212,5 +212,5 @@ def make_dataset() -> MakeDataset:
 
 @pytest.fixture(scope="session")
 def tiny_dataset(make_dataset: MakeDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four drawn identities, six samples each, two frames a sample. Do not write into it."""
+    """Write a shared dataset of four identities with six samples of two frames each."""
     return make_dataset(tmp_path_factory.mktemp("tiny") / "dataset")

@@ -1,4 +1,4 @@
-"""Drawn photographs and a detector that understands them, so that tests need no models.
+"""Synthetic photographs and a detector for them, so that tests need no models.
 
 A "face" is a square whose red is bright; its green says whose face it is, its blue is a texture.
 """
@@ -13,7 +13,7 @@ from miex.datasets.base import Photograph
 
 
 def draw_photograph(person: int, seed: int, faces=((60, 50, 120),), shape=(240, 240)) -> np.ndarray:
-    """`faces`: (left, top, side) of each."""
+    """Draw a photograph with faces given by (left, top, side)."""
     rng = np.random.default_rng([person, seed])
     image = rng.integers(0, 90, (*shape, 3), dtype=np.uint8)
     for left, top, side in faces:
@@ -35,7 +35,7 @@ def save(image: np.ndarray, path: Path, **options) -> Path:
 
 
 class FakeDetector:
-    """Deterministic; `config` is ignored."""
+    """A deterministic detector; `config` is ignored."""
 
     name = "fake 1"
 
@@ -82,7 +82,7 @@ class ListSource:
 
 
 def drawn_source(folder: Path, people: int, each: int = 1) -> ListSource:
-    """`people` identities with `each` photographs."""
+    """Return a source of `people` identities with `each` photographs."""
     photographs = []
     for person in range(people):
         for seed in range(each):

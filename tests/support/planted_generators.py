@@ -1,4 +1,4 @@
-"""Generators and an estimator whose mistakes are planted, so that every number is known.
+"""Generators and an estimator with known errors, so that every measure is known.
 
 AUs are written into the pixels: column block a of the top rows has grey ``20 + 40 * intensity``.
 """
@@ -25,7 +25,7 @@ RNG = np.random.default_rng
 
 
 def draw_face(person: int) -> Face:
-    """Smooth noise whose last row says who it is."""
+    """Return a face of smooth noise whose last row encodes the identity."""
     noise = RNG(person).normal(size=(SIZE, SIZE, 3)).astype(np.float32)
     image = np.clip(128 + 400 * cv2.GaussianBlur(noise, (0, 0), 3), 0, 255).astype(np.uint8)
     image[:ROWS] = ZERO
@@ -40,16 +40,16 @@ def draw_face(person: int) -> Face:
 
 
 def identity(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """Unit vectors; strangers are 1.41 apart."""
+    """Return the identity as a unit vector; different identities have a distance of 1.41."""
     return np.eye(128, dtype=np.float32)[int(image[-1, 0, 0]) // 10]
 
 
 class FakeGenerator:
-    """Writes the AUs it was given into the pixels, and moves the face a little.
+    """A generator that writes the requested AUs into the pixels and shifts the face.
 
     Args:
-        change: What becomes of the AUs before they are written.
-        stranger: Whether another person comes out.
+        change: Function that is applied to the AUs before they are written.
+        stranger: Whether the rendered frames show another identity.
     """
 
     name, sha256, max_intensity = "fake", None, 5.0
@@ -78,7 +78,7 @@ class FakeGenerator:
 
 
 class FakeEstimator:
-    """Reads the AUs from the pixels; AU14 it does not measure."""
+    """An estimator that reads the AUs from the pixels; it does not measure AU14."""
 
     name, version, scale, needs_landmarks = "fake-reader", "1", "intensity", False
     aus = tuple(number for number in AU_NUMBERS if number != 14)
@@ -94,7 +94,7 @@ class FakeEstimator:
 
 
 class FewMicro:
-    """An AU source of one class: AU12 and AU06."""
+    """An AU source with one class, AU12 and AU06."""
 
     name = "expert"
     classes = frozenset({"positive"})
@@ -118,7 +118,7 @@ Measure = Callable[[FakeGenerator], tuple[Measurements, list]]
 
 @pytest.fixture(scope="session")
 def measure_with() -> Measure:
-    """Measures ten drawn faces with a planted generator: (measurements, cases)."""
+    """Measure ten faces with a generator; return the measurements and the cases."""
 
     def measure(generator: FakeGenerator) -> tuple[Measurements, list]:
         reader = AUReader(FakeEstimator(), detector=None)
@@ -136,13 +136,13 @@ def measure_with() -> Measure:
 
 @pytest.fixture(scope="session")
 def perfect(measure_with: Measure) -> tuple[Measurements, list]:
-    """What a generator without a mistake measures."""
+    """Return the measurements of a generator without errors."""
     return measure_with(FakeGenerator())
 
 
 @pytest.fixture(scope="session")
 def fake_generator() -> type[FakeGenerator]:
-    """`fake_generator(change, stranger)`."""
+    """Return the function `fake_generator(change, stranger)`."""
     return FakeGenerator
 
 

@@ -1,4 +1,4 @@
-"""A training set that costs nothing: drawn faces, moved by `warp`, so that every AU is known."""
+"""A small training set of synthetic faces moved by `warp`, so that every AU is known."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +18,7 @@ UNTRUSTED = ("AU14", "AU45")
 
 
 def tint(face: Face, seed: int) -> Face:
-    """The same face in another light, for another person."""
+    """Return the face with another brightness, as another identity."""
     rng = np.random.default_rng(seed)
     gain = rng.uniform(0.6, 1.1) * rng.uniform(0.85, 1.15, 3)
     return replace(face, crop=np.clip(face.crop * gain, 0, 255).astype(np.uint8))
@@ -31,7 +31,7 @@ def write_drawn_set(
     counts: tuple[int, int, int] = (24, 8, 8),
     intensity: float = 4.0,
 ) -> Path:
-    """A training set of drawn people, each with AUs of its own; AU10 of every third is NaN."""
+    """Write a training set of identities with individual AUs; AU10 is NaN for every third."""
     warp = WarpGenerator(torch.device("cpu"))
     rng = np.random.default_rng(0)
     rows, number = [], 0

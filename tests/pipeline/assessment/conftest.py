@@ -1,3 +1,3 @@
-"""Fixtures of generators whose mistakes are planted."""
+"""Fixtures of generators with known errors."""
 
 from planted_generators import *  # noqa: F403

@@ -1,4 +1,4 @@
-"""The whole command on the sample faces, and what it refuses."""
+"""Tests of `miex assess-generator` on the sample faces, and of its error messages."""
 
 import json
 import re
@@ -148,7 +148,7 @@ def test_workers_do_not_change_a_number(document, sample_table, tmp_path):
 
 @pytest.fixture(scope="module")
 def training_set(sample_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample faces as the held-out people of a training set labelled by `landmarks`."""
+    """Write a training set labelled by `landmarks`, with the sample faces as held-out split."""
     path = tmp_path_factory.mktemp("training") / "set.parquet"
     faces = FaceTable.open(sample_table).load(range(8))
     rows = [

@@ -1,4 +1,4 @@
-"""Planted generators give the numbers that their mistakes deserve."""
+"""Tests that generators with known errors get the expected measures."""
 
 import numpy as np
 import pytest

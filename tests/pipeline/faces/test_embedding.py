@@ -14,7 +14,7 @@ from miex.pipeline.faces.models import EMBEDDING_MODEL, model_file
 
 
 def test_embeddings_equal_dlibs_own() -> None:
-    """Of real photographs in several sizes, with the chip that dlib itself would cut out."""
+    """Compare embeddings of real photographs in several sizes with those that dlib computes."""
     import dlib
 
     reference = dlib.face_recognition_model_v1(str(model_file(EMBEDDING_MODEL)))

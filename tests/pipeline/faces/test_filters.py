@@ -78,7 +78,7 @@ def test_every_flaw_makes_a_worse_template(change):
 
 
 def candidates(rows) -> Candidates:
-    """Rows: (identity, embedding as an angle, hash byte, cost)."""
+    """Make candidates from rows of (identity, embedding as an angle, hash byte, cost)."""
     angles = np.array([row[1] for row in rows])
     embeddings = np.zeros((len(rows), 128), np.float32)
     embeddings[:, 0], embeddings[:, 1] = np.cos(angles), np.sin(angles)

@@ -14,7 +14,7 @@ def drawn(tmp_path_factory, sample_table):
 
 
 def contents(folder):
-    """Hashes of all images; a workbook states when it was written."""
+    """Return the hashes of all files except workbooks, which store the time of writing."""
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))

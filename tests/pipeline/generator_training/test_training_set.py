@@ -1,4 +1,4 @@
-"""From photographs to a training set: measured, judged, split by person."""
+"""Tests of training sets: labels, agreement of estimators, and the split by identity."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ PEOPLE = 12
 
 
 class TextureEstimator:
-    """Reads every AU but AU45 off the blue texture, and nothing off the face of p11."""
+    """An estimator that reads all AUs except AU45 from the blue channel, and none of p11."""
 
     name, version, scale, needs_landmarks = "fake", "fake abc", "intensity", True
     aus = AU_NUMBERS[:-1]
@@ -55,7 +55,7 @@ class TextureEstimator:
 
 
 def confirm_all(estimator) -> list[Confirmation]:
-    """AU01 is weak, AU02 unknown, the others are good."""
+    """Return agreements in which AU01 is weak, AU02 is missing and all others are good."""
     correlations = {name: 0.2 if name == "AU01" else 0.8 for name in AU_NAMES if name != "AU02"}
     return [Confirmation("a table", correlations, dict.fromkeys(correlations, 500))]
 
@@ -69,7 +69,10 @@ def fake_estimators(monkeypatch):
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory) -> Path:
-    """Two photographs each of 12 people, one more of p3 as `twin`; of p11 no AU can be read."""
+    """Prepare two photographs of each of 12 people, and one more of p3 under the name `twin`.
+
+    No AU can be measured on p11.
+    """
     folder = tmp_path_factory.mktemp("faces")
     source = fakes.drawn_source(folder, PEOPLE, each=2)
     photographs = [

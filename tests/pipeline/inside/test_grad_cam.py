@@ -135,7 +135,7 @@ def test_many_samples_are_looked_at_a_few_at_a_time(
 
 
 def test_place_by_place_no_gradient_is_averaged(tiny: tuple[_Tiny, dict[str, Tensor]]) -> None:
-    """HiResCAM: the maps times their gradients, which add up to what the layer contributes."""
+    """Compare HiResCAM with the feature maps times their gradients, summed over channels."""
     network, inputs = tiny
     network.eval()
     classes = torch.tensor([1, 1, 1])
@@ -224,7 +224,7 @@ def test_a_map_is_scaled_by_its_largest_value_and_nothing_stays_nothing() -> Non
 def test_it_finds_the_part_of_the_face_that_tells_the_class(
     toy_samples: ToySamples, toy_inputs: ToyInputs
 ) -> None:
-    """In class 0 the brows rise, in class 1 the corners of the lips."""
+    """Train on samples in which the brows rise in class 0 and the lip corners in class 1."""
     torch.manual_seed(0)
     training = {"schedule": "constant", "epochs": 15, "learning_rate": 3e-3, "batch_size": 16}
     config = {"flow_side": 64, "method": "dis", "training": training}

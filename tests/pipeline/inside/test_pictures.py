@@ -218,7 +218,7 @@ def test_counts_equal_those_by_hand() -> None:
 
 
 def test_counts_of_a_dataset(tiny_dataset: Path) -> None:
-    """Drawn with AU04+07 or AU14, AU06+12, AU01+02+26, all above the threshold."""
+    """Count a dataset of AU04+07 or AU14, AU06+12 and AU01+02+26, all above the threshold."""
     dataset = DatasetFolder.open(tiny_dataset)
     counts = count_dataset(dataset)
     assert sum(int(each.samples.sum()) for each in counts) == len(dataset)

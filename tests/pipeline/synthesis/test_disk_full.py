@@ -17,7 +17,7 @@ from miex.pipeline.synthesis.verify import verify
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1.5 MB."""
+    """Mount a file system of 1.5 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(folder)]

@@ -14,7 +14,7 @@ STRONG = DriftConfig(shift=0.05, turn=1.0, scale=0.01)
 
 
 def square_of_landmarks() -> np.ndarray:
-    """68 landmarks whose eyes are 40 px apart; their mean is at (64, 60)."""
+    """Return 68 landmarks with an eye distance of 40 px and their mean at (64, 60)."""
     points = np.tile([64.0, 60.0], (68, 1))
     points[36:42] -= [20, 0]
     points[42:48] += [20, 0]
@@ -44,7 +44,7 @@ def test_content_moves_as_the_change_says() -> None:
 
 
 def affine(row: dict) -> np.ndarray:
-    """Mean and gradients of the flow from onset to apex."""
+    """Return the mean and the gradients of the flow from onset to apex."""
     frames = decode_frames(row)
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames[[0, row["apex_index"]]]]
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*grey, None)
@@ -56,7 +56,7 @@ def affine(row: dict) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def two(sample_table: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The same samples without and with drift."""
+    """Synthesize the same samples without and with drift."""
     folders = []
     for drift in (DriftConfig(), STRONG):
         folder = tmp_path_factory.mktemp("drift") / "dataset"

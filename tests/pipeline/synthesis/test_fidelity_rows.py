@@ -1,4 +1,4 @@
-"""The column `au_fidelity` of a dataset."""
+"""Tests of the column `au_fidelity` of a dataset."""
 
 import hashlib
 import json

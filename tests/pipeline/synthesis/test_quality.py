@@ -25,7 +25,7 @@ def face(texture: NDArray[np.uint8]) -> Face:
 
 
 def moved(image: NDArray[np.uint8], pixels: float) -> NDArray[np.uint8]:
-    """Moves the middle of an image to the right, and its surroundings less and less."""
+    """Move the centre of an image to the right, and its surroundings less with the distance."""
     y, x = np.mgrid[:128, :128].astype(np.float32)
     shift = pixels * np.exp(-((x - 64) ** 2 + (y - 64) ** 2) / (2 * 18**2))
     out = cv2.remap(image, x - shift, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)

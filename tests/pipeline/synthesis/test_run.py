@@ -43,7 +43,7 @@ def small(table: Path, **changes: object) -> SynthesisConfig:
 
 
 def content(folder: Path) -> dict[str, str]:
-    """Hashes of everything that equal configs must have equal."""
+    """Return the hashes of all files that must be equal for equal configs."""
     files = [*folder.glob("data/*"), folder / "manifest.json", folder / "README.md"]
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -345,7 +345,7 @@ def test_ten_kills_change_nothing(sample_table: Path, tmp_path: Path) -> None:
 def test_inputs_are_opened_once(
     sample_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the start to the finished folder: face table, each AU source, plan and generator."""
+    """Check that a whole run opens the face table, each AU source, plan and generator once."""
     opened: Counter[str] = Counter()
 
     def counted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
