@@ -129,5 +129,8 @@ def make_part_in_worker(chunk: Chunk) -> PartSummary:
         RuntimeError: `start_worker` was not called in this process.
     """
     if _worker is None:
-        raise RuntimeError("start_worker has not run in this process")
+        raise RuntimeError(
+            "the face models are not loaded in this process; call start_worker before "
+            "make_part_in_worker"
+        )
     return make_part(chunk, *_worker)

@@ -91,7 +91,7 @@ def prepare_faces(
     workers = _worker_count(workers)
     photographs = source.photographs()
     if not photographs:
-        raise ValueError(f"{source.name}: the source has no photographs")
+        raise ValueError(f"{source.name}: the source has no photographs; give another source")
     notes = _notes(source, photographs, config, detector(config).name)
     with locked(out):
         return _prepare_table(source, photographs, out, notes, workers, on_progress, detector)
@@ -178,7 +178,10 @@ def _notes(
     licences = {source.name: source.licence}
     for photograph in photographs:
         if photograph.origin in seen:
-            raise ValueError(f"{source.name}: two photographs have the origin {photograph.origin}")
+            raise ValueError(
+                f"{source.name}: two photographs have the origin {photograph.origin}; origins must "
+                "be distinct"
+            )
         seen.add(photograph.origin)
         if photograph.licence is not None:
             licences[photograph.origin] = photograph.licence

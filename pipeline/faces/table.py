@@ -126,7 +126,10 @@ def _decode(encoded: bytes, origin: str) -> NDArray[np.uint8]:
     buffer = np.frombuffer(encoded, dtype=np.uint8)
     image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if buffer.size else None
     if image is None or image.shape[0] != image.shape[1]:
-        raise ValueError(f"the crop of {origin} cannot be decoded to a square image")
+        raise ValueError(
+            f"the crop of {origin} cannot be decoded to a square image; prepare the faces again "
+            "with `miex faces`"
+        )
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 

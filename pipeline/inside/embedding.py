@@ -156,7 +156,10 @@ def tsne(values: NDArray[np.float32], seed: int = 0) -> NDArray[np.float64]:
     if count < MIN_SAMPLES:
         raise ValueError(f"t-SNE needs at least {MIN_SAMPLES} samples, {count} given")
     if not np.isfinite(values).all():
-        raise ValueError("t-SNE: the features are not finite; the training has diverged")
+        raise ValueError(
+            "t-SNE: the features are not finite, because the training diverged; train again with a "
+            "smaller learning rate"
+        )
     centred = values - values.mean(0)
     deviation = float(centred.std())
     if deviation == 0:

@@ -68,7 +68,7 @@ def heat_maps(
     *,
     hirescam: bool = False,
 ) -> dict[str, NDArray[np.float32]]:
-    """Compute Grad-CAM at the size of a panel, aligned with `branch_face`.
+    """Compute Grad-CAM at the size of a panel, aligned with `_branch_face`.
 
     Args:
         recognizer: The recognizer, on the device of the inputs.
@@ -124,7 +124,7 @@ def _assembled(maps: Tensor, starts: Sequence[int], side: int) -> Tensor:
     return upsample(total / count, PANEL)
 
 
-def branch_face(recognizer: Recognizer, sample: Sample, branch: str) -> NDArray[np.uint8]:
+def _branch_face(recognizer: Recognizer, sample: Sample, branch: str) -> NDArray[np.uint8]:
     """Return the image that a branch gets: the onset, the apex, or a puzzle of facial regions.
 
     Args:
@@ -198,7 +198,7 @@ def single_picture(
             motion,
         ]
         for (branch, _), heat in maps.items():
-            face = branch_face(recognizer, each.sample, branch)
+            face = _branch_face(recognizer, each.sample, branch)
             panels.append(overlaid(face, normalized(heat[place])))
         answer = f"predicted {classes[each.answer]}, {each.probability:.0%}"
         colour = CLASS_COLOURS[info.label % len(CLASS_COLOURS)]
@@ -267,7 +267,7 @@ def mean_picture(
         heads = [f"{branch}: {words}" for branch, words in maps]
         panels: list[NDArray[np.uint8] | None] = []
         for (branch, _), heat in maps.items():
-            faces = [branch_face(recognizer, sample, branch) for sample in some]
+            faces = [_branch_face(recognizer, sample, branch) for sample in some]
             mean = np.mean(faces, 0).round().astype(np.uint8)
             # Normalized first, so that samples with large gradients do not dominate the mean.
             mean_heat = np.stack([normalized(each) for each in heat]).mean(0)

@@ -144,7 +144,8 @@ def reopen(out: Path) -> Job:
         config = SynthesisConfig(**manifest["config"])
     except ValidationError as error:
         raise ValueError(
-            f"{out / MANIFEST} is damaged or of another version of miex: {explain(error)}"
+            f"{out / MANIFEST} is damaged or was written by another version of miex: "
+            f"{explain(error)}"
         ) from None
     out = out.resolve()
     given = config.faces.endswith(".parquet")
