@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from miex.au_sources.action_units import AU_COUNT, MAX_INTENSITY, AUArray
+from miex.au_sources.action_units import AU_COUNT, AU_NUMBERS, MAX_INTENSITY, AUArray
 from miex.au_sources.emotion_choice import EmotionChoice
 from miex.au_sources.expert_table import ExpertTable
 from miex.au_sources.pool import AUPair
@@ -128,6 +128,10 @@ class ExpertSource:
             )
         odds = self._odds[emotion]
         uniform, position = rng.random((2, AU_COUNT))
+        if emotion in self.table.combinations:
+            active = _combination(self.table.combinations[emotion], float(uniform[0]))
+            intensity = odds.high - position * (odds.high - odds.low)
+            return np.where(active, intensity, 0.0).astype(np.float32)
         first = int(np.argmax(uniform < odds.first))
         active = uniform < odds.later
         active[:first] = False
@@ -135,6 +139,13 @@ class ExpertSource:
         # Measured from the upper end, so that an intensity of exactly 0 cannot be drawn.
         intensity = odds.high - position * (odds.high - odds.low)
         return np.where(active, intensity, 0.0).astype(np.float32)
+
+
+def _combination(sets: Mapping[tuple[int, ...], float], uniform: float) -> NDArray[np.bool_]:
+    """Which AUs are on, ``(17,)``: the combination at a place from 0 to 1 of the weights' sum."""
+    ends = np.cumsum(list(sets.values()))
+    chosen = list(sets)[min(int(np.searchsorted(ends, uniform, side="right")), len(sets) - 1)]
+    return np.isin(AU_NUMBERS, chosen)
 
 
 def _odds(table: ExpertTable, emotion: Emotion, intensity: tuple[float, float]) -> _Odds:

@@ -24,6 +24,7 @@ _FOLDER = Path(__file__).parent / "tables"
 
 _Probability = Annotated[float, Field(ge=0, le=1, strict=True, allow_inf_nan=False)]
 _Intensity = Annotated[float, Field(ge=0, le=MAX_INTENSITY, strict=True, allow_inf_nan=False)]
+_Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Text = Annotated[str, Field(min_length=1)]
 
 
@@ -65,6 +66,9 @@ class ExpertTable(FrozenConfig):
             people must not train on draws from the table.
         prototypical_probability: The number that the word `prototypical` stands for.
         emotions: Emotion -> AU number -> entry, AUs of the 17 only.
+        combinations: Emotion -> AU numbers -> weight: AUs that come together. A draw of such an
+            emotion takes one combination by its weight instead of AUs one by one; `emotions` then
+            has the probabilities that follow.
         left_out: Emotion -> AU number -> probability, AUs of the source outside the 17.
     """
 
@@ -77,6 +81,7 @@ class ExpertTable(FrozenConfig):
     measured_on: tuple[_Text, ...] = ()
     prototypical_probability: _Probability | None = None
     emotions: dict[Emotion, dict[int, AUEntry]] = Field(min_length=1)
+    combinations: dict[Emotion, dict[tuple[int, ...], _Weight]] = Field(default_factory=dict)
     left_out: dict[Emotion, dict[int, _Probability]] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -86,6 +91,17 @@ class ExpertTable(FrozenConfig):
             return content
         prototypical = content.get("prototypical_probability")
         expanded = dict(content)
+        if isinstance(content.get("combinations"), Mapping):
+            together = _expand_combinations(content["combinations"])
+            given = content.get("emotions") or {}
+            twice = sorted(set(together) & set(_by_emotion(given, "emotions")))
+            if twice:
+                raise ValueError(
+                    f"combinations.{twice[0]}: stands in `emotions` too; keep one of the two"
+                )
+            marginal = {str(emotion): _marginal(sets) for emotion, sets in together.items()}
+            expanded["combinations"] = together
+            content = {**content, "emotions": {**given, **marginal}}
         for key in ("emotions", "left_out"):
             if isinstance(content.get(key), Mapping):
                 expanded[key] = {
@@ -126,6 +142,11 @@ class ExpertTable(FrozenConfig):
     def sha256(self) -> str:
         """Hash of name, version and all figures that a draw depends on, not of the file's text."""
         figures = self.model_dump(mode="json", include={"name", "version", "emotions"})
+        if self.combinations:
+            figures["combinations"] = {
+                str(emotion): sorted([list(aus), weight] for aus, weight in sets.items())
+                for emotion, sets in self.combinations.items()
+            }
         content = json.dumps(figures, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
@@ -152,6 +173,10 @@ def cardinality(table: ExpertTable) -> dict[Emotion, float]:
     """
     numbers = {}
     for emotion in table.emotions:
+        if emotion in table.combinations:
+            sets = table.combinations[emotion]
+            numbers[emotion] = sum(len(aus) * weight for aus, weight in sets.items())
+            continue
         p = table.probabilities(emotion)
         with np.errstate(divide="ignore"):  # log of an AU that is always on
             any_on = -np.expm1(np.log1p(-p).sum())
@@ -253,6 +278,44 @@ def _by_emotion(content: Mapping[str, Any], field: str) -> dict[Emotion, Any]:
             raise ValueError(f"{field}.{text}: {emotion} stands twice; keep one of them")
         found[emotion] = aus
     return found
+
+
+def _expand_combinations(content: Mapping[str, Any]) -> dict[Emotion, dict[tuple[int, ...], float]]:
+    """Combinations such as ``AU01+AU02: 5`` by emotion, their weights adding up to one."""
+    expanded = {}
+    for emotion, sets in _by_emotion(content, "combinations").items():
+        where = f"combinations.{emotion}"
+        if not isinstance(sets, Mapping) or not sets:
+            raise ValueError(f"{where}: expected lines such as `AU01+AU02: 5`, not {sets!r}")
+        found: dict[tuple[int, ...], float] = {}
+        for text, weight in sets.items():
+            numbers = []
+            for part in str(text).split("+"):
+                match = re.fullmatch(r"(?:AU)?0*([1-9]\d?)", part.strip().upper())
+                if match is None or int(match[1]) not in AU_NUMBERS:
+                    raise ValueError(
+                        f"{where}.{text}: unknown AU {part!r}, expected one of"
+                        f" {', '.join(AU_NAMES)} joined by +"
+                    )
+                numbers.append(int(match[1]))
+            aus = tuple(sorted(set(numbers)))
+            if aus in found:
+                raise ValueError(f"{where}.{text}: stands twice; keep one line")
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
+                raise ValueError(f"{where}.{text}: {weight!r}, expected a weight above 0")
+            found[aus] = float(weight)
+        total = sum(found.values())
+        expanded[emotion] = {aus: weight / total for aus, weight in found.items()}
+    return expanded
+
+
+def _marginal(sets: Mapping[tuple[int, ...], float]) -> dict[str, float]:
+    """Probability of each AU that follows from combinations."""
+    numbers = sorted({number for aus in sets for number in aus})
+    return {
+        f"AU{number:02d}": min(1.0, sum(weight for aus, weight in sets.items() if number in aus))
+        for number in numbers
+    }
 
 
 def _expand_aus(emotion: Emotion, aus: Any, field: str, prototypical: Any) -> Any:

@@ -69,6 +69,7 @@ SCHEMA = pa.schema(
         pa.field("generator_sha256", pa.string()),
         pa.field("seed", pa.int64(), nullable=False),
         pa.field("attempt", pa.int16(), nullable=False),
+        pa.field("asymmetry", pa.float32()),
         pa.field("motion", pa.float32()),
         pa.field("motion_iod", pa.float32()),
         pa.field("identity_similarity", pa.float32()),
@@ -84,6 +85,8 @@ COLUMN_NOTES: dict[str, str] = {
     "frames": "frames[0] is the onset, frames[apex_index] the apex",
     "attempt": "which draw was kept, 0 the first; seed, index and attempt remake the row",
     "landmarks": "68 landmarks of the template (iBUG 300-W order), x and y in pixels of the frames",
+    "asymmetry": "0 where both sides of the face show the AUs alike; -.7 where the left side of the"
+    " image shows 30 % of them, .7 where the right side does",
     "motion": "mean length of the optical flow (DIS) of the fastest 5 % of pixels from onset to "
     "apex, in pixels of the frames",
     "motion_iod": "motion in inter-ocular distances (eye centres) of the template",

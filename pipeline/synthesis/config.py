@@ -118,6 +118,58 @@ class DriftConfig(FrozenConfig):
         return bool(self.shift or self.turn or self.scale)
 
 
+class AsymmetryConfig(FrozenConfig):
+    """How often expressions are stronger on one side of the face; never by default, as in MiE-X.
+
+    `True` in its place means what measured best on the flow of real micro-expressions
+    (docs/evaluation.md). Many micro-expressions are coded on one side only (R12, L14).
+    """
+
+    share: float = Field(0.0, ge=0, le=1, description="share of the samples")
+    weakest: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="intensity of the weaker side as a share of the stronger one's is uniform from"
+        " it to `strongest`",
+    )
+    strongest: float = Field(0.6, ge=0, le=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_measured(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            return {"share": 0.9} if value else {}
+        return value
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "AsymmetryConfig":
+        if self.weakest > self.strongest:
+            raise ValueError(
+                f"weakest is {self.weakest}, above strongest, {self.strongest}; swap them"
+            )
+        return self
+
+
+class SensorConfig(FrozenConfig):
+    """What a camera and its recording add to the frames; nothing by default.
+
+    Videos of people before a camera have noise of 0.4 to 2 grey levels (docs/evaluation.md).
+    """
+
+    noise: float = Field(
+        0.0, ge=0, le=20, description="standard deviation of the noise of a frame, grey levels"
+    )
+    jpeg: int | None = Field(
+        None, ge=10, le=100, description="quality at which frames were once compressed as JPEG"
+    )
+
+    @property
+    def any(self) -> bool:
+        """Whether frames change at all."""
+        return bool(self.noise or self.jpeg)
+
+
 class SynthesisConfig(FrozenConfig):
     """Config of one dataset: faces, AU sources, generator, number of samples and quality limits."""
 
@@ -170,6 +222,11 @@ class SynthesisConfig(FrozenConfig):
         DriftConfig,
         Flag(kind=bool, description="move heads a little between onset and apex, as in real clips"),
     ] = DriftConfig()
+    asymmetry: Annotated[
+        AsymmetryConfig,
+        Flag(kind=bool, description="make expressions stronger on one side, as many real ones"),
+    ] = AsymmetryConfig()
+    sensor: SensorConfig = SensorConfig()
     generator: GeneratorConfig = GeneratorConfig()
     quality: QualityConfig = QualityConfig()
     image: ImageConfig = ImageConfig()
@@ -218,6 +275,10 @@ class SynthesisConfig(FrozenConfig):
             del content["quality"]["fidelity_share"], content["quality"]["fidelity_estimator"]
         if not self.drift.any:
             del content["drift"]
+        if not self.asymmetry.share:
+            del content["asymmetry"]
+        if not self.sensor.any:
+            del content["sensor"]
         return content
 
     def canonical(self) -> str:

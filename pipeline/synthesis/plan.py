@@ -22,6 +22,8 @@ _MEASURE_STREAM = 2
 _TEMPLATE_STREAM = 3
 _FIDELITY_STREAM = 4
 _DRIFT_STREAM = 5
+_SIDE_STREAM = 6
+_SENSOR_STREAM = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,24 @@ class Plan:
             ``float64 (4,)`` standard normal draws, see `drift_transform`.
         """
         return self._rng(_DRIFT_STREAM, index).standard_normal(4)
+
+    def asymmetry(self, index: int) -> float:
+        """How much weaker one side of a sample is; of every attempt.
+
+        Returns:
+            0 for a symmetric sample; -.7 where the left side of the image shows 30 % of what the
+            right side does, .7 the other way round.
+        """
+        config = self._config.asymmetry
+        happens, side, position = self._rng(_SIDE_STREAM, index).random(3)
+        if happens >= config.share:
+            return 0.0
+        missing = 1 - (config.weakest + position * (config.strongest - config.weakest))
+        return float(missing if side < 0.5 else -missing)
+
+    def sensor_rng(self, index: int, frame: int) -> np.random.Generator:
+        """Draws the noise of one frame of a sample."""
+        return self._rng(_SENSOR_STREAM, index, frame)
 
     def _rng(self, *stream: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence(self._config.seed, spawn_key=stream))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from miex.au_sources.action_units import AUArray
 from miex.datasets.base import Face
 from miex.datasets.encoding import encode_frame
 from miex.pipeline.aus.fidelity import sample_fidelity
@@ -15,6 +16,8 @@ from miex.pipeline.synthesis.drift import drift_transform, drifted
 from miex.pipeline.synthesis.inputs import Inputs
 from miex.pipeline.synthesis.plan import Draw
 from miex.pipeline.synthesis.quality import Embed, SampleQuality, assess
+from miex.pipeline.synthesis.sensor import recorded
+from miex.pipeline.synthesis.sides import joined_sides, weaker_aus
 
 _FRAMES_AT_ONCE = 256
 """Number of frames rendered together, which bounds the memory for samples of any length."""
@@ -98,7 +101,7 @@ class Renderer:
             self._prepare({draw.face for draw in draws})
             self._render(draws, frames)
             for draw in draws:
-                parts = [frames[draw.face, vector.tobytes()] for vector in draw.aus]
+                parts = self._parts(draw, frames)
                 quality = self._assess(draw, parts)
                 if quality.reason is None:
                     done[draw.index] = self._row(draw, parts, quality)
@@ -120,13 +123,42 @@ class Renderer:
 
     def _render(self, draws: Sequence[Draw], frames: dict[tuple[int, bytes], _Frame]) -> None:
         """Render the frames that are not rendered yet; equal AUs on one face are rendered once."""
-        wanted = {(draw.face, vector.tobytes()): vector for draw in draws for vector in draw.aus}
+        wanted = {
+            (draw.face, vector.tobytes()): vector
+            for draw in draws
+            for vectors in self._sides(draw)
+            for vector in vectors
+        }
         missing = {key: vector for key, vector in wanted.items() if key not in frames}
         if not missing:
             return
         states = [self._prepared[face][1] for face, _ in missing]
         images = self._generator.render(states, np.stack(list(missing.values())))
         frames.update(zip(missing, map(_Frame, images), strict=True))
+
+    def _sides(self, draw: Draw) -> list[AUArray]:
+        """AUs of the stronger side and, where there is one, of the weaker side."""
+        missing = abs(self._plan.asymmetry(draw.index))
+        return [draw.aus, weaker_aus(draw.aus, 1 - missing)] if missing else [draw.aus]
+
+    def _parts(self, draw: Draw, frames: dict[tuple[int, bytes], _Frame]) -> list[_Frame]:
+        """The frames of a sample, its sides joined where they differ."""
+        sides = [
+            [frames[draw.face, vector.tobytes()] for vector in vectors]
+            for vectors in self._sides(draw)
+        ]
+        if len(sides) == 1:
+            return sides[0]
+        strong, weak = sides
+        left, right = (weak, strong) if self._plan.asymmetry(draw.index) < 0 else (strong, weak)
+        landmarks = self._prepared[draw.face][0].landmarks
+        return [
+            strong[0],
+            *(
+                _Frame(joined_sides(one.image, other.image, landmarks))
+                for one, other in zip(left[1:], right[1:], strict=True)
+            ),
+        ]
 
     def _assess(self, draw: Draw, parts: Sequence[_Frame]) -> SampleQuality:
         return assess(
@@ -160,6 +192,17 @@ class Renderer:
             ),
         )
 
+    def _recorded(self, draw: Draw, parts: Sequence[_Frame]) -> Sequence[_Frame]:
+        """The frames as a camera records them: drift of the head, noise, JPEG."""
+        parts = self._drifted(draw, parts)
+        config = self._config.sensor
+        if not config.any:
+            return parts
+        return [
+            _Frame(recorded(part.image, config, self._plan.sensor_rng(draw.index, number)))
+            for number, part in enumerate(parts)
+        ]
+
     def _drifted(self, draw: Draw, parts: Sequence[_Frame]) -> Sequence[_Frame]:
         """Return the frames with head motion; the onset is unchanged and can be shared."""
         config = self._config.drift
@@ -188,7 +231,7 @@ class Renderer:
             "aus": draw.aus.tolist(),
             "frames": [
                 {"bytes": part.encoded(self._config), "path": f"{sample_id}_{number:03d}.{suffix}"}
-                for number, part in enumerate(self._drifted(draw, parts))
+                for number, part in enumerate(self._recorded(draw, parts))
             ],
             "apex_index": draw.apex_index,
             "landmarks": face.landmarks.tolist(),
@@ -204,6 +247,7 @@ class Renderer:
             "generator_sha256": self._generator.sha256,
             "seed": self._config.seed,
             "attempt": draw.attempt,
+            "asymmetry": self._plan.asymmetry(draw.index),
             "motion": quality.motion,
             "motion_iod": quality.motion_iod,
             "identity_similarity": quality.identity_similarity,

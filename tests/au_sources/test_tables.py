@@ -8,6 +8,7 @@ import pytest
 from outside_package import Install
 
 from miex.au_sources.action_units import AU_NUMBERS, parse_facs
+from miex.au_sources.expert import ExpertSource
 from miex.au_sources.expert_table import ExpertTable, cardinality, load_table, table_names
 from miex.datasets.labels import LABEL_SPACES, Emotion, parse_emotion
 
@@ -197,7 +198,8 @@ def test_a_table_needs_its_citation(tmp_path: Path) -> None:
 
 
 def test_files_that_are_no_tables(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no expert table 'ekman'; .*casme3, du2014, miex"):
+    there = r"no expert table 'ekman'; .*casme3, du2014, micro, miex"
+    with pytest.raises(FileNotFoundError, match=there):
         load_table("ekman")
     with pytest.raises(ValueError, match="found list"):
         load_table(written(tmp_path, "- a\n- b\n"))
@@ -233,3 +235,58 @@ def test_another_package_adds_a_table(install: Install, tmp_path: Path) -> None:
         ValueError, match=rf"'miex' is claimed by miex \(.*miex.yaml\) and {broken}"
     ):
         load_table("miex")
+
+
+COMBINED = """
+name: pairs
+version: "1"
+citation: ours
+source: a test
+licence: none
+combinations:
+  surprise: {AU01+AU02: 3, AU05: 1}
+  happiness: {AU12: 1}
+"""
+
+
+def test_combinations_are_drawn_as_they_stand(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.yaml"
+    path.write_text(COMBINED)
+    table = load_table(path)
+    assert table.probabilities(Emotion.SURPRISE)[:4].tolist() == [0.75, 0.75, 0.0, 0.25]
+    assert cardinality(table)[Emotion.SURPRISE] == 1.75
+    source = ExpertSource(table)
+    rng = np.random.default_rng(0)
+    drawn = [
+        tuple(np.flatnonzero(source.draw_apex(Emotion.SURPRISE, rng)).tolist()) for _ in range(400)
+    ]
+    assert set(drawn) == {(0, 1), (3,)}
+    assert abs(drawn.count((0, 1)) / 400 - 0.75) < 0.06
+    path.write_text(COMBINED.replace("AU05: 1", "AU05: 2"))
+    assert load_table(path).sha256 != table.sha256
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("AU05: 1", "AU99: 1", "unknown AU 'AU99'"),
+        ("AU05: 1", "AU05: 0", "expected a weight above 0"),
+        ("AU05: 1", "AU02+AU01: 1", "stands twice"),
+        ("{AU12: 1}", "often", "expected lines such as"),
+        (
+            "combinations:",
+            "emotions: {surprise: {AU01: 1.0}}\ncombinations:",
+            "keep one of the two",
+        ),
+    ],
+)
+def test_damaged_combinations_are_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "pairs.yaml"
+    path.write_text(COMBINED.replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        load_table(path)
+
+
+def test_the_table_micro_shows_as_many_aus_as_real_clips() -> None:
+    numbers = cardinality(load_table("micro"))
+    assert 1.2 < np.mean(list(numbers.values())) < 1.7

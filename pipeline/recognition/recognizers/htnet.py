@@ -1,0 +1,193 @@
+"""HTNet: transformers on four patches of a flow image, around the eyes and the lip corners.
+
+The facts are those of the authors' program (github.com/wangzhifengharrison/HTNet, commit 91cf4bd):
+it swaps rows and columns where it cuts, so that each half of the face is a row of the network's
+image: left eye and left lip corner above, right eye and right lip corner below.
+"""
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field, model_validator
+from torch import Generator, Tensor, nn
+
+from miex.pipeline.recognition.recognizers._flow_baseline import (
+    FlowBaselineConfig,
+    augmented,
+    flow_representation,
+    scaled,
+)
+from miex.pipeline.recognition.recognizers.base import (
+    Hyperparameters,
+    Recognizer,
+    ToySize,
+    register_recognizer,
+)
+from miex.pipeline.recognition.representations.base import Inputs
+from miex.pipeline.recognition.representations.flow_strain import FlowStrain
+from miex.pipeline.recognition.representations.published_flow import PublishedFlow
+
+_LEVELS = 3
+"""Of the hierarchy: blocks of the image are looked at 4 x 4, then 2 x 2, then as a whole."""
+
+_CENTRES = ((0.340, 0.395), (0.366, 0.790), (0.764, 0.390), (0.735, 0.795))
+"""Left eye, left lip corner, right eye, right lip corner: x and y as shares of the side. The
+authors detect them in each apex; where that fails, their program takes these, and so does this for
+every sample, since the published flow comes without faces."""
+
+
+class HTNetConfig(FlowBaselineConfig):
+    """Parameters of `HTNet`; the defaults are those of the authors' program."""
+
+    training: Hyperparameters = Hyperparameters(
+        optimizer="adam", learning_rate=5e-5, epochs=800, batch_size=256
+    )
+    side: int = Field(28, ge=16, multiple_of=4, description="of the inputs, pixels")
+    dim: int = Field(256, ge=2, description="features of a token on the first level, doubled twice")
+    heads: int = Field(3, ge=1, description="of attention on the first level, doubled twice")
+    depths: tuple[int, int, int] = Field((2, 2, 10), description="transformer blocks of each level")
+    widening: int = Field(4, ge=1, description="hidden features of a block, times its features")
+    dropout: float = Field(0.0, ge=0, lt=1)
+    input_scale: float = Field(
+        255.0, gt=0, description="of the form published: the authors' program feeds 0 to 255"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> "HTNetConfig":
+        if self.dim < self.heads:
+            raise ValueError(f"dim is {self.dim}, fewer than the {self.heads} heads")
+        if min(self.depths) < 1:
+            raise ValueError(f"depths are {self.depths}, expected at least one block a level")
+        return self
+
+
+@register_recognizer("htnet")
+class HTNet(Recognizer):
+    """Hierarchical transformer network: 140 M parameters at full size."""
+
+    name = "htnet"
+    title = "HTNet"
+    paper = (
+        "Wang, Zhang, Luo, Sankaranarayana: HTNet for Micro-Expression Recognition."
+        " Neurocomputing 602, 2024"
+    )
+    citation = "Wang et al., Neurocomputing 2024"
+    year = 2024
+    looks_at = "flow and strain around eyes and lip corners, 28 px"
+    toy = ToySize(
+        {"flow_side": 64, "method": "dis", "dim": 16, "depths": (1, 1, 1)},
+        {"epochs": 25, "learning_rate": 3e-3, "batch_size": 16},
+    )
+    Config: ClassVar[type[HTNetConfig]] = HTNetConfig
+    takes_flow_images = True
+    class_layers = ("head",)
+    config: HTNetConfig
+
+    def __init__(self, config: HTNetConfig, classes: int) -> None:
+        super().__init__(config, classes)
+        dims = [config.dim * 2**level for level in range(_LEVELS)]
+        patch = config.side // 4
+        self.embed = nn.Conv2d(3, dims[0], patch, stride=patch)
+        self.levels = nn.ModuleList(
+            nn.ModuleList(
+                _Block(dim, config.heads * 2**level, config.widening, config.dropout)
+                for _ in range(config.depths[level])
+            )
+            for level, dim in enumerate(dims)
+        )
+        # One token a block: the program's position embedding is then one number for each level.
+        self.positions = nn.Parameter(torch.randn(_LEVELS))
+        self.aggregate = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(dim, 2 * dim, 3, padding=1),
+                _ChannelNorm(2 * dim),
+                nn.MaxPool2d(3, stride=2, padding=1),
+            )
+            for dim in dims[:-1]
+        )
+        self.norm = _ChannelNorm(dims[-1])
+        self.head = nn.Linear(dims[-1], classes)
+
+    @property
+    def representation(self) -> FlowStrain | PublishedFlow:
+        """``flow``, ``float16 (B, 3, side, side)``."""
+        return flow_representation(self.config)
+
+    def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
+        """See `_flow_baseline.augmented`."""
+        return augmented(inputs, self.config, generator)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """See `Recognizer.forward`."""
+        flow = scaled(inputs["flow"], self.config)
+        if self.config.published:
+            flow = flow * self.config.input_scale
+        tokens = self.embed(four_patches(flow))
+        for level, blocks in enumerate(self.levels):
+            tokens = tokens + self.positions[level]
+            for block in blocks:  # type: ignore[attr-defined]
+                tokens = block(tokens)
+            if level < _LEVELS - 1:
+                tokens = self.aggregate[level](tokens)
+        logits: Tensor = self.head(self.norm(tokens).mean((-2, -1)))
+        return logits
+
+
+def four_patches(flow: Tensor) -> Tensor:
+    """Cut the four patches and put them together, each half of the face in a row.
+
+    Args:
+        flow: ``(B, C, S, S)``.
+
+    Returns:
+        ``(B, C, S, S)``: left eye, left lip corner; right eye, right lip corner. Each patch is
+        S / 2 wide and stays inside the image.
+    """
+    side = flow.shape[-1]
+    half = side // 2
+    patches = []
+    for x, y in _CENTRES:
+        left, top = (min(max(int(at * side) - half // 2, 0), side - half) for at in (x, y))
+        patches.append(flow[..., top : top + half, left : left + half])
+    rows = [torch.cat(patches[:2], -1), torch.cat(patches[2:], -1)]
+    return torch.cat(rows, -2)
+
+
+class _ChannelNorm(nn.Module):
+    """Layer normalisation over the channels of each place."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        normed: Tensor = self.norm(maps.movedim(1, -1)).movedim(-1, 1)
+        return normed
+
+
+class _Block(nn.Module):
+    """A transformer block on blocks of one token each, as the authors' sizes have it.
+
+    An image of 4 x 4 tokens is looked at in 4 x 4 blocks, one of 2 x 2 in 2 x 2: each block has
+    one token, whose attention to itself is one, so that values alone pass through it. Queries and
+    keys have no influence in the program either; here they are left out.
+    """
+
+    def __init__(self, channels: int, heads: int, widening: int, dropout: float) -> None:
+        super().__init__()
+        inner = channels // heads * heads
+        self.first_norm, self.second_norm = _ChannelNorm(channels), _ChannelNorm(channels)
+        self.value = nn.Conv2d(channels, inner, 1, bias=False)
+        self.out = nn.Sequential(nn.Conv2d(inner, channels, 1), nn.Dropout(dropout))
+        self.dense = nn.Sequential(
+            nn.Conv2d(channels, widening * channels, 1),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Conv2d(widening * channels, channels, 1),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = tokens + self.out(self.value(self.first_norm(tokens)))
+        after: Tensor = tokens + self.dense(self.second_norm(tokens))
+        return after
