@@ -30,7 +30,7 @@ from miex.au_sources.extraction import (
 from miex.au_sources.pool import AUPair
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import Clip, ClipReader
-from miex.datasets.config import Flag
+from miex.datasets.flags import Flag
 
 ALPHA = (1 / 4, 1 / 2)
 """Shares of the way to the macro apex between which MiE-X's released code draws the apex; it also
@@ -59,14 +59,14 @@ class EarlyMaeConfig(ExtractionConfig):
 
     alpha: Annotated[tuple[float, float], Flag()] = Field(
         ALPHA,
-        description="early_mae: the apex is drawn between these shares of the frames up to the "
-        "apex of the macro-expression",
+        description="with early_mae: the apex is drawn between these shares of the frames up to "
+        "the apex of the macro-expression",
     )
     draws: Annotated[int, Flag()] = Field(
-        1, ge=1, description="early_mae: number of different apex frames of a clip, at most"
+        1, ge=1, description="with early_mae: number of different apex frames of a clip, at most"
     )
     seed: Annotated[int, Flag()] = Field(
-        0, ge=0, description="early_mae, facs: seed of everything that is drawn at random"
+        0, ge=0, description="with early_mae or facs: seed of everything that is drawn at random"
     )
 
     @model_validator(mode="after")

@@ -24,8 +24,9 @@ from miex.au_sources.pool import AUPair, AUPool
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import Clip, ClipReader
 from miex.datasets.clips.frames import UnreadableFrame
-from miex.datasets.config import Flag, FrozenConfig
+from miex.datasets.config import FrozenConfig
 from miex.datasets.files import whole_file
+from miex.datasets.flags import Flag
 
 OnClip = Callable[[int, int], None]
 """Progress: (clips done, clips in all)."""

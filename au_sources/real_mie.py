@@ -34,7 +34,8 @@ from miex.au_sources.extraction import (
 from miex.au_sources.pool import AUPair
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import Clip, ClipReader
-from miex.datasets.config import Flag, FrozenConfig
+from miex.datasets.config import FrozenConfig
+from miex.datasets.flags import Flag
 
 OUTSIDE = "outside of the 17 AUs"
 """Ending of the counts of AUs that no vector can hold, as ``AU24 outside of the 17 AUs``."""
@@ -108,7 +109,7 @@ class FacsConfig(FrozenConfig):
 
     intensity: Annotated[tuple[float, float], Flag()] = Field(
         MICRO_INTENSITY,
-        description="facs: range of the intensity of AUs coded without a letter, on the 0-5 scale",
+        description="with facs: range of the intensity of AUs coded without a letter, 0-5 scale",
     )
     letters: Literal["facs", "micro"] = Field(
         "facs",

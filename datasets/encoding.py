@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from miex.datasets.config import Flag, FrozenConfig
+from miex.datasets.config import FrozenConfig
+from miex.datasets.flags import Flag
 
 # Run-length matching after the Paeth filter: smaller than zlib's level 9, ten times as fast.
 _PNG = (

@@ -283,7 +283,8 @@ def _config(
     file: PathOrText | None,
     settings: Settings,
 ) -> Config:
-    from miex.datasets.config import build, places
+    from miex.datasets.config import build
+    from miex.datasets.flags import places
 
     values = places(model, fields) | dict(settings or {})
     return build(model, values, None if file is None else Path(file))

@@ -1,150 +1,98 @@
-"""The command `miex assess-generator`.
-
-Whatever is slow to import is imported inside the command.
-"""
+"""Define the command `miex assess-generator`."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from miex.flows.command_line import Settings, Workers, app, config_of, examples, options_of
 from miex.flows.terminal import Terminal
 
-if TYPE_CHECKING:
-    from miex.generators.base import GeneratorConfig
-    from miex.pipeline.assessment.config import AssessmentConfig
 
-
+@app.command(
+    "assess-generator",
+    cls=options_of("pipeline.assessment.config:AssessmentConfig"),
+    rich_help_panel="Generators",
+    epilog=examples(
+        "miex assess-generator warp --faces faces.parquet -n 40",
+        "miex assess-generator ganimation:FILE --faces training.parquet -e mediapipe:FILE",
+    ),
+)
 def assess_generator(
+    ctx: typer.Context,
     generators: Annotated[
         list[str],
-        typer.Argument(metavar="GENERATOR...", help="warp, ganimation, or ganimation:FILE."),
+        typer.Argument(metavar="GENERATOR...", help="Generators: warp, ganimation, NAME:FILE."),
     ],
-    faces: Annotated[
-        str,
-        typer.Option(help="A training set (its held-out people), a face table, or photographs."),
-    ] = "samples",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the page.")] = Path(
+        "out/assessment"
+    ),
     checkpoint: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=FILE", help="Weights of a generator; repeatable."),
-    ] = None,
-    identities: Annotated[
-        int | None, typer.Option("--identities", "-n", help="How many people; all by default.")
-    ] = None,
-    estimator: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--estimator",
-            "-e",
-            help="NAME or NAME:MODEL; the first decides, more are shown beside it.",
-        ),
-    ] = None,
-    trained_on: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Estimator that labelled the training data; repeatable."),
-    ] = None,
-    allow_training_estimator: Annotated[
-        bool,
-        typer.Option("--allow-training-estimator", help="Measure with it all the same."),
-    ] = False,
-    source: Annotated[
-        list[str] | None,
-        typer.Option(help="AUs: expert:TABLE or pool:FILE.parquet; repeatable."),
-    ] = None,
-    agreement: Annotated[
-        list[Path] | None,
-        typer.Option(help="A file of miex calibrate beside the shipped ones; repeatable."),
+        typer.Option(metavar="NAME=FILE", help="Weights of a generator. Repeatable."),
     ] = None,
     embedding: Annotated[
         list[str] | None,
-        typer.Option(help="For realism: mobilefacenet:FILE or inception:FILE, beside the others."),
+        typer.Option(
+            metavar="NAME:FILE",
+            help="Embedding for realism, in addition: mobilefacenet:FILE, inception:FILE. "
+            "Repeatable.",
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Any other field; repeatable."),
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder.")] = Path("out/assessment"),
-    workers: Annotated[
-        int | None, typer.Option("--workers", "-j", min=1, help="Processes; one a core by default.")
-    ] = None,
+    device: Annotated[
+        str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:1, ...")
+    ] = "auto",
+    setting: Settings = None,
+    workers: Workers = None,
 ) -> None:
-    """Measures whether generators do what they are asked: AUs, identity, motion, realism.
+    """Measure how well generators render AUs, identity and motion, and how real they look.
 
-    `warp` is always put beside. --set takes looks=24, draws=2, splits=100, seed=1 and the like.
+    `warp` is always included for comparison. --set takes looks=24, draws=2, splits=100, ...
     """
-    lists = {
-        "estimators": estimator,
-        "trained_on": trained_on,
-        "sources": source,
-        "agreement": agreement,
-        "embeddings": embedding,
-    }
-    values = {
-        "generators": _generators(generators, checkpoint or [], device),
-        "faces": faces,
-        "identities": identities,
-        "allow_training_estimator": allow_training_estimator,
-        **{name: tuple(given) for name, given in lists.items() if given},
-    }
-    run_assessment(Terminal(), _config(values, setting or []), out, workers)
+    import json
 
-
-def _config(values: dict[str, Any], settings: list[str]) -> "AssessmentConfig":
-    """The config of flags and of other fields that win over them.
-
-    Raises:
-        ValueError: A field that does not exist, or a value that does not fit.
-    """
-    from pydantic import ValidationError
-
-    from miex.datasets.config import explain, parse_assignments
     from miex.pipeline.assessment.config import AssessmentConfig
 
-    if "embeddings" in values:
+    words = [f"generators={json.dumps(_generators(generators, checkpoint or [], device))}"]
+    if embedding:
         usual = AssessmentConfig.model_fields["embeddings"].default
-        values["embeddings"] = (*usual, *values["embeddings"])
-    try:
-        return AssessmentConfig(**(values | parse_assignments(settings)))
-    except ValidationError as error:
-        raise ValueError(explain(error)) from None
+        words.append(f"embeddings={json.dumps([*usual, *embedding])}")
+    run_assessment(Terminal(), config_of(ctx, None, [*words, *(setting or [])]), out, workers)
 
 
 def _generators(
     specs: Sequence[str], checkpoints: Sequence[str], device: str
-) -> "tuple[GeneratorConfig, ...]":
-    """The generators of the command line.
+) -> list[dict[str, str]]:
+    """Return fields of `GeneratorConfig` for every generator of the command line.
 
     Raises:
-        ValueError: A checkpoint for a generator that is not named, or given twice.
+        ValueError: A checkpoint of a generator that is not named.
     """
-    from miex.generators.base import GeneratorConfig
-
-    weights: dict[str, Path] = {}
+    weights: dict[str, str] = {}
     for word in checkpoints:
         name, equals, file = word.partition("=")
         if not (name and equals and file):
             raise ValueError(f"--checkpoint {word}: expected NAME=FILE, as in ganimation=a.pth")
         if name not in specs:
-            raise ValueError(f"--checkpoint {word}: no generator {name!r} is asked for")
-        weights[name] = Path(file)
+            raise ValueError(f"--checkpoint {word}: generator {name!r} is not among those named")
+        weights[name] = file
     found = []
     for spec in specs:
-        name, colon, file = spec.partition(":")
-        path = Path(file) if colon else weights.get(name)
-        found.append(GeneratorConfig(name=name, checkpoint=path, device=device))
-    return tuple(found)
+        name, _, file = spec.partition(":")
+        file = file or weights.get(name, "")
+        found.append({"name": name, "device": device} | ({"checkpoint": file} if file else {}))
+    return found
 
 
 def run_assessment(terminal: Terminal, config: Any, out: Path, workers: int | None) -> None:
-    """Assesses with progress, and says which targets are met.
+    """Assess generators with progress, and print which targets are met.
 
     Args:
-        terminal: Shows it.
+        terminal: Where to print.
         config: An `AssessmentConfig`.
-        out: Folder.
-        workers: Processes.
+        out: Folder of the page.
+        workers: Number of processes.
     """
     from rich.markup import escape
 

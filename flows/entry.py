@@ -1,27 +1,102 @@
-"""What every flow shares: its start from the shell, and which failures are worth a retry."""
+"""Share what every flow needs: its parameters, its start from the shell, and when to retry."""
 
 import argparse
 import errno
-from collections.abc import Sequence
+import functools
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from prefect import Flow, Task
+from prefect import Flow, Task, task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import PrefectException
+from pydantic import BaseModel
 
-from miex.datasets.config import parse_assignments
+from miex.datasets.config import build, parse_assignments
+from miex.datasets.flags import parameters, places
 from miex.flows.terminal import EXPECTED_ERRORS, describe
+
+_CONFIG = (
+    ("config", Path | None, "A YAML file with fields of the config; every parameter wins over it."),
+    (
+        "settings",
+        dict[str, Any] | None,
+        'Any other field, nested ones with dots: {"generator.batch_size": 64}; wins over all.',
+    ),
+)
+
+
+def parameters_of(model: type[BaseModel]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that gives a flow the parameters that a config model has flags for.
+
+    The decorated function takes the config first, and its own parameters after it. The result
+    takes, instead of the config, every flag of the model, and `config` and `settings`. A parameter
+    that is None is not given, so that a config file can set it.
+
+    Args:
+        model: Class of the config.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        own = list(inspect.signature(function).parameters.values())[1:]
+        flags = parameters(model)
+
+        @functools.wraps(function)
+        def flow(*args: Any, **kwargs: Any) -> Any:
+            given = signature.bind(*args, **kwargs).arguments
+            values = places(model, {each.name: given.pop(each.name, None) for each in flags})
+            settings = given.pop("settings", None) or {}
+            config = build(model, values | settings, given.pop("config", None))
+            return function(config, **given)
+
+        def optional(name: str, kind: Any) -> inspect.Parameter:
+            usual = inspect.Parameter.POSITIONAL_OR_KEYWORD
+            return inspect.Parameter(name, usual, default=None, annotation=kind)
+
+        signature = inspect.Signature(
+            [
+                *(optional(each.name, each.kind | None) for each in flags),
+                *(optional(name, kind) for name, kind, _ in _CONFIG),
+                *own,
+            ],
+            return_annotation=inspect.signature(function).return_annotation,
+        )
+        flow.__signature__ = signature  # type: ignore[attr-defined]
+        flow.__annotations__ = {name: it.annotation for name, it in signature.parameters.items()}
+        flow.__doc__ = _documented(function, model)
+        return flow
+
+    return decorate
+
+
+def _documented(function: Callable[..., Any], model: type[BaseModel]) -> str:
+    """Return a function's docstring with flags in place of the config, for Prefect to show."""
+    first = next(iter(inspect.signature(function).parameters))
+    text = re.sub(rf"^    {first}: .*\n", "", inspect.getdoc(function) or "", flags=re.MULTILINE)
+    lines = []
+    for each in parameters(model):
+        default = "" if each.default in (None, ()) else f" Default: {_written(each.default)}."
+        lines.append(f"    {each.name}: {each.description}{default}")
+    lines += [f"    {name}: {description}" for name, _, description in _CONFIG]
+    return text.replace("Args:\n", "\n".join(["Args:", *lines, ""]), 1)
+
+
+def _written(default: Any) -> str:
+    return ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
 def run_or_serve(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> None:
-    """Runs a flow, or serves its deployment `local` until interrupted.
+    """Run a flow, or serve its deployment `local` until interrupted.
 
     Args:
         flow: The flow.
         arguments: ``[run|serve] [-p NAME=VALUE ...]``, the command line by default.
 
     Raises:
-        SystemExit: With code 2 and one line, for an error that a user can mend.
+        SystemExit: With code 2 and one line, for an error that a user can correct.
     """
     parser = argparse.ArgumentParser(
         prog=flow.name, description=(flow.description or "").partition("\n")[0]
@@ -43,15 +118,21 @@ def run_or_serve(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -
         else:
             print(flow(**parameters))
     except (*EXPECTED_ERRORS, PrefectException) as error:
-        # Prefect has logged the traceback already, if the flow had begun.
+        # Prefect has already logged the traceback if the flow had started.
         parser.exit(2, f"error: {describe(error)}\n")
 
 
-TRANSIENT = {errno.EIO, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ESTALE, errno.ETIMEDOUT}
-"""Errors of file systems, network shares above all, that may be gone a moment later."""
+_TRANSIENT = {errno.EIO, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ESTALE, errno.ETIMEDOUT}
+"""Errors of file systems, mostly of network shares, that may not occur again."""
 
 
 def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Whether a task failed by an input or output error that is worth another try."""
+    """Return whether a task failed with an input or output error that is worth a retry."""
     error = state.result(raise_on_failure=False)
-    return isinstance(error, OSError) and error.errno in TRANSIENT
+    return isinstance(error, OSError) and error.errno in _TRANSIENT
+
+
+retried = task(
+    cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient
+)
+"""Decorate a function as a task. Files on disk decide what is left to do, not Prefect's cache."""

@@ -1,7 +1,4 @@
-"""The command `miex experiment`.
-
-Whatever is slow to import is imported inside the command that needs it.
-"""
+"""Define the command `miex experiment`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from miex.flows.api import CACHE
+from miex.flows.command_line import Cache, Workers, app, config_of, examples, options_of
 from miex.flows.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -16,103 +15,72 @@ if TYPE_CHECKING:
 
 _Words = list[str] | None
 
-_Name = Annotated[
-    str | None,
-    typer.Argument(metavar="[NAME]", help="An experiment, or a YAML file; lists them without."),
-]
-_Clips = Annotated[
-    _Words, typer.Option(metavar="NAME:PATH", help="Real clips, as `miex clips`; repeatable.")
-]
-_Faces = Annotated[Path | None, typer.Option(help="A face table (.parquet).")]
-_Pool = Annotated[
-    _Words, typer.Option(metavar="NAME=FILE", help="An AU pool, as real_mie=F; repeatable.")
-]
-_File = Annotated[
-    _Words, typer.Option(metavar="NAME=FILE", help="Any other file that it takes; repeatable.")
-]
-_Out = Annotated[Path | None, typer.Option("--out", "-o", help="out/experiments/NAME.")]
-_StandIn = Annotated[
-    str | None, typer.Option(metavar="WHAT", help="What the clips are, if not the paper's.")
-]
-_Protocol = Annotated[
-    str | None, typer.Option("--protocol", "-p", help="In place of its own: loso, kfold, ...")
-]
-_Recognizer = Annotated[
-    _Words, typer.Option("--recognizer", "-r", help="Only this one; repeatable.")
-]
-_Row = Annotated[_Words, typer.Option(help="Only rows of such a name, * for anything; repeatable.")]
-_Seeds = Annotated[int | None, typer.Option(min=1, help="How many runs of each cell.")]
-_Epochs = Annotated[
-    float | None, typer.Option(metavar="FACTOR", help="Of the length of every training.")
-]
-_PretrainingEpochs = Annotated[
-    float | None, typer.Option(metavar="FACTOR", help="Of the length of pretrainings.")
-]
-_Size = Annotated[
-    int | None, typer.Option(min=1, help="Of the largest dataset; others in proportion.")
-]
-_Device = Annotated[str | None, typer.Option(help="Of training: auto, cpu, cuda, ...")]
-_Workers = Annotated[
-    int | None, typer.Option("--workers", "-j", min=1, help="Processes that synthesize.")
-]
-_Cache = Annotated[
-    Path | None, typer.Option(help="Folder of representations; may be deleted. out/cache.")
-]
-_Settings = Annotated[
-    _Words,
-    typer.Option("--set", metavar="FIELD=VALUE", help="A field of every evaluation; repeatable."),
-]
-_Synthesis = Annotated[
-    _Words, typer.Option(metavar="FIELD=VALUE", help="A field of every dataset; repeatable.")
-]
-_DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")]
 
-
+@app.command(
+    cls=options_of("pipeline.experiments.scale:Scale"),
+    rich_help_panel="Recognizers",
+    epilog=examples(
+        "miex experiment",
+        "miex experiment mie_x_table_1 --dry-run",
+        "miex experiment mie_x_figure_5 --clips casme2:/data/CASME2 --protocol loso",
+    ),
+)
 def experiment(
-    name: _Name = None,
-    clips: _Clips = None,
-    faces: _Faces = None,
-    pool: _Pool = None,
-    file: _File = None,
-    out: _Out = None,
-    stand_in: _StandIn = None,
-    protocol: _Protocol = None,
-    recognizer: _Recognizer = None,
-    row: _Row = None,
-    seeds: _Seeds = None,
-    epochs: _Epochs = None,
-    pretraining_epochs: _PretrainingEpochs = None,
-    identities: _Size = None,
-    samples: _Size = None,
-    device: _Device = None,
-    workers: _Workers = None,
-    cache: _Cache = None,
-    setting: _Settings = None,
-    synthesis: _Synthesis = None,
-    dry_run: _DryRun = False,
+    ctx: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Experiment or YAML file; lists them if omitted."),
+    ] = None,
+    clips: Annotated[
+        _Words,
+        typer.Option(metavar="NAME:PATH", help="Real clips, as in `miex clips`. Repeatable."),
+    ] = None,
+    faces: Annotated[Path | None, typer.Option(help="Face table (.parquet).")] = None,
+    pool: Annotated[
+        _Words,
+        typer.Option(metavar="NAME=FILE", help="AU pool, as real_mie=real.parquet. Repeatable."),
+    ] = None,
+    file: Annotated[
+        _Words,
+        typer.Option(metavar="NAME=FILE", help="Any other input of the experiment. Repeatable."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder of the page; out/experiments/NAME by default."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Where to train: auto, cpu, cuda, cuda:1, ...")
+    ] = None,
+    workers: Workers = None,
+    cache: Cache = CACHE,
+    setting: Annotated[
+        _Words,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Field of each evaluation. Repeatable."),
+    ] = None,
+    synthesis: Annotated[
+        _Words, typer.Option(metavar="FIELD=VALUE", help="Field of each dataset. Repeatable.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print what would be computed.")
+    ] = False,
 ) -> None:
-    """Runs a table or figure of the papers, our numbers beside theirs; run again, it goes on.
+    """Reproduce a table or figure of the papers, with their numbers beside; resumes when run again.
 
-    On other clips than the paper's every heading says so. --set takes fields as
+    On other clips than the paper's, every heading says so. --set takes fields as
     evaluation.run.balance=classes or clips.samples.size=64.
     """
     if name is None:
         _list(Terminal())
         return
     from miex.datasets.config import parse_assignments
-    from miex.flows.api import CACHE as DEFAULT_CACHE
     from miex.pipeline.experiments.config import load_experiment
-    from miex.pipeline.experiments.plan import Inputs, plan_experiment
+    from miex.pipeline.experiments.plan import plan_experiment
+    from miex.pipeline.experiments.scale import Inputs
 
     given = parse_assignments(setting or []) | ({"evaluation.run.device": device} if device else {})
-    scale = _scale(
-        {
-            "protocol": protocol, "stand_in": stand_in, "recognizers": recognizer, "rows": row,
-            "seeds": seeds, "epochs": epochs, "pretraining_epochs": pretraining_epochs,
-            "identities": identities, "samples": samples, "settings": given,
-            "synthesis": parse_assignments(synthesis or []),
-        }
-    )  # fmt: skip
+    scale = config_of(ctx).model_copy(
+        update={"settings": given, "synthesis": parse_assignments(synthesis or [])}
+    )
     files = _named([*(pool or []), *(file or []), *([f"faces={faces}"] if faces else [])])
     what = load_experiment(name)
     inputs = Inputs(clips=tuple(clips or ()), files=files)
@@ -120,19 +88,7 @@ def experiment(
     if dry_run:
         _show_plan(Terminal(), plan_experiment(what, inputs, place, scale))
     else:
-        _run(Terminal(), (what, inputs, place, cache or DEFAULT_CACHE, scale), workers)
-
-
-def _scale(values: dict[str, Any]) -> Any:
-    from pydantic import ValidationError
-
-    from miex.datasets.config import explain
-    from miex.pipeline.experiments.plan import Scale
-
-    try:
-        return Scale(**{name: value for name, value in values.items() if value is not None})
-    except ValidationError as error:
-        raise ValueError(explain(error)) from None
+        _run(Terminal(), (what, inputs, place, cache, scale), workers)
 
 
 def _named(words: list[str]) -> dict[str, str]:
@@ -154,7 +110,7 @@ def _list(terminal: Terminal) -> None:
         needs = [key for key, each in what.inputs.items() if not each.optional]
         rows.append((name, what.title, what.protocol, ", ".join(needs) or "-"))
     terminal.table("Experiments", ("name", "what it shows", "protocol", "files it needs"), rows)
-    terminal.say("Next: miex experiment NAME --dry-run says what it would do")
+    terminal.say("Next: miex experiment NAME --dry-run shows what would be computed")
 
 
 def _show_plan(terminal: Terminal, plan: "Plan") -> None:
@@ -215,8 +171,3 @@ def _run(terminal: Terminal, arguments: tuple[Any, ...], workers: int | None) ->
 def _say_all(terminal: Terminal, title: str, lines: Any) -> None:
     for number, line in enumerate(lines):
         terminal.say(escape(f"{title}: {line}" if not number else f"  {line}"))
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command to an app."""
-    app.command()(experiment)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from miex.flows.terminal import Meter, Stages, Terminal
+from miex.pipeline.inside.config import InsideConfig
 from miex.pipeline.inside.look import inside_pictures, look_inside
-from miex.pipeline.inside.samples import InsideConfig
+from miex.pipeline.inside.page import write_inside_page
 from miex.pipeline.recognition.checkpoint import CHECKPOINT, Card, load_checkpoint
 from miex.pipeline.recognition.job_config import EvaluateJob, FinetuneJob, PretrainJob
 from miex.pipeline.recognition.jobs import LEFT_OUT, OnStage, finetune, pretrain, run_evaluation
@@ -36,7 +37,7 @@ def run_training(
             job,
             out,
             cache,
-            on_stage=on_stage(stages),
+            on_stage=_on_stage(stages),
             on_step=_on_step(stages, warnings),
             on_warning=warnings.append,
         )
@@ -55,9 +56,9 @@ def run_evaluating(terminal: Terminal, job: EvaluateJob, out: Path, cache: Path)
         ValueError: A config that does not fit, or a leak.
     """
     with terminal.stages() as stages:
-        result = run_evaluation(job, out, cache, on_stage=on_stage(stages))
+        result = run_evaluation(job, out, cache, on_stage=_on_stage(stages))
     write_results_page([result], out)
-    show_result(terminal, result)
+    _show_result(terminal, result)
     return result
 
 
@@ -90,17 +91,38 @@ def run_results(
         for path in checkpoints if looking else ():
             assert looking is not None
             found = load_checkpoint(path)
-            inside = look_inside(found, looking, cache, on_stage(stages))
+            inside = look_inside(found, looking, cache, _on_stage(stages))
             pictures |= {
                 f"{path}: {heading}": shown for heading, shown in inside_pictures(inside).items()
             }
     page = write_results_page(results, out, pictures=pictures)
     for result in results:
-        show_result(terminal, result)
+        _show_result(terminal, result)
     terminal.tell(f"page of all evaluations: {page}")
 
 
-def on_stage(stages: Stages) -> OnStage:
+def run_inspection(
+    terminal: Terminal, checkpoint: Path, config: InsideConfig, out: Path, cache: Path
+) -> None:
+    """Write the page that shows what a recognizer looks at.
+
+    Raises:
+        FileNotFoundError: The checkpoint, a database or a dataset does not exist.
+        ValueError: A layer that the recognizer does not have, or no usable sample.
+    """
+    found = load_checkpoint(checkpoint)
+    with terminal.stages() as stages:
+        inside = look_inside(found, config, cache, _on_stage(stages))
+    page = write_inside_page(inside, str(found.path), out)
+    rows = [(str(count), source) for source, count in inside.samples.items()]
+    terminal.table(f"{found.card.recognizer}, inspected on", ("samples", "source"), rows)
+    terminal.tell(f"classified correctly: {inside.answered} of {sum(inside.samples.values())}")
+    for text in inside.missing:
+        terminal.tell(text)
+    terminal.tell(f"page: {page}")
+
+
+def _on_stage(stages: Stages) -> OnStage:
     """Return a callback that shows the progress of every stage but training."""
 
     def report(what: str, done: int, total: int) -> None:
@@ -144,7 +166,7 @@ def _show_trained(terminal: Terminal, card: Card, out: Path, warnings: Sequence[
         terminal.tell(f"warning: {warning}")
 
 
-def show_result(terminal: Terminal, result: Result) -> None:
+def _show_result(terminal: Terminal, result: Result) -> None:
     """Print the scores of an evaluation beside its baselines."""
     content = result.content
     seeds = len(content["config"]["seeds"])

@@ -1,4 +1,4 @@
-"""What `miex synthesize`, `miex demo` and `miex faces` do, with progress and a summary."""
+"""Run synthesis, face preparation and downloads with progress, and print their results."""
 
 import shlex
 from collections import Counter
@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import ValidationError
 from rich.markup import escape
 
-from miex.datasets.config import explain
 from miex.datasets.dataset_format import SCHEMA, DatasetFolder, decode_frames
 from miex.datasets.faces.base import open_face_source
 from miex.datasets.faces.emotionnet_download import DownloadConfig, download_emotionnet
@@ -30,7 +28,7 @@ from miex.pipeline.synthesis.run import redraw
 def run_synthesis(
     terminal: Terminal, config: SynthesisConfig, out: Path, workers: int | None
 ) -> dict[str, Any]:
-    """Makes a dataset and shows how far it is.
+    """Make a dataset with progress.
 
     Returns:
         The manifest.
@@ -60,7 +58,7 @@ def run_synthesis(
 
 
 def show_dataset(terminal: Terminal, out: Path, manifest: dict[str, Any]) -> None:
-    """Says what a finished dataset holds, what was left out and why, and where everything is."""
+    """Print what a finished dataset contains, what was left out and why, and its files."""
     counts = manifest["counts"]
     terminal.say(
         f"[bold green]{counts['written']} samples[/], {counts['frames']} frames, "
@@ -69,7 +67,7 @@ def show_dataset(terminal: Terminal, out: Path, manifest: dict[str, Any]) -> Non
     for group in ("by_class", "by_source"):
         parts = ", ".join(f"{name} {number}" for name, number in counts[group].items())
         terminal.say(escape(f"  {group.replace('_', ' ')}: {parts}"))
-    terminal.say(f"  redrawn for want of motion: {counts['redrawn']}")
+    terminal.say(f"  redrawn because nothing moved: {counts['redrawn']}")
     left_out = {
         "faces left out": manifest["inputs"]["faces"]["rejections"],
         "samples left out": Counter(item["reason"] for item in manifest["rejections"]),
@@ -124,24 +122,20 @@ def run_faces(
         terminal.table("left out", ("count", "reason"), reasons(table.rejection_counts))
         account = out.with_suffix(".json")
         write_json(account, {"left_out": [asdict(rejection) for rejection in table.rejections]})
-        terminal.say(f"  every one of them with its reason: {escape(str(account))}")
+        terminal.say(f"  all of them with reasons: {escape(str(account))}")
     terminal.say(escape(f"Next: miex synthesize --faces {shlex.quote(str(out))} --out out/miex"))
     return table
 
 
 def run_download(
-    terminal: Terminal, lists: list[Path], out: Path, settings: dict[str, Any], retry_failed: bool
+    terminal: Terminal, lists: list[Path], out: Path, config: DownloadConfig, retry_failed: bool
 ) -> None:
-    """Downloads EmotionNet's images and says which links were dead.
+    """Download EmotionNet's images and print which links failed.
 
     Raises:
-        ValueError: A setting that does not exist, or a list that is none.
-        FileNotFoundError: No such list.
+        ValueError: A file is not a list of image URLs.
+        FileNotFoundError: There is no such list.
     """
-    try:
-        config = DownloadConfig(**settings)
-    except ValidationError as error:
-        raise ValueError(explain(error)) from None
     with terminal.stages() as stages:
 
         def on_progress(done: int, total: int, _counts: dict[str, int]) -> None:
@@ -150,7 +144,7 @@ def run_download(
         summary = download_emotionnet(lists, out, config, on_progress, retry_failed)
     terminal.say(
         f"[bold green]{summary.downloaded} images[/] downloaded, {summary.already_there} were "
-        f"there, {sum(summary.failed.values())} of {summary.links} links failed"
+        f"present, {sum(summary.failed.values())} of {summary.links} links failed"
     )
     if summary.failed:
         terminal.table("failed", ("count", "reason"), reasons(summary.failed))
@@ -159,7 +153,7 @@ def run_download(
 
 
 def run_redraw(terminal: Terminal, folder: Path, sample_id: str) -> bool:
-    """Makes one sample again, alone, and compares it with the row in its shard.
+    """Render one sample again from its seed, and compare it with the row in its shard.
 
     Returns:
         Whether the two are equal in every column.
@@ -172,7 +166,7 @@ def run_redraw(terminal: Terminal, folder: Path, sample_id: str) -> bool:
     if isinstance(again, Rejection):
         terminal.fail(f"{sample_id} is rejected now: {again.reason} ({again.detail})")
         return False
-    # As a shard would hold it: 32-bit numbers.
+    # Shards store 32-bit numbers.
     again = pa.Table.from_pylist([again], schema=SCHEMA).to_pylist()[0]
     different = [name for name in stored if stored[name] != again[name]]
     if different:
@@ -182,5 +176,5 @@ def run_redraw(terminal: Terminal, folder: Path, sample_id: str) -> bool:
             f"its pixels are {'different' if pixels else 'equal'}"
         )
         return False
-    terminal.say(f"[green]ok[/] {sample_id}: made again from its seed, equal in every column")
+    terminal.say(f"[green]ok[/] {sample_id}: rendered again from its seed, equal in every column")
     return True

@@ -1,23 +1,39 @@
-"""The command `miex training-set`: what a generator learns from, in one file.
-
-Whatever is slow to import is imported inside the function that needs it.
-"""
+"""Define the command `miex training-set`: the photographs with AUs that a generator learns from."""
 
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
+from miex.flows.command_line import (
+    ConfigFile,
+    Settings,
+    Workers,
+    app,
+    config_of,
+    examples,
+    options_of,
+)
 from miex.flows.terminal import Terminal, reasons
 
 if TYPE_CHECKING:
     from miex.generators.ganimation.training_set import TrainingSet
+    from miex.pipeline.generator_training.config import TrainingSetConfig
 
 
+@app.command(
+    "training-set",
+    cls=options_of("pipeline.generator_training.config:TrainingSetConfig"),
+    rich_help_panel="Generators",
+    epilog=examples(
+        "miex training-set ~/photographs -e openface-models:FOLDER --check landmarks",
+        "miex training-set celeba:/data/celeba --set held_out=100 --set min_agreement=0.4",
+    ),
+)
 def training_set(
+    ctx: typer.Context,
     faces: Annotated[
         str,
         typer.Argument(
@@ -25,69 +41,39 @@ def training_set(
             help="Photographs: samples, a folder, celeba:PATH, emotionnet:PATH; or a face table.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The training set.")] = Path(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Training set to write.")] = Path(
         "training.parquet"
     ),
-    estimator: Annotated[
-        str,
-        typer.Option("--estimator", "-e", help="Measures the AUs: NAME or NAME:MODEL."),
-    ] = "landmarks",
-    check: Annotated[
-        list[str] | None,
-        typer.Option(help="A second estimator that confirms them on these faces; repeatable."),
-    ] = None,
-    size: Annotated[int, typer.Option(help="Side of the crops, pixels.")] = 128,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="FIELD=VALUE", help="Any other field of the config; repeatable."
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", "-j", min=1, help="Processes; one a core by default.")
-    ] = None,
+    config: ConfigFile = None,
+    setting: Settings = None,
+    workers: Workers = None,
 ) -> None:
-    """Makes a generator's training set: crops, landmarks and AUs, split by person.
-
-    --set takes fields of the set, as held_out=100, min_agreement=0.4 or seed=1.
-    """
-    from miex.datasets.config import parse_assignments
-
-    values = {"estimator": estimator, "checks": tuple(check or ()), "size": size}
-    run_training_set(Terminal(), faces, out, values | parse_assignments(setting or []), workers)
+    """Make a generator's training set: crops, landmarks and AUs, split by identity."""
+    run_training_set(Terminal(), faces, out, config_of(ctx, config, setting), workers)
 
 
 def run_training_set(
     terminal: Terminal,
     faces: str,
     out: Path,
-    values: Mapping[str, Any],
+    config: "TrainingSetConfig",
     workers: int | None = None,
 ) -> None:
-    """Makes a training set with progress, shows what is in it and draws its contact sheet.
+    """Make a training set with progress, print what it contains, and draw its contact sheet.
 
     Args:
-        terminal: Shows all of it.
-        faces: A face table, or a source of faces.
-        out: The training set; the sheet gets its name with the ending .png.
-        values: Fields of `TrainingSetConfig`.
-        workers: Processes of the face preparation.
+        terminal: Where to print.
+        faces: A face table, or photographs.
+        out: The training set; the sheet is written beside it, with the suffix .png.
+        config: What to measure, and how to split.
+        workers: Number of processes of the face preparation.
 
     Raises:
-        ValueError: A field that does not exist or a value that does not fit; and as
-            `make_training_set`.
+        ValueError: See `make_training_set`.
     """
-    from pydantic import ValidationError
-
-    from miex.datasets.config import explain
-    from miex.pipeline.generator_training.config import TrainingSetConfig
     from miex.pipeline.generator_training.training_set import make_training_set
     from miex.pipeline.reports.training_sheet import training_sheet
 
-    try:
-        config = TrainingSetConfig(**values)
-    except ValidationError as error:
-        raise ValueError(explain(error)) from None
     with terminal.stages() as stages:
 
         def on_progress(stage: str, done: int, total: int) -> None:
@@ -102,7 +88,7 @@ def run_training_set(
 
 
 def _show(terminal: Terminal, made: "TrainingSet") -> None:
-    """What a training set holds, which AUs may be trusted, and what was left out."""
+    """Print what a training set contains, which AUs are trusted, and what was left out."""
     import numpy as np
 
     from miex.generators.ganimation.training_set import SPLITS
@@ -128,6 +114,6 @@ def _show(terminal: Terminal, made: "TrainingSet") -> None:
     terminal.table("AUs", ("AU", "% at 1 and more", "trusted", "why"), verdicts)
     if notes.same_person:
         names = sum(map(len, notes.same_person))
-        terminal.say(f"  {names} names that look like another one's owner stay in one split each")
+        terminal.say(f"  {names} names of look-alikes are kept together in one split each")
     if notes.rejections:
         terminal.table("photographs left out", ("count", "reason"), reasons(notes.rejections))

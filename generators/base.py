@@ -18,7 +18,8 @@ from pydantic import Field, model_validator
 
 from miex.au_sources.action_units import AUArray
 from miex.datasets.base import Face
-from miex.datasets.config import Flag, FrozenConfig
+from miex.datasets.config import FrozenConfig
+from miex.datasets.flags import Flag
 from miex.datasets.registry import Registry, modules_in
 from miex.generators._auto import better_generator
 

@@ -129,10 +129,9 @@ def test_every_deployment_exists_and_takes_its_parameters() -> None:
     deployed = {}
     for each in yaml.safe_load(text_of(ROOT / "prefect.yaml"))["deployments"]:
         file, _, function = each["entrypoint"].partition(":")
-        body = ast.parse(text_of(ROOT / file)).body
-        (found,) = (n for n in body if isinstance(n, ast.FunctionDef) and n.name == function)
-        name = function.replace("_", "-")
-        deployed[f"{name}/{each['name']}"] = {each.arg for each in found.args.args}
+        module = import_module(f"miex.{file.removesuffix('.py').replace('/', '.')}")
+        found = getattr(module, function)
+        deployed[f"{found.name}/{each['name']}"] = set(found.parameters.properties)
     used = set()
     for _, words in commands("prefect"):
         if words[1:3] == ["deployment", "run"]:

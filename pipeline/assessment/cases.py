@@ -8,11 +8,9 @@ import numpy as np
 
 from miex.au_sources.action_units import AU_COUNT, AU_NAMES, AUArray
 from miex.au_sources.base import AUSource
+from miex.pipeline.assessment.config import INTENSITIES as INTENSITIES
 from miex.pipeline.synthesis.config import SequenceConfig
 from miex.pipeline.synthesis.plan import expression
-
-INTENSITIES = (1.0, 2.0, 3.0)
-"""Default intensities of single AUs, on the 0-5 scale."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

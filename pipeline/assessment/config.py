@@ -1,21 +1,29 @@
 """Configuration of an assessment, and the targets that a generator should reach."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from miex.au_sources.estimators.base import estimator_names
 from miex.datasets.config import FrozenConfig
+from miex.datasets.flags import Flag
 from miex.generators.base import GeneratorConfig
-from miex.pipeline.assessment.cases import INTENSITIES
-from miex.pipeline.assessment.embeddings import IDENTITY, TEXTURE
-from miex.pipeline.assessment.realism import SPLITS
 
 TARGET_AUS = (1, 2, 4, 6, 7, 9, 10, 12, 15, 17, 25, 26, 45)
 """AUs over which fidelity is averaged, if they are measured and two estimators agree on them."""
 
 FEWEST_IDENTITIES = 8
 """Smallest number of identities; realism compares two halves of them."""
+
+INTENSITIES = (1.0, 2.0, 3.0)
+"""Default intensities of single AUs, on the 0-5 scale."""
+
+IDENTITY = "dlib-identity"
+TEXTURE = "lbp-texture"
+
+SPLITS = 50
+"""Default number of random splits of the identities."""
 
 
 class AssessmentConfig(FrozenConfig):
@@ -24,40 +32,44 @@ class AssessmentConfig(FrozenConfig):
     generators: tuple[GeneratorConfig, ...] = Field(
         min_length=1, description="generators to compare; `warp` is added if it is not among them"
     )
-    faces: str = Field(
-        description="a training set (its held-out split), a face table (.parquet), or a source to "
-        "prepare: samples, folder:PATH, ..."
+    faces: Annotated[str, Flag()] = Field(
+        "samples",
+        description="a training set (its held-out split), a face table (.parquet), or photographs: "
+        "samples, folder:PATH, ...",
     )
-    identities: int | None = Field(
+    identities: Annotated[int | None, Flag(short="-n")] = Field(
         None,
         ge=FEWEST_IDENTITIES,
-        description="number of identities, drawn at random; all identities by default",
+        description="number of identities, drawn at random; all by default",
     )
-    estimators: tuple[str, ...] = Field(
+    estimators: Annotated[
+        tuple[str, ...],
+        Flag(option="--estimator", short="-e", metavar="NAME[:MODEL]", choices=estimator_names),
+    ] = Field(
         (),
-        description="AU estimators, NAME or NAME:MODEL; the first one decides about targets, the "
-        "others are shown for comparison; by default the preferred one that is available",
+        description="AU estimators; the first one decides about the targets, the others are shown "
+        "for comparison; by default the preferred one that is available",
     )
     calibration: Literal["shipped", "none"] = Field(
         "shipped",
         description="map of the estimators' scales onto FACS intensities, or none; a map is nearly "
         "flat where the two calibrated estimators agree little",
     )
-    trained_on: tuple[str, ...] = Field(
+    trained_on: Annotated[tuple[str, ...], Flag(metavar="NAME")] = Field(
         (),
         description="estimators that labelled the training data of the generators, if their cards "
         "do not state them",
     )
-    allow_training_estimator: bool = Field(
+    allow_training_estimator: Annotated[bool, Flag()] = Field(
         False,
         description="permit an estimator that labelled the training data; every result states it",
     )
-    agreement: tuple[Path, ...] = Field(
+    agreement: Annotated[tuple[Path, ...], Flag(metavar="FILE")] = Field(
         (), description="calibrations written by `miex calibrate`, in addition to the shipped ones"
     )
-    sources: tuple[str, ...] = Field(
+    sources: Annotated[tuple[str, ...], Flag(option="--source")] = Field(
         ("expert:miex", "expert:du2014", "expert:casme3"),
-        description="AU sources of the micro-expressions",
+        description="AU sources of the micro-expressions: expert:TABLE or pool:FILE.parquet",
     )
     intensities: tuple[float, ...] = Field(
         INTENSITIES, min_length=2, description="intensities of single AUs, 0 to 5, ascending"

@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from miex.pipeline.assessment.config import IDENTITY as IDENTITY
+from miex.pipeline.assessment.config import TEXTURE as TEXTURE
 from miex.pipeline.assessment.realism import Embed, scaled, texture
 from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.detection import DlibDetector
-
-IDENTITY = "dlib-identity"
-TEXTURE = "lbp-texture"
 
 DESCRIPTIONS = {
     IDENTITY: "dlib's ResNet face embedding, a unit vector of 128 numbers; it represents the "

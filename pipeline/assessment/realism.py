@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import feature
 
+from miex.pipeline.assessment.config import SPLITS as SPLITS
+
 _Array: TypeAlias = NDArray[np.float64]
 
 Embed: TypeAlias = Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.float32]]
 """Function (image ``uint8 (S, S, 3)`` RGB, landmarks ``(68, 2)``) -> features ``(D,)``."""
 
-SPLITS = 50
-"""Default number of random splits of the identities."""
 
 _local_binary_pattern: Any = feature.local_binary_pattern
 

@@ -15,7 +15,8 @@ from miex.au_sources.estimators.base import Frame, Landmarker, estimator_names
 from miex.au_sources.extraction import Extraction, ExtractionConfig, OnClip
 from miex.au_sources.real_mie import FacsConfig
 from miex.datasets.clips.base import open_clips
-from miex.datasets.config import Flag, FrozenConfig
+from miex.datasets.config import FrozenConfig
+from miex.datasets.flags import Flag
 from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.detection import DlibDetector
 
@@ -28,7 +29,7 @@ class AUExtractionConfig(FrozenConfig):
 
     inlined = ("real_mie", "early_mae", "facs")
 
-    clips: Annotated[str, Flag(argument=True, metavar="[CLIPS]")] = Field(
+    clips: Annotated[str, Flag(argument=True, metavar="CLIPS")] = Field(
         "samples",
         description="database of clips, NAME:PATH such as casme2:/data/CASME2, or samples (the "
         "videos that are part of miex's dependencies)",
@@ -72,9 +73,8 @@ class AUExtractionConfig(FrozenConfig):
     @classmethod
     def inlined_group(cls, values: Mapping[str, Any]) -> str:
         """Return the name of the active section: `facs`, or that of the AU source."""
-        if values.get("estimator") == FACS:
-            return FACS
-        return str(values.get("source") or cls.model_fields["source"].default)
+        source = FACS if values.get("estimator") == FACS else values.get("source")
+        return str(source) if source in cls.inlined else cls.inlined[0]
 
     @model_validator(mode="after")
     def _fits(self) -> "AUExtractionConfig":

@@ -257,21 +257,3 @@ def filled(value: Any, files: Mapping[str, str]) -> Any:
     if isinstance(value, list | tuple):
         return [filled(each, files) for each in value]
     return value
-
-
-def nested(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields whose names have dots as groups within groups; a later one wins.
-
-    Raises:
-        ValueError: A field is a value and a group at once.
-    """
-    result: dict[str, Any] = {}
-    for name, value in fields.items():
-        *parents, leaf = name.split(".")
-        place = result
-        for parent in parents:
-            place = place.setdefault(parent, {})
-            if not isinstance(place, dict):
-                raise ValueError(f"{name}: {parent!r} was given a value and is no group of fields")
-        place[leaf] = nested(value) if isinstance(value, Mapping) else value
-    return result

@@ -7,18 +7,17 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
-
-from miex.datasets.config import FrozenConfig, explain
+from miex.datasets.config import build
 from miex.generators.base import GeneratorConfig, create_generator
 from miex.pipeline.experiments.config import (
     Column,
     Experiment,
     Row,
     filled,
-    nested,
     placeholders,
 )
+from miex.pipeline.experiments.scale import Inputs as Inputs
+from miex.pipeline.experiments.scale import Scale as Scale
 from miex.pipeline.recognition.job_config import EvaluateJob
 from miex.pipeline.recognition.jobs import result_folder
 from miex.pipeline.recognition.protocols import find_protocol
@@ -30,40 +29,6 @@ PLACES = frozenset({"clips.databases", "synthetic.datasets"})
 
 HARMLESS = ("evaluation.run.device", "evaluation.run.checkpoint_seconds", "generator.device")
 """Settings that change no number beyond its last digits."""
-
-
-class Inputs(FrozenConfig):
-    """What whoever runs an experiment gives it."""
-
-    clips: tuple[str, ...] = Field((), description="NAME:PATH, as in `miex clips`")
-    files: dict[str, str] = Field({}, description="by the names of the experiment's inputs")
-
-
-class Scale(FrozenConfig):
-    """How a run departs from the paper, so that it fits a machine or other clips."""
-
-    seeds: int | None = Field(None, ge=1, description="number of runs")
-    epochs: float = Field(
-        1.0, gt=0, allow_inf_nan=False, description="factor of every training's length"
-    )
-    pretraining_epochs: float | None = Field(
-        None,
-        gt=0,
-        allow_inf_nan=False,
-        description="factor of the pretraining's length; as `epochs` by default",
-    )
-    identities: int | None = Field(
-        None, ge=1, description="of the dataset with most of them; the others in proportion"
-    )
-    samples: int | None = Field(
-        None, ge=1, description="of the largest dataset; the others in proportion"
-    )
-    recognizers: tuple[str, ...] = Field((), description="only these")
-    rows: tuple[str, ...] = Field((), description="only rows of such names; * stands for anything")
-    settings: dict[str, Any] = Field({}, description="fields of EvaluateJob, of every cell")
-    synthesis: dict[str, Any] = Field({}, description="fields of SynthesisConfig, of every dataset")
-    protocol: str | None = Field(None, description="instead of every protocol of the experiment")
-    stand_in: str | None = Field(None, description="what the clips are, if not the paper's")
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,8 +241,6 @@ class _Builder:
             job = self._job(fields)
             space = job.evaluation.space_of_pretraining.name
             datasets = dict(self._dataset(name, space) for name in row.datasets)
-        except ValidationError as error:
-            raise ValueError(f"{where}: {explain(error)}") from None
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
         synthetic = job.synthetic.model_copy(update={"datasets": tuple(map(str, datasets))})
@@ -301,11 +264,10 @@ class _Builder:
         return [f"{name} ({known[name].about})" for name in names]
 
     def _job(self, fields: dict[str, Any]) -> EvaluateJob:
-        content = nested(filled(fields, self._files))
-        content.setdefault("clips", {})["databases"] = list(self._inputs.clips)
-        job = EvaluateJob.model_validate(content)
+        content = filled(fields, self._files) | {"clips.databases": self._inputs.clips}
+        job = build(EvaluateJob, content)
         config = job.evaluation
-        own = recognizer_class(config.recognizer).Config.model_validate(config.config).training
+        own = build(recognizer_class(config.recognizer).Config, config.config).training
         factors = {
             "pretraining": self._scale.pretraining_epochs or self._scale.epochs,
             "finetuning": self._scale.epochs,
@@ -331,7 +293,7 @@ class _Builder:
                 f" {stated['samples']} of {stated['identities']}"
             )
         content = {"name": name, "label_space": label_space} | fields
-        config = SynthesisConfig.model_validate(nested(filled(content, self._files)))
+        config = build(SynthesisConfig, filled(content, self._files))
         folder = self._out.resolve() / "datasets" / f"{name}-{config.sha256()[:10]}"
         return folder, config
 

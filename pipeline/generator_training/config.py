@@ -11,18 +11,22 @@ truth. Agreement with landmark motion is too optimistic, because it uses the sam
 OpenFace's regressors; MediaPipe detects its own.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from miex.au_sources.estimators.base import estimator_names
 from miex.datasets.config import FrozenConfig
+from miex.datasets.flags import Flag
 from miex.pipeline.faces.config import FaceConfig
 
 
 class TrainingSetConfig(FrozenConfig):
     """Config of one training set: size of the crops, labels, split and encoding."""
 
-    size: int = Field(128, ge=32, le=512, multiple_of=4, description="side of the crops, in pixels")
+    size: Annotated[int, Flag()] = Field(
+        128, ge=32, le=512, multiple_of=4, description="side of the crops, in pixels"
+    )
     source: str | None = Field(
         None,
         description="name of the photographs for the model card; by default the name of the reader",
@@ -32,17 +36,15 @@ class TrainingSetConfig(FrozenConfig):
         description="licence of the photographs for the model card; by default the licence that "
         "the reader states",
     )
-    estimator: str = Field(
-        "landmarks",
-        description="AU estimator that makes the labels, NAME or NAME:MODEL, such as "
-        "openface-models:FOLDER",
+    estimator: Annotated[str, Flag(short="-e", metavar="NAME[:MODEL]", choices=estimator_names)] = (
+        Field("landmarks", description="AU estimator that makes the labels")
     )
     calibration: str = Field(
         "shipped",
         description="map of the estimator's scale onto 0-5: shipped, none, or a file written by "
         "`miex calibrate`",
     )
-    checks: tuple[str, ...] = Field(
+    checks: Annotated[tuple[str, ...], Flag(option="--check", metavar="NAME[:MODEL]")] = Field(
         (),
         description="second estimators that are compared with the labels on these photographs; by "
         "default the correlations of the calibrations shipped with miex are used",
@@ -81,7 +83,7 @@ class TrainingSetConfig(FrozenConfig):
         "split; in LFW this joins 64 of 4,773 names, 27 of them in one chain of different people "
         "(190 at 0.45)",
     )
-    seed: int = Field(0, ge=0, description="seed of the split")
+    seed: Annotated[int, Flag()] = Field(0, ge=0, description="seed of the split")
     image_format: Literal["jpeg", "webp"] = Field(
         "jpeg", description="encoding of the crops; webp is lossless"
     )
@@ -92,8 +94,12 @@ class TrainingSetConfig(FrozenConfig):
         description="quality of jpeg with full colour resolution (4:4:4); at 95 a crop of 128 "
         "pixels takes 7 kB with a PSNR of 46 dB",
     )
-    device: str = Field("auto", description="device of the estimators: auto, cpu, cuda, ...")
-    download: bool = Field(False, description="allow the estimators to download their weights")
+    device: Annotated[str, Flag()] = Field(
+        "auto", description="device of the estimators: auto, cpu, cuda, cuda:1, ..."
+    )
+    download: Annotated[bool, Flag()] = Field(
+        False, description="allow the estimators to download their weights"
+    )
 
 
 def training_face_config(size: int) -> FaceConfig:

@@ -15,6 +15,7 @@ from miex.datasets.labels import LABEL_SPACES, LabelSpace
 from miex.pipeline.inside.actions import actions_picture
 from miex.pipeline.inside.attention import attention_picture
 from miex.pipeline.inside.canvas import Picture, Section
+from miex.pipeline.inside.config import InsideConfig
 from miex.pipeline.inside.counts import count_clips, count_dataset, counts_picture
 from miex.pipeline.inside.embedding import (
     MIN_SAMPLES,
@@ -29,7 +30,6 @@ from miex.pipeline.inside.grad_cam_sheet import ShownSample, mean_picture, singl
 from miex.pipeline.inside.samples import (
     Choice,
     ChosenSamples,
-    InsideConfig,
     OnStage,
     choose_samples,
     choose_shown,

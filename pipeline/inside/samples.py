@@ -8,52 +8,21 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 
 from miex.datasets.clips.base import Clip, open_clips
-from miex.datasets.config import FrozenConfig
 from miex.datasets.dataset_format import DatasetFolder
 from miex.datasets.device import choose_device
 from miex.datasets.labels import LabelSpace
 from miex.datasets.remote import is_remote, local_copy
+from miex.pipeline.inside.config import InsideConfig
 from miex.pipeline.recognition.cache import CachedInputs, open_inputs
-from miex.pipeline.recognition.clip_samples import ClipSampleConfig, clip_blocks
+from miex.pipeline.recognition.clip_samples import clip_blocks
 from miex.pipeline.recognition.recognizers.base import AnyRecognizer
 from miex.pipeline.recognition.sample import Sample, SampleBlock, SampleInfo
 from miex.pipeline.recognition.shard_samples import shard_blocks
 
 OnStage = Callable[[str, int, int], None]
 """Progress callback: (name of the stage, done, total)."""
-
-
-class InsideConfig(FrozenConfig):
-    """Config of the inspection of a recognizer: sources and number of samples, layers and seed."""
-
-    clips: tuple[str, ...] = Field((), description="databases of real clips, NAME:PATH")
-    datasets: tuple[str, ...] = Field(
-        (), description="folders or remote addresses of synthetic datasets"
-    )
-    samples: int = Field(400, ge=5, description="largest number of samples per database or dataset")
-    shown: int = Field(
-        2,
-        ge=1,
-        le=10,
-        description="number of correctly and of incorrectly classified samples to draw per class",
-    )
-    layers: tuple[str, ...] = Field(
-        (), description="layers for Grad-CAM; the last convolutions by default"
-    )
-    seed: int = Field(0, ge=0, description="seed of the choice of samples and of t-SNE")
-    device: str = Field("auto", description="device: auto, cpu, cuda, cuda:1, ...")
-    clip_samples: ClipSampleConfig = ClipSampleConfig()
-
-    @model_validator(mode="after")
-    def _something(self) -> "InsideConfig":
-        if not self.clips and not self.datasets:
-            raise ValueError(
-                "clips and datasets are both empty; give a database of clips or a dataset"
-            )
-        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from miex.datasets.base import Rejection
+from miex.datasets.config import build
 from miex.datasets.documents import read_document, write_document
 from miex.datasets.files import sha256_file, whole_file
 from miex.pipeline.recognition.au_baseline import predict_from_aus
@@ -56,7 +57,7 @@ def evaluate(
         )
     protocol = find_protocol(config.protocol)
     infos = material.clips.infos
-    own = recognizer_class(config.recognizer).Config.model_validate(config.config)
+    own = build(recognizer_class(config.recognizer).Config, config.config)
     for changes in (config.pretraining, config.finetuning):
         own.hyperparameters(changes)
     require_distinct(material.clips)

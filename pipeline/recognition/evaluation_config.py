@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from miex.datasets.base import Rejection
-from miex.datasets.config import Flag, FrozenConfig, Group
+from miex.datasets.config import FrozenConfig
+from miex.datasets.flags import Flag, Group
 from miex.datasets.labels import LabelSpace, find_label_space
 from miex.pipeline.recognition.protocols import PROTOCOLS, find_protocol
 from miex.pipeline.recognition.recognizer_config import Hyperparameters, recognizer_names
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 class EvaluationConfig(FrozenConfig):
     """What is evaluated, and how it is trained. Where things lie is not in here."""
 
-    recognizer: Annotated[str, Flag(short="-r", choices=recognizer_names)]
+    recognizer: Annotated[str, Flag(short="-r", choices=recognizer_names)] = Field(
+        description="recognizer to evaluate"
+    )
     config: dict[str, Any] = Field({}, description="parameters that differ from the paper's")
     protocol: Annotated[str, Flag(short="-p", choices=lambda: tuple(PROTOCOLS))] = Field(
         "megc2019", description="which clips are tested, and which subjects share a fold"

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from miex.datasets.config import Flag, FrozenConfig, Group
+from miex.datasets.config import FrozenConfig
+from miex.datasets.flags import Flag, Group
 from miex.datasets.labels import LABEL_SPACES
 from miex.pipeline.recognition.clip_samples import ClipSampleConfig
 from miex.pipeline.recognition.evaluation_config import EvaluationConfig
@@ -19,7 +20,7 @@ _LABEL_SPACE = Flag(choices=lambda: tuple(LABEL_SPACES))
 class SyntheticData(FrozenConfig):
     """Synthesized datasets to pretrain on."""
 
-    datasets: Annotated[tuple[str, ...], Flag(argument=True, metavar="[DATASET]...")] = Field(
+    datasets: Annotated[tuple[str, ...], Flag(argument=True, metavar="DATASET...")] = Field(
         (), description="synthesized datasets to pretrain on, folders or addresses"
     )
     weights: dict[str, float] = Field(
@@ -42,7 +43,7 @@ class ClipData(FrozenConfig):
 class PretrainJob(FrozenConfig):
     """Train a recognizer on synthesized datasets."""
 
-    recognizer: Annotated[str, _RECOGNIZER]
+    recognizer: Annotated[str, _RECOGNIZER] = Field(description="recognizer to train")
     config: dict[str, Any] = Field({}, description="parameters that differ from the paper's")
     synthetic: SyntheticData = SyntheticData()
     label_space: Annotated[str, _LABEL_SPACE] = Field(
@@ -57,7 +58,7 @@ class PretrainJob(FrozenConfig):
 class FinetuneJob(FrozenConfig):
     """Train a recognizer on real clips, from a pretrained one or from scratch."""
 
-    recognizer: Annotated[str, _RECOGNIZER]
+    recognizer: Annotated[str, _RECOGNIZER] = Field(description="recognizer to train")
     config: dict[str, Any] = Field({}, description="parameters that differ from the paper's")
     checkpoint: Annotated[Path | None, Flag()] = Field(
         None, description="pretrained recognizer (.safetensors) to start from"

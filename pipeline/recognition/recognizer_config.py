@@ -1,12 +1,15 @@
 """Configure recognizers, and list those of miex; importing this needs no torch."""
 
+import ast
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from miex.datasets.config import Flag, FrozenConfig, explain
+from miex.datasets.config import FrozenConfig, explain
+from miex.datasets.flags import Flag
 from miex.datasets.registry import Registry, modules_in
 
 
@@ -24,6 +27,36 @@ recognizer_names = RECOGNIZERS.names
 
 recognizer_places = RECOGNIZERS.places
 """Return the module or package of each recognizer, see `Registry.places`."""
+
+
+def recognizer_facts(name: str) -> dict[str, Any]:
+    """Return the literals of a recognizer's class, `paper` and `year` among them.
+
+    They are read from its source, because importing it would load torch.
+
+    Raises:
+        ValueError: There is no such recognizer.
+    """
+    module = _modules().get(name)
+    if module is None:  # From another package, whose class may lie anywhere.
+        found = RECOGNIZERS.find(name)
+        return {key: value for key, value in vars(found).items() if not key.startswith("_")}
+    path = Path(__file__).parent / "recognizers" / f"{name}.py"
+    facts: dict[str, Any] = {}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ClassDef) and node.decorator_list:
+            facts |= _literals(node)
+    return facts
+
+
+def _literals(node: ast.ClassDef) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for each in node.body:
+        targets = each.targets if isinstance(each, ast.Assign) else [getattr(each, "target", None)]
+        with contextlib.suppress(ValueError, AttributeError):
+            value = ast.literal_eval(each.value)  # type: ignore[attr-defined]
+            found |= {target.id: value for target in targets if isinstance(target, ast.Name)}
+    return found
 
 
 class Hyperparameters(FrozenConfig):

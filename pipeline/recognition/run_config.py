@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from miex.datasets.config import Flag, FrozenConfig
+from miex.datasets.config import FrozenConfig
+from miex.datasets.flags import Flag
 from miex.pipeline.recognition.order import Balance
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ class RunConfig(FrozenConfig):
 
     seed: Annotated[int, Flag()] = Field(0, ge=0, lt=2**63, description="training seed")
     balance: Annotated[Balance, Flag()] = Field(
-        "none", description="classes draws every class equally often; none keeps the frequencies"
+        "none",
+        description="how samples are drawn: classes draws every class equally often, none as it is",
     )
     device: Annotated[str, Flag()] = Field(
         "auto", description="where to compute: auto, cpu, cuda, cuda:1, ..."

@@ -17,8 +17,9 @@ from pydantic import (
 )
 
 from miex.au_sources.action_units import MAX_INTENSITY
-from miex.datasets.config import Flag, FrozenConfig, build
+from miex.datasets.config import FrozenConfig, build
 from miex.datasets.encoding import ImageConfig
+from miex.datasets.flags import Flag
 from miex.datasets.labels import LABEL_SPACES, find_label_space
 from miex.generators.base import GeneratorConfig
 from miex.pipeline.faces.config import FaceConfig

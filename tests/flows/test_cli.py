@@ -150,7 +150,7 @@ def test_debug_shows_the_traceback(place: str, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
-        (KeyboardInterrupt(), 130, "finished shards are kept"),
+        (KeyboardInterrupt(), 130, "finished work is kept"),
         (OSError(errno.ENOSPC, "No space left on device"), 2, "free some space"),
         (MemoryError(), 2, "fewer --workers"),
         (RuntimeError("a worker process was killed"), 2, "a worker process was killed"),
@@ -198,7 +198,7 @@ def test_every_face_left_out_is_listed_with_its_reason(faces: Path) -> None:
 def test_verify(dataset: Path) -> None:
     result = call("verify", dataset)
     assert result.exit_code == 0, result.output
-    assert result.stdout == f"ok {dataset}: 6 samples, nothing is wrong\n"
+    assert result.stdout == f"ok {dataset}: 6 samples, no problems\n"
 
 
 def test_verify_lists_problems(dataset: Path, tmp_path: Path) -> None:
@@ -228,7 +228,9 @@ def test_sheet(dataset: Path, tmp_path: Path) -> None:
 def test_redraw(dataset: Path) -> None:
     result = call("redraw", dataset, "miex-00000003")
     assert result.exit_code == 0, result.output
-    assert result.stdout == ("ok miex-00000003: made again from its seed, equal in every column\n")
+    assert result.stdout == (
+        "ok miex-00000003: rendered again from its seed, equal in every column\n"
+    )
 
 
 def test_redraw_of_a_sample_that_is_not_there(dataset: Path) -> None:
@@ -272,7 +274,7 @@ def test_faces_download(tmp_path: Path) -> None:
     result = call("faces-download", urls, "--out", tmp_path / "images", "--set", "delay=0")
     server.shutdown()
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("1 images downloaded, 0 were there, 1 of 2 links failed")
+    assert result.stdout.startswith("1 images downloaded, 0 were present, 1 of 2 links failed")
     assert "  1      http_404\n" in result.stdout
     assert f"miex faces 'emotionnet:{tmp_path}/images?lists={urls}'" in result.stdout
     assert call("faces-download", urls, "--set", "speed=9").exit_code == 2
@@ -299,7 +301,7 @@ def test_interrupting_keeps_finished_shards(faces: Path, tmp_path: Path, workers
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130
-    assert "finished shards are kept" in err.splitlines()[-1]
+    assert "finished work is kept" in err.splitlines()[-1]
     assert "Traceback" not in err
     assert list(folder.glob("data/train-*.parquet"))
     assert not list(folder.glob("data/.*"))

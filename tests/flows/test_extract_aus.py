@@ -131,7 +131,7 @@ def test_the_same_call_makes_the_same_pool(databases: dict[str, str], tmp_path: 
         (("samples", "-o", "pool.csv"), "an AU pool ends in .parquet"),
         (("samples", "--source", "late"), "source: Input should be 'real_mie' or 'early_mae'"),
         (("samples", "-e", "facs", "--source", "early_mae"), "early_mae needs an estimator"),
-        (("samples", "--draws", 2), "real_mie.draws: "),
+        (("samples", "--draws", 2), "draws: there is no such field; there are: clips, source"),
         (("samples", "--window", 2), "take an odd number"),
         (("samples", "-e", "facs"), "no clip gave AUs (1 not_coded"),
     ],
@@ -224,7 +224,8 @@ def test_the_flow_hands_its_parameters_on(monkeypatch: pytest.MonkeyPatch, tmp_p
         out=tmp_path / "p.parquet",
         source="early_mae",
         estimator="landmarks",
-        settings={"draws": 3, "alpha": [0.1, 0.3]},
+        draws=3,
+        settings={"alpha": [0.1, 0.3]},
     )
     assert made == str(tmp_path / "p.parquet")
     assert seen["config"].early_mae.draws == 3

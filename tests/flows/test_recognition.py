@@ -1,6 +1,8 @@
 """The commands and flows on recognizers: the whole chain on a fictitious database."""
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,6 +168,26 @@ def test_the_recognizers_are_listed_with_their_papers() -> None:
     assert "MiE-X" in result.stdout or "ECCV 2022" in result.stdout
 
 
+def test_the_list_of_recognizers_needs_no_torch() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from miex.flows.cli import app;"
+        "print(CliRunner().invoke(app, ['recognizers']).stdout);"
+        "print(sorted({'torch', 'cv2', 'pyarrow'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "[]"
+    (row,) = (line for line in lines if line.split()[:1] == ["ststnet"])
+    assert "2019  flow and strain" in row
+
+
+def test_a_missing_recognizer_names_its_option() -> None:
+    for command in ("pretrain", "finetune", "evaluate"):
+        result = CliRunner().invoke(app, [command])
+        assert result.exit_code == 2
+        assert "give it with -r/--recognizer. Recognizer to" in result.stderr
+
+
 def test_a_fictitious_database_from_the_shell(tmp_path: Path) -> None:
     result = CliRunner().invoke(
         app, ["fictitious", "smic", "-o", str(tmp_path / "smic"), "--subjects", "2", "--clips", "3"]
@@ -241,18 +263,21 @@ def test_the_flows(folder: Path, clips: str, dataset: Path) -> None:
     )
     assert Path(checkpoint).is_file()
     tuned = finetune(
-        "dere_grl", [clips], Path(checkpoint), folder / "flow-tuned", settings=quick, cache=cache
+        "dere_grl",
+        Path(checkpoint),
+        [clips],
+        epochs=1,
+        device="cpu",
+        out=folder / "flow-tuned",
+        cache=cache,
     )
     assert len(load_checkpoint(Path(tuned)).card.stages) == 2
-    settings = {
-        "evaluation.seeds": [0],
-        "evaluation.finetuning.epochs": 1,
-        "evaluation.run.device": "cpu",
-    }
+    settings = {"evaluation.finetuning.epochs": 1, "run.device": "cpu"}
     result = evaluate(
         "dere_grl",
         "loso",
-        [clips],
+        seeds=1,
+        clips=[clips],
         checkpoint=Path(checkpoint),
         out=folder / "flow-evaluated",
         settings=settings,

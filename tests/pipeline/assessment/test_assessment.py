@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 from PIL import Image
 from typer.testing import CliRunner
 
 from miex.au_sources.action_units import AU_NAMES
 from miex.datasets.encoding import ImageConfig, encode_frame
-from miex.flows.assessment_commands import assess_generator
+from miex.flows.cli import app
 from miex.generators.base import GeneratorConfig
 from miex.generators.ganimation.training_notes import AUAgreement, TrainingNotes
 from miex.generators.ganimation.training_set import TrainingRow, write_training_set
@@ -27,9 +26,8 @@ QUICK = ["--source", "expert:miex", "--set", "intensities=[1, 3]", "--set", "loo
 
 
 def call(*words: object):
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(assess_generator)
-    return CliRunner().invoke(app, [str(word) for word in words])
+    # Errors keep their type with --debug.
+    return CliRunner().invoke(app, ["--debug", "assess-generator", *map(str, words)])
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import pytest
 from miex.pipeline.experiments.config import (
     Column,
     filled,
-    nested,
 )
 from miex.pipeline.experiments.table import (
     NO_RESULT,
@@ -41,19 +40,13 @@ def test_only_the_papers_clips_are_comparable(
     assert (NOT_COMPARABLE in said["clips"]) is not comparable
 
 
-def test_values_are_filled_and_nested() -> None:
+def test_values_are_filled() -> None:
     files = {"a": "/x", "b": "/y"}
     assert filled({"s": ["pool:${a}", "${b}"], "c": "${gone}", "d": "p:${gone}"}, files) == {
         "s": ["pool:/x", "/y"],
         "c": None,
         "d": None,
     }
-    assert nested({"a.b": 1, "a.c.d": 2, "e": {"f.g": 3}}) == {
-        "a": {"b": 1, "c": {"d": 2}},
-        "e": {"f": {"g": 3}},
-    }
-    with pytest.raises(ValueError, match=r"a\.b: 'a' was given a value"):
-        nested({"a": 1, "a.b": 2})
 
 
 def test_a_column_without_a_result_does_not_speak_for_the_table() -> None:

@@ -6,14 +6,13 @@ from pathlib import Path
 import fake_faces as fakes
 import numpy as np
 import pytest
-import typer
 from numpy.typing import ArrayLike
 from typer.testing import CliRunner
 
 from miex.au_sources.action_units import AU_NAMES, AU_NUMBERS
 from miex.au_sources.estimators.base import Estimates, Frame, create_estimator
 from miex.datasets.base import Photograph
-from miex.flows.training_set import training_set as command
+from miex.flows.cli import app
 from miex.generators.ganimation.training_set import SPLITS, TrainingSet
 from miex.pipeline.aus.agreement import (
     Confirmation,
@@ -283,10 +282,17 @@ def test_a_split_depends_on_seed_and_names_alone():
 
 
 def test_the_command_says_what_is_in_it(table, tmp_path):
-    app = typer.Typer()
-    app.command()(command)
     out = tmp_path / "t.parquet"
-    words = [str(table), "-o", str(out), "--set", "seed=3", "--set", "image_format=webp"]
+    words = [
+        "training-set",
+        str(table),
+        "-o",
+        str(out),
+        "--set",
+        "seed=3",
+        "--set",
+        "image_format=webp",
+    ]
     answer = CliRunner().invoke(app, words)
     assert answer.exit_code == 0, answer.output
     assert "23 photographs" in answer.output
@@ -295,6 +301,8 @@ def test_the_command_says_what_is_in_it(table, tmp_path):
     assert (tmp_path / "t.png").stat().st_size > 10_000
     assert TrainingSet.open(out).notes.config["seed"] == 3
 
-    wrong = CliRunner().invoke(app, [str(table), "-o", str(out), "--set", "shape=3"])
-    assert isinstance(wrong.exception, ValueError)
-    assert "shape" in str(wrong.exception)
+    wrong = CliRunner().invoke(
+        app, ["training-set", str(table), "-o", str(out), "--set", "shape=3"]
+    )
+    assert wrong.exit_code == 2
+    assert "shape: there is no such field; there are: size, source" in wrong.stderr

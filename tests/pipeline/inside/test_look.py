@@ -5,17 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import typer
 from PIL import Image
 from typer.testing import CliRunner
 
 from miex.datasets.labels import LABEL_SPACES
-from miex.flows.inspect_command import inspect
+from miex.flows.cli import app
 from miex.pipeline.fictitious_databases.write import write_fictitious
+from miex.pipeline.inside.config import InsideConfig
 from miex.pipeline.inside.look import Inside, inside_pictures, look_inside
 from miex.pipeline.inside.page import write_inside_page
 from miex.pipeline.inside.samples import (
-    InsideConfig,
     choose_samples,
     choose_shown,
     draw_samples,
@@ -98,21 +97,20 @@ def test_the_same_checkpoint_gives_the_same_pictures(
 
 
 def test_the_command(trained: Checkpoint, tiny_dataset: Path, cache: Path, tmp_path: Path) -> None:
-    app = typer.Typer()
-    app.command()(inspect)
     options = ["--dataset", str(tiny_dataset), "--cache", str(cache), "--device", "cpu"]
     folder = str(trained.path.parent)
     out = ["-o", str(tmp_path / "page"), "--samples", "12", "--shown", "1"]
-    done = CliRunner().invoke(app, [folder, *options, *out, "--layer", "streams.0.3"])
+    done = CliRunner().invoke(app, ["inspect", folder, *options, *out, "--layer", "streams.0.3"])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "page" / "index.html").is_file()
     assert "synthesized, expert" in done.output
-    with pytest.raises(ValueError, match="clips and datasets are both empty; give a database"):
-        CliRunner().invoke(app, [folder], catch_exceptions=False)
+    start = ["--debug", "inspect", folder]
+    with pytest.raises(ValueError, match="no samples are given: name a database with --clips"):
+        CliRunner().invoke(app, start, catch_exceptions=False)
     with pytest.raises(FileNotFoundError, match="no such checkpoint"):
-        CliRunner().invoke(app, [str(tmp_path), *options], catch_exceptions=False)
+        CliRunner().invoke(app, [*start[:2], str(tmp_path), *options], catch_exceptions=False)
     with pytest.raises(ValueError, match="no layer 'nose' with feature maps"):
-        CliRunner().invoke(app, [folder, *options, "--layer", "nose"], catch_exceptions=False)
+        CliRunner().invoke(app, [*start, *options, "--layer", "nose"], catch_exceptions=False)
 
 
 def test_a_recognizer_without_gradients_shows_what_is_left(

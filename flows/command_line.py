@@ -1,0 +1,230 @@
+"""Hold the command `miex`, and turn the flags of a config model into options of a command."""
+
+import importlib
+import inspect
+import os
+import typing
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from miex.flows.terminal import EXPECTED_ERRORS, Terminal, describe
+
+if typing.TYPE_CHECKING:
+    from miex.datasets.flags import Parameter
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the output.")]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", "-j", min=1, help="Number of processes; one per core by default."),
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", "-c", help="YAML file with fields; options win over it.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Any field, nested ones with dots; wins over all others. Repeatable.",
+    ),
+]
+Cache = Annotated[
+    Path, typer.Option(help="Folder of cached representations; may be deleted at any time.")
+]
+
+_GIVEN = "miex.given"
+
+
+class _Commands(TyperGroup):
+    """Turn every expected error into one line, and accept `--debug` in any position."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        rest = [word for word in args if word != "--debug"]
+        return super().parse_args(ctx, ["--debug", *rest] if len(rest) < len(args) else rest)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            Terminal().fail(
+                "interrupted; finished work is kept, and the same command resumes from there"
+            )
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            # The reader has closed the pipe; the interpreter's own flush must not fail.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise typer.Exit(1) from None
+        except (typer.Exit, typer.Abort):
+            # Both are subclasses of RuntimeError.
+            raise
+        except EXPECTED_ERRORS as error:
+            if ctx.params.get("debug"):
+                raise
+            Terminal().fail(describe(error))
+            raise typer.Exit(2) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"miex {version('miex')}")
+        raise typer.Exit
+
+
+@app.callback()
+def miex(
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="MIEX_DEBUG", help="Show tracebacks and warnings.")
+    ] = False,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Synthesize micro-expression datasets, and train recognizers on them.
+
+    Start with `miex demo`. `miex doctor` shows what is installed.
+    """
+    if not debug:
+        warnings.simplefilter("ignore")
+        # Worker processes read the variable.
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")
+
+
+def options_of(model: str) -> type[TyperCommand]:
+    """Return a command class that adds the flags of a config model to a command's own options.
+
+    The model is imported when the command is used, so that `miex --help` stays fast.
+
+    Args:
+        model: ``MODULE:CLASS`` below `miex`.
+    """
+
+    class ConfigCommand(TyperCommand):
+        _complete = False
+
+        @property
+        def params(self) -> list[Any]:
+            if not self._complete:
+                self._complete = True
+                self._params[:0] = _options(_parameters_of(model))
+            return self._params
+
+        @params.setter
+        def params(self, own: list[Any]) -> None:
+            self._params, self._complete = own, False
+
+        def invoke(self, ctx: Any) -> Any:
+            given = {each.name: ctx.params.pop(each.name) for each in _parameters_of(model)}
+            ctx.meta[_GIVEN] = {
+                name: value
+                for name, value in given.items()
+                if ctx.get_parameter_source(name).name != "DEFAULT"
+            }
+            return super().invoke(ctx)
+
+    ConfigCommand.model = staticmethod(lambda: _model(model))  # type: ignore[attr-defined]
+    return ConfigCommand
+
+
+def config_of(
+    ctx: typer.Context, config: Path | None = None, setting: list[str] | None = None
+) -> Any:
+    """Build the config of a command of `options_of` from its options, a file and `--set`.
+
+    Args:
+        ctx: Context of the command.
+        config: YAML file; options win over it.
+        setting: ``FIELD=VALUE`` words; they win over options.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A field that does not exist, is missing, or has a value that does not fit.
+    """
+    from miex.datasets.config import build, parse_assignments
+    from miex.datasets.flags import places
+
+    model = ctx.command.model()  # type: ignore[attr-defined]
+    return build(model, places(model, ctx.meta[_GIVEN]) | parse_assignments(setting or []), config)
+
+
+def examples(*lines: str) -> str:
+    """Return example commands as the last paragraph of a command's help."""
+    return "\n\n".join([f"Example{'s' if len(lines) > 1 else ''}:", *lines])
+
+
+def _model(reference: str) -> Any:
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(f"miex.{module}"), name)
+
+
+def _parameters_of(reference: str) -> "tuple[Parameter, ...]":
+    from miex.datasets.flags import parameters
+
+    return parameters(_model(reference))
+
+
+def _options(parameters: "tuple[Parameter, ...]") -> list[Any]:
+    """Return the options and arguments of some parameters, made by typer from a signature."""
+
+    def command(**_: Any) -> None: ...
+
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                each.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=list(each.default) if isinstance(each.default, tuple) else each.default,
+                annotation=Annotated[_typer_type(each), _declared(each)],
+            )
+            for each in parameters
+        ]
+    )
+    made = typer.Typer(add_completion=False)
+    made.command()(command)
+    return list(typer.main.get_command(made).params)
+
+
+def _declared(parameter: "Parameter") -> Any:
+    from miex.datasets.flags import choices_of
+
+    chosen = "|".join(choices_of(parameter.kind))
+    metavar = parameter.flag.metavar or chosen or None
+    if parameter.flag.argument:
+        return typer.Argument(metavar=metavar, help=parameter.description)
+    name = parameter.option
+    if parameter.kind is bool:
+        name = f"{name}/--no-{name.removeprefix('--')}"
+    told = parameter.description
+    if _repeats(parameter.kind):
+        told += " Repeatable."
+    return typer.Option(*filter(None, (name, parameter.flag.short)), metavar=metavar, help=told)
+
+
+def _typer_type(parameter: "Parameter") -> Any:
+    from miex.datasets.flags import choices_of
+
+    kind = parameter.kind
+    if _repeats(kind):
+        kind = list[str]
+    elif typing.get_origin(kind) is tuple:
+        kind = tuple[float, float]
+    elif choices_of(kind) or kind not in (int, float, bool, Path):
+        kind = str
+    return kind if parameter.default is not None else kind | None
+
+
+def _repeats(kind: Any) -> bool:
+    return typing.get_origin(kind) is tuple and typing.get_args(kind)[-1] is ...
