@@ -102,7 +102,7 @@ def finished_part(chunk: Chunk) -> PartSummary | None:
     metadata = schema.metadata or {}
     if metadata.get(_FINGERPRINT_KEY) != chunk.fingerprint.encode():
         return None
-    # A part that cannot vouch for itself is made again: that costs a minute at most.
+    # A part without a valid checksum is made again, which takes at most a minute.
     if not has_valid_seal(chunk.path):
         return None
     return PartSummary(rows, unpack_rejections(metadata[_REJECTIONS_KEY]))

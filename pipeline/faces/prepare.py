@@ -62,10 +62,9 @@ def prepare_faces(
 ) -> FaceTable:
     """Prepare every photograph of a source, or resume an interrupted run.
 
-    A second run on the same table waits until the first has ended.
-
     Finished parts are kept in the folder `OUT.parts` until the table is written. A table that was
-    prepared from the same photographs with the same config and models is opened and returned.
+    prepared from the same photographs with the same config and models is opened and returned. A
+    second run that writes the same table waits until the first one has ended.
 
     Args:
         source: Reader of the photographs.
@@ -110,7 +109,7 @@ def _prepare_table(
     remove_partial(out.parent, out.name)
     if out.exists():
         table = _existing(out, notes.fingerprint)
-        # A run that was killed after the table was written left them behind.
+        # Parts remain if a run was killed after it had written the table.
         _remove_parts(out)
         return table
     chunks = _chunks(photographs, _parts_folder(out), notes.fingerprint)

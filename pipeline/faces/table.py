@@ -252,7 +252,7 @@ class FaceTable:
             content = json.loads(metadata[_KEY])
             version = content.pop("format", None)
         except (ValueError, AttributeError, RecursionError) as error:
-            raise ValueError(f"{path}: its notes are damaged ({error}); {remedy}") from None
+            raise ValueError(f"{path}: its metadata is damaged ({error}); {remedy}") from None
         if version != FORMAT:
             raise ValueError(f"{path} has format {version!r}, expected {FORMAT!r}; {remedy}")
         try:
@@ -277,11 +277,13 @@ class FaceTable:
 
     @cached_property
     def identities(self) -> list[str]:
-        """Who is shown, row by row."""
+        """Identity of each row."""
         try:
             table = pq.read_table(self.path, columns=["identity"], page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{self.path} is damaged: {error}") from None
+            raise ValueError(
+                f"{self.path} is damaged ({error}); prepare the faces again with `miex faces`"
+            ) from None
         column: list[str] = table["identity"].to_pylist()
         return column
 
@@ -292,11 +294,14 @@ class FaceTable:
 
     @cached_property
     def rejections(self) -> list[Rejection]:
-        """Everything that was left out, with its reason."""
+        """Every photograph that was left out, with its reason."""
         try:
             return unpack_rejections(pq.read_schema(self.path).metadata[_REJECTIONS_KEY])
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, zlib.error) as error:
-            raise ValueError(f"{self.path} is damaged: its account of faces ({error})") from None
+            raise ValueError(
+                f"{self.path}: its list of rejections is damaged ({error}); prepare the faces "
+                "again with `miex faces`"
+            ) from None
 
     @property
     def rejection_counts(self) -> dict[str, int]:

@@ -165,10 +165,10 @@ def reopen(out: Path) -> Job:
 
 
 def _origin(out: Path) -> Path:
-    """Return the folder that relative paths of a dataset's config are relative to.
+    """Return the folder to which the relative paths in the config of a dataset refer.
 
-    It is the one in which the dataset was made, as its run log says; the current one where the
-    log is gone, or the folder.
+    It is the working directory of the run, which the run log states. If the log or that folder no
+    longer exists, it is the current working directory.
     """
     try:
         log = read_document(out / RUN_LOG, "run log", "", must_be_sealed=False)
@@ -208,7 +208,7 @@ def _refuse_foreign_folder(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; give a folder for the dataset")
     ours = (MANIFEST, _STATE, _FACES, f"{_FACES}.parts")
-    # A killed run may have left nothing but a file that it was writing.
+    # A killed run can leave a folder that contains only an unfinished file.
     there = [path for path in out.iterdir() if path.suffix != PARTIAL] if out.is_dir() else []
     if there and not any((out / name).exists() for name in ours):
         raise ValueError(f"{out} is not empty and holds no miex dataset; choose a new folder")
@@ -241,13 +241,15 @@ def _reserve_folder(out: Path, identity: dict[str, Any]) -> None:
 
 
 def _owner_of(out: Path, path: Path, fingerprint: str) -> dict[str, Any] | None:
-    """Read whose a folder is; remove a damaged manifest that its shards can replace.
+    """Read the file that states which dataset a folder holds.
+
+    A damaged file is removed if all shards belong to the dataset with the given fingerprint.
 
     Returns:
-        None where the file was damaged and removed.
+        The content, or None if the file was damaged and removed.
 
     Raises:
-        ValueError: It is damaged, and a shard belongs to another dataset.
+        ValueError: The file is damaged, and a shard belongs to another dataset.
     """
     try:
         known = read_document(path, "account", MANIFEST_REMEDY)
@@ -262,10 +264,10 @@ def _owner_of(out: Path, path: Path, fingerprint: str) -> dict[str, Any] | None:
         ]
         if foreign:
             raise ValueError(
-                f"{error}. But {foreign[0]} was made with another config or other inputs than now:"
+                f"{error}. The shard {foreign[0]} was made with another config or other inputs:"
                 " choose a new folder, or delete this one"
             ) from None
-        _log.warning("%s; that is what happens now", error)
+        _log.warning("%s. This run writes the file again", error)
         path.unlink()
         return None
 
@@ -308,10 +310,11 @@ def _recorded_hash(job: Job, number: int) -> str | None:
 
 
 def finished_shard(job: Job, number: int) -> ShardRecord | None:
-    """Return a shard's record, if its file is there and known to be unharmed.
+    """Return the record of a shard, or None if its file is missing, damaged or changed.
 
-    It is known by the hash that was recorded when it was written. A shard without a recorded hash
-    (its run was killed just after the file got its name) must vouch for itself by its own checksum.
+    The file is compared with the hash that was recorded when it was written. If no hash was
+    recorded, because the run was killed after it had renamed the file, the checksum in the file is
+    verified.
     """
     record = read_shard_record(job.out, number, job.shards, job.fingerprint)
     if record is None:

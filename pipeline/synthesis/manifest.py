@@ -121,12 +121,12 @@ def build_manifest(
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> Path:
-    """Write `manifest.json`; its presence says that the dataset is complete."""
+    """Write `manifest.json`, which marks the dataset as complete, and return its path."""
     path = folder / MANIFEST
     write_json(path, manifest)
     return path
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write indented JSON with its checksum, whole or not at all."""
+    """Write indented JSON with its checksum atomically."""
     write_document(path, content)

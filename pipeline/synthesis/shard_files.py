@@ -161,7 +161,7 @@ def _record(folder: Path, path: Path, footer: dict[str, Any], rows: int) -> Shar
 
 
 def shard_fingerprint(path: Path) -> str | None:
-    """Return the fingerprint of the job that a shard belongs to, None where it cannot be read."""
+    """Return the fingerprint of the job of a shard, or None if the shard cannot be read."""
     try:
         with pq.ParquetFile(path) as file:
             return str(json.loads(file.metadata.metadata[_FOOTER_KEY.encode()])["fingerprint"])

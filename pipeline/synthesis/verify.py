@@ -47,7 +47,7 @@ def verify(
     workers: int | None = None,
     on_rows: Callable[[int], None] | None = None,
 ) -> list[Problem]:
-    """Check a finished dataset: checksums, manifest, schema, counts, every row and every frame.
+    """Verify the checksums, manifest, schema, counts, rows and frames of a finished dataset.
 
     Args:
         folder: The dataset folder.
@@ -82,9 +82,9 @@ def verify(
         problems += _check_counts(dataset, counts)
     except (KeyError, TypeError, AttributeError) as error:
         problems.append(Problem(MANIFEST, f"its counts are incomplete: {error!r}"))
-    # Which field was changed says more than that one was.
+    # A wrong checksum is reported only if no problem names the field that was changed.
     if changed and not any(problem.where == MANIFEST for problem in problems):
-        what = f"its checksum is wrong, it was changed or damaged: {MANIFEST_REMEDY}"
+        what = f"its checksum is wrong: the file was changed or is damaged; {MANIFEST_REMEDY}"
         problems.append(Problem(MANIFEST, what))
     return [*problems, *_check_folder(dataset)]
 
@@ -115,7 +115,7 @@ def _check_shard(
                     f"holds {file.metadata.num_rows} rows, but the manifest lists {shard['rows']}",
                 )
             if shard_fingerprint(path) != dataset.manifest["fingerprint"]:
-                yield Problem(name, "belongs to another job than the manifest")
+                yield Problem(name, "belongs to another dataset than the manifest")
             previous = ""
             for batch in file.iter_batches(64):
                 for row in batch.to_pylist():
