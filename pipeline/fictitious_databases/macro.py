@@ -129,6 +129,24 @@ def write_video_folder(folder: Path, renderer: ClipRenderer, subjects: int, clip
     renderer.listed += len(rows) - 1
 
 
+def write_ravdess(folder: Path, renderer: ClipRenderer, subjects: int, clips: int) -> None:
+    """Write RAVDESS: one video per recording, whose name is its annotation."""
+    numbers = {"happiness": 3, "sadness": 4, "anger": 5, "fear": 6, "disgust": 7, "surprise": 8}
+    for subject in range(1, subjects + 1):
+        actor = folder / "Video_Speech" / f"Actor_{subject:02}"
+        for clip in range(1, clips + 1):
+            emotion = _EMOTIONS[(subject + clip) % len(_EMOTIONS)]
+            name = f"01-{numbers[emotion]:02}-{1 + clip % 2:02}-01-01-{subject:02}"
+            frames = list(renderer.frames(_sequence(subject, name, emotion)).values())
+            _write_video(actor / f"01-{name}.mp4", frames)
+            renderer.listed += 1
+        # Neutral, and the same recording without sound: listed, but no clips.
+        _write_video(actor / f"01-01-01-01-01-01-{subject:02}.mp4", frames[:2])
+        _write_video(actor / f"02-{name}.mp4", frames)
+        renderer.listed += 2
+    renderer.note("each actor has a neutral recording, and one recording in two files")
+
+
 def _write_video(path: Path, frames: list[Frame], fps: float = 25.0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = frames[0].shape[:2]

@@ -22,6 +22,7 @@ from miex.pipeline.fictitious_databases.macro import (
     write_ckplus,
     write_mmew_macro,
     write_oulu_casia,
+    write_ravdess,
     write_video_folder,
 )
 from miex.pipeline.fictitious_databases.megc2019 import write_megc2019
@@ -51,6 +52,7 @@ _WRITERS: dict[str, Callable[[Path, ClipRenderer, int, int], None]] = {
     "mmew": write_mmew,
     "mmew_macro": write_mmew_macro,
     "oulu_casia": write_oulu_casia,
+    "ravdess": write_ravdess,
     "samm": write_samm,
     "smic": write_smic,
     "video_folder": write_video_folder,

@@ -60,6 +60,40 @@ def test_oulu_casia(fictitious):
         open_clips(f"{spec}?light=Bright")
 
 
+def test_ravdess(fictitious):
+    drawn = fictitious("ravdess")
+    reader = open_clips(drawn.spec)
+    clips = reader.clips()
+    assert len(clips) == 8
+    assert clips[0].subject == "Actor_01"
+    assert clips[0].apex is None
+    assert clips[0].fps == 25
+    emotions = {clip.clip.split("-")[1]: clip.emotion.value for clip in clips}
+    assert (
+        emotions.items()
+        <= {
+            "03": "happiness",
+            "04": "sadness",
+            "05": "anger",
+            "06": "fear",
+            "07": "disgust",
+            "08": "surprise",
+        }.items()
+    )
+    reasons = [rejection.reason for rejection in reader.report().rejections]
+    assert sorted(reasons) == ["duplicate", "duplicate", "no_expression", "no_expression"]
+    strong = open_clips(f"{drawn.spec}?intensity=strong").clips()
+    assert {clip.clip.split("-")[2] for clip in strong} == {"02"}
+    with pytest.raises(ValueError, match="expected normal or strong"):
+        open_clips(f"{drawn.spec}?intensity=weak")
+    (drawn.folder / "Actor_99.mp4").write_bytes(b"no video")
+    (drawn.folder / "01-01-03-01-01-01-99.mp4").write_bytes(b"no video")
+    reasons = [rejection.reason for rejection in open_clips(drawn.spec).report().rejections]
+    assert {"not_a_recording", "unreadable_video"} <= set(reasons)
+    for name in ("Actor_99.mp4", "01-01-03-01-01-01-99.mp4"):
+        (drawn.folder / name).unlink()
+
+
 def test_mmew_macro(fictitious):
     reader = open_clips(fictitious("mmew_macro").spec)
     clips = {clip.clip: clip for clip in reader.clips()}

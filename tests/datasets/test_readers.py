@@ -31,7 +31,7 @@ def test_it_asks_for_a_path_that_is_there(name, tmp_path):
     with pytest.raises(ValueError, match=f"write {name}:PATH"):
         open_clips(f"{name}?{options}" if options else name)
     with pytest.raises(FileNotFoundError, match="nothing at"):
-        open_clips(f"{name}:{tmp_path}/nowhere?{options}")
+        open_clips(f"{name}:{tmp_path}/nowhere" + (f"?{options}" if options else ""))
 
 
 def test_every_clip_is_counted_and_the_order_is_stable(name, tmp_path, request):
