@@ -18,6 +18,7 @@ from torch import Tensor
 from miex.datasets.files import whole_file
 from miex.datasets.labels import LABEL_SPACES, LabelSpace
 from miex.datasets.seals import UNSEALED, check_seal
+from miex.pipeline.recognition.recognizer_files import everything_in_checkpoint
 from miex.pipeline.recognition.recognizers.base import (
     AnyRecognizer,
     FittedRecognizer,
@@ -133,9 +134,9 @@ class Checkpoint:
             ValueError: The parameters do not fit: the file was made by another version.
         """
         classes = len(LABEL_SPACES[self.card.label_space].classes)
-        recognizer = create_recognizer(
-            self.card.recognizer, classes, {**self.card.config, **_without_weights(self.card)}
-        )
+        config = {**self.card.config, **_without_weights(self.card)}
+        with everything_in_checkpoint():
+            recognizer = create_recognizer(self.card.recognizer, classes, config)
         if isinstance(recognizer, FittedRecognizer):
             recognizer.load_state({name: each.numpy() for name, each in self.tensors.items()})
             return recognizer

@@ -122,12 +122,17 @@ MIN_SIDE = 28
 """Smallest side of a frame that any recognizer takes, pixels."""
 
 
-def require_usable(sample: Sample, *, landmarks: bool = False, side: int | None = None) -> None:
+def require_usable(
+    sample: Sample,
+    *,
+    landmarks: Literal["none", "onset", "pair"] = "none",
+    side: int | None = None,
+) -> None:
     """Refuses what no representation can be made of.
 
     Args:
         sample: To check.
-        landmarks: Whether onset and apex need landmarks.
+        landmarks: Which frames need landmarks: those that a representation reads, no others.
         side: The side that the frames must have; any from `MIN_SIDE` on by default.
 
     Raises:
@@ -162,11 +167,11 @@ def require_usable(sample: Sample, *, landmarks: bool = False, side: int | None 
             f"{key}: frames are {height} x {width} pixels, expected {wanted}; cut and scale the"
             " face first (miex.pipeline.recognition.clip_samples does)"
         )
-    if landmarks:
-        _require_landmarks(sample)
+    if landmarks != "none":
+        _require_landmarks(sample, apex=landmarks == "pair")
 
 
-def _require_landmarks(sample: Sample) -> None:
+def _require_landmarks(sample: Sample, *, apex: bool) -> None:
     key, points = sample.info.key, sample.landmarks
     if points is None:
         raise ValueError(
@@ -176,7 +181,7 @@ def _require_landmarks(sample: Sample) -> None:
     expected = (len(sample.frames), 68, 2)
     if points.shape != expected:
         raise ValueError(f"{key}: landmarks are {points.shape}, expected {expected}")
-    for name, index in (("onset", 0), ("apex", sample.apex_index)):
+    for name, index in (("onset", 0), ("apex", sample.apex_index))[: 1 + apex]:
         if not np.isfinite(points[index]).all():
             raise ValueError(
                 f"{key}: the landmarks of the {name} are not finite: no face was found in this"

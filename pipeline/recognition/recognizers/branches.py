@@ -6,9 +6,10 @@ network and pools its two halves (`MiexConfig.part_pooling`).
 """
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Generator, Tensor
 
 from miex.pipeline.recognition.recognizers import _miex
@@ -19,6 +20,15 @@ from miex.pipeline.recognition.representations.frames import FramePair, FramesCo
 
 class BranchesConfig(_miex.MiexConfig):
     """Parameters of Branches; the defaults are MiE-X's."""
+
+    fusion: Literal["late", "early"] = Field(
+        "late",
+        description="late: onset and apex meet as pooled features, as in MiE-X; early: the apex's"
+        " network sees apex minus onset, so that motion is there before appearance is pooled",
+    )
+    difference_gain: float = Field(
+        4.0, gt=0, description="of early fusion: the difference is multiplied by it"
+    )
 
 
 @register_recognizer("branches")
@@ -60,6 +70,8 @@ class Branches(Recognizer):
         """Logits ``(B, classes)`` of stored or augmented frames."""
         pair = torch.stack((inputs["onset"], inputs["apex"]), 1)
         onset, apex = _miex.prepared(pair, self.config).unbind(1)
+        if self.config.fusion == "early":
+            apex = (apex - onset) * self.config.difference_gain
         features = torch.cat((self.onset(onset), self.apex(apex)), 1)
         logits: Tensor = self.head(features)
         return logits

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import ResNet
 
+from miex.pipeline.recognition.recognizer_files import files_may_be_absent
 from miex.pipeline.recognition.recognizers._pretrained import resnet18
 from miex.pipeline.recognition.recognizers._sparse_attention import (
     SparseAttentionBlock,
@@ -85,6 +86,13 @@ class UAMRNConfig(RecognizerConfig):
     hidden_size: int = Field(1024, ge=1, description="of the dense layers; the paper is silent")
     dropout: float = Field(0.1, ge=0, lt=1, description="the paper is silent")
     uncertainty: bool = True
+    uncertainty_scaling: Literal["mean", "standardised"] = Field(
+        "mean",
+        description="how a sample's uncertainty becomes its weight. mean: divided by its mean over"
+        " the batch, as eqs. 8 and 9 have it, which leaves weights within a few per cent of 1;"
+        " standardised: epistemic and aleatoric part each in its own deviations over the batch,"
+        " exp of half their sum, divided by the mean, so that weights spread from .3 to 3",
+    )
     passes: int = Field(10, ge=2, description="M, Monte-Carlo samples; the paper is silent")
 
     @model_validator(mode="after")
@@ -125,6 +133,30 @@ def epistemic_variance(logits: Tensor) -> Tensor:
 def aleatoric_variance(variances: Tensor) -> Tensor:
     """Last term of eq. 8: the mean of the predicted variances, ``(M, B, C)`` to ``(B,)``."""
     return variances.mean(0).sum(-1)
+
+
+def sample_weights(
+    epistemic: Tensor, aleatoric: Tensor, scaling: Literal["mean", "standardised"]
+) -> Tensor:
+    """Weight every sample by its uncertainty; the mean over the batch is 1.
+
+    Args:
+        epistemic: ``(B,)``, see `epistemic_variance`.
+        aleatoric: ``(B,)``, see `aleatoric_variance`.
+        scaling: See `UAMRNConfig.uncertainty_scaling`.
+
+    Returns:
+        ``(B,)``, above 0.
+    """
+    if scaling == "mean":
+        gamma = epistemic + aleatoric
+        return gamma / gamma.mean()
+    parts = [
+        (each - each.mean()) / each.std(correction=0).clamp(min=1e-12)
+        for each in (epistemic, aleatoric)
+    ]
+    gamma = (sum(parts, torch.zeros_like(epistemic)) / 2).clamp(-3, 3).exp()
+    return gamma / gamma.mean()
 
 
 def positional_encoding(length: int, size: int) -> Tensor:
@@ -232,8 +264,9 @@ class UAMRN(Recognizer):
             labels: ``int64 (B,)``.
 
         Returns:
-            ``loss``; with uncertainty also ``cross_entropy``, the same without weights, and the
-            batch's mean ``epistemic`` and ``aleatoric`` variance.
+            ``loss``; with uncertainty also ``cross_entropy``, the same without weights, the
+            batch's mean ``epistemic`` and ``aleatoric`` variance, and the ``weight_spread``, the
+            standard deviation of the weights: near 0 the uncertainty does nothing.
         """
         if not self.config.uncertainty:
             return super().loss(inputs, labels)
@@ -244,12 +277,13 @@ class UAMRN(Recognizer):
         each = functional.nll_loss(log_p, labels, reduction="none")
         epistemic = epistemic_variance(logits).detach()
         aleatoric = aleatoric_variance(variances).detach()
-        gamma = epistemic + aleatoric
+        gamma = sample_weights(epistemic, aleatoric, self.config.uncertainty_scaling)
         return {
-            "loss": (gamma / gamma.mean() * each).mean(),
+            "loss": (gamma * each).mean(),
             "cross_entropy": each.mean().detach(),
             "epistemic": epistemic.mean(),
             "aleatoric": aleatoric.mean(),
+            "weight_spread": gamma.std(correction=0),
         }
 
     @torch.no_grad()
@@ -330,7 +364,9 @@ def _magnified_sequence(config: UAMRNConfig) -> MagnifiedSequence:
         factors = torch.tensor([config.single_factor])
     else:
         factors = amplification_factors(config.length, *config.factors)
-    return MagnifiedSequence(factors, method, config.magnification_weights)
+    return MagnifiedSequence(
+        factors, method, config.magnification_weights, expect_weights=files_may_be_absent()
+    )
 
 
 def _first_stages(network: ResNet, stages: int) -> nn.Sequential:

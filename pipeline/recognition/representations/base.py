@@ -6,7 +6,7 @@ a representation is the small object that takes the right frames of each sample 
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -139,10 +139,17 @@ def resize(images: Tensor, side: int) -> Tensor:
     return scaled.to(images.dtype)
 
 
-def scaled_landmarks(sample: Sample, side: int) -> NDArray[np.float32]:
+def scaled_landmarks(
+    sample: Sample, side: int, frames: Literal["onset", "pair"] = "pair"
+) -> NDArray[np.float32]:
     """Landmarks in pixels of frames that `resize` scaled to another side.
 
     Pixel centres count: x becomes (x + 1/2) * side / S - 1/2.
+
+    Args:
+        sample: Whose landmarks.
+        side: Side of the scaled frames, pixels.
+        frames: Which frames must have landmarks: those that are read.
 
     Returns:
         ``float32 (T, 68, 2)``.
@@ -150,7 +157,7 @@ def scaled_landmarks(sample: Sample, side: int) -> NDArray[np.float32]:
     Raises:
         ValueError: The sample has no landmarks; it is named.
     """
-    require_usable(sample, landmarks=True)
+    require_usable(sample, landmarks=frames)
     assert sample.landmarks is not None
     ratio = np.float32(side / sample.frames.shape[1])
     return (sample.landmarks + np.float32(0.5)) * ratio - np.float32(0.5)

@@ -67,14 +67,16 @@ class FlowStrain:
         flow = optical_flow(pairs[:, 0], pairs[:, 1], self.config.method)
         if self.config.rigid_motion == "remove":
             side = self.config.flow_side
-            flow = remove_rigid_motion(flow, [scaled_landmarks(each, side)[0] for each in samples])
+            flow = remove_rigid_motion(
+                flow, [scaled_landmarks(each, side, "onset")[0] for each in samples]
+            )
         if self.config.strain:
             flow = torch.cat([flow, strain_magnitude(flow)[:, None]], dim=1)
         return {"flow": resize(flow, self.config.side).half()}
 
     def _pair(self, sample: Sample, device: torch.device) -> Tensor:
         """Onset and target in grey, ``float32 (2, flow_side, flow_side)``."""
-        require_usable(sample, landmarks=self.needs_landmarks)
+        require_usable(sample, landmarks="onset" if self.needs_landmarks else "none")
         target = sample.apex_index
         if self.config.target == "middle" and target < len(sample.frames) - 1:
             target = middle_frame(len(sample.frames))

@@ -273,7 +273,7 @@ class DualRegion:
         """
         side = self.config.flow_side
         landmarks = torch.stack(
-            [torch.from_numpy(scaled_landmarks(sample, side)[0]) for sample in samples]
+            [torch.from_numpy(scaled_landmarks(sample, side, "onset")[0]) for sample in samples]
         )
         where = cuts(landmarks.to(device), self.config.upper, self.config.lower)
         _require_in_frame(samples, landmarks, where, side)

@@ -121,7 +121,7 @@ def key_landmarks(sample: Sample, offset_remains: float) -> NDArray[np.float32]:
     Raises:
         ValueError: Onset or apex have no landmarks; the sample is named.
     """
-    require_usable(sample, landmarks=True)
+    require_usable(sample, landmarks="pair")
     assert sample.landmarks is not None
     onset, apex = sample.landmarks[0], sample.landmarks[sample.apex_index]
     behind = [p for p in sample.landmarks[sample.apex_index + 1 :] if np.isfinite(p).all()]

@@ -95,7 +95,10 @@ class MagnifiedSequence(nn.Module):
     Args:
         factors: alpha of every frame, ``(L,)``.
         method: See `magnification`.
-        checkpoint: Of the network of Oh et al., for the method ``learned``.
+        checkpoint: Of the network of Oh et al., for the method ``learned``; where its file is gone,
+            `expect_weights` says that a recognizer's own checkpoint will fill the network.
+        expect_weights: Creates the network without parameters that mean anything if the file is
+            not there; they must be loaded before it is used.
 
     Attributes:
         said: The method, and the hash of its network where it has one, for results.
@@ -108,7 +111,14 @@ class MagnifiedSequence(nn.Module):
 
     factors: Tensor
 
-    def __init__(self, factors: Tensor, method: Method, checkpoint: Path | None = None) -> None:
+    def __init__(
+        self,
+        factors: Tensor,
+        method: Method,
+        checkpoint: Path | None = None,
+        *,
+        expect_weights: bool = False,
+    ) -> None:
         super().__init__()
         require_factors(factors)
         self.register_buffer("factors", factors, persistent=False)
@@ -121,6 +131,9 @@ class MagnifiedSequence(nn.Module):
                     "magnification learned needs the checkpoint of the network of Oh et al.; name"
                     " its file, or take the magnification phase, which needs none"
                 )
+            if expect_weights and not checkpoint.expanduser().is_file():
+                self.network = MagnificationNetwork().eval().requires_grad_(False)
+                return
             self.network, sha256 = load_magnification_network(checkpoint)
             self.said += f" ({checkpoint}: sha256 {sha256[:12]})"
 

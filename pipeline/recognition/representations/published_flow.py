@@ -105,7 +105,7 @@ class PublishedFlow:
         side = self.config.flow_side
         pairs = torch.stack([self._pair(sample, device) for sample in samples])
         flow = optical_flow(pairs[:, 0], pairs[:, 1], self.config.method)
-        landmarks = [scaled_landmarks(sample, side)[0] for sample in samples]
+        landmarks = [scaled_landmarks(sample, side, "onset")[0] for sample in samples]
         if self.config.rigid_motion == "remove":
             flow = remove_rigid_motion(flow, landmarks)
         motion = torch.cat([flow, strain_magnitude(flow)[:, None]], 1).cpu().numpy()
@@ -116,7 +116,7 @@ class PublishedFlow:
         return torch.from_numpy(np.stack(cut)).to(device)
 
     def _pair(self, sample: Sample, device: torch.device) -> Tensor:
-        require_usable(sample, landmarks=True)
+        require_usable(sample, landmarks="onset")
         frames = sample.frames[[0, sample.apex_index]]
         return to_grey(resize(to_tensor(frames, device), self.config.flow_side))
 

@@ -58,7 +58,7 @@ class ResidualSum:
         return {"image": torch.stack([self._image(sample, device) for sample in samples])}
 
     def _image(self, sample: Sample, device: torch.device) -> Tensor:
-        require_usable(sample, landmarks=self.needs_landmarks)
+        require_usable(sample, landmarks="pair" if self.needs_landmarks else "none")
         if self.config.kind == "difference":
             chosen = [sample.apex_index]
         else:

@@ -124,3 +124,20 @@ def test_each_network_sees_its_own_frame_and_both_count(which: str) -> None:
     assert not torch.allclose(network(inputs), network(changed))
     for name, (before, after) in seen.items():
         assert torch.equal(before, after) == (name != which)
+
+
+def test_early_fusion_sees_the_difference_before_anything_is_pooled() -> None:
+    network = small(fusion="early", difference_gain=4.0)
+    inputs = pairs()
+    seen: list[Tensor] = []
+    network.apex.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    network(inputs)
+    network(inputs | {"apex": inputs["onset"]})
+    late = small()
+    late.apex.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    late(inputs)
+    late(inputs | {"apex": inputs["onset"]})
+    moved, still, apex, onset = seen
+    assert torch.allclose(moved, 4 * (apex - onset), atol=1e-5)
+    assert (still == 0).all()
+    assert BranchesConfig().fusion == "late"

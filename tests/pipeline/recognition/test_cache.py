@@ -187,7 +187,7 @@ def test_wrong_samples_are_named(
 ) -> None:
     sample = replace(toy_samples(1)[0], **change)
     with pytest.raises(ValueError, match=f"toy:toy000/clip: .*{message}"):
-        require_usable(sample, landmarks=True)
+        require_usable(sample, landmarks="pair")
 
 
 def test_blocks_that_a_killed_run_left_half_written_go_and_others_stay(

@@ -143,7 +143,7 @@ def test_samples_are_cut_as_synthesized_faces_are(specs, detector):
     samples = [sample for block in blocks for sample in block.load(landmarks=True)]
     assert [s.info for s in samples] == [info for block in blocks for info in block.infos]
     for sample in samples:
-        require_usable(sample, landmarks=True, side=128)
+        require_usable(sample, landmarks="pair", side=128)
         assert sample.frames.shape == (2, 128, 128, 3)
         left, right = eye_centres(sample.landmarks[0])
         assert left[1] == pytest.approx(right[1], abs=0.01)

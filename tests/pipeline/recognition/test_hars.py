@@ -175,6 +175,14 @@ def test_both_frames_are_cut_by_the_onset(motion):
     assert torch.equal(moved["puzzle"][0], found["puzzle"][1])
 
 
+def test_only_landmarks_that_are_read_are_asked_for(motion):
+    samples, found = motion
+    blind = samples[1].landmarks.copy()
+    blind[1:] = np.nan  # no face was found behind the onset
+    same = SMALL.compute([replace(samples[1], landmarks=blind)], CPU)
+    assert torch.equal(same["puzzle"][0], found["puzzle"][1])
+
+
 def test_samples_of_several_sizes(toy_samples):
     samples = [toy_samples(1, side=64)[0], toy_samples(1, side=80)[0]]
     found = SMALL.compute(samples, CPU)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from miex.pipeline.recognition.checkpoint import Card, load_checkpoint, save_checkpoint
 from miex.pipeline.recognition.recognizers.base import create_recognizer
 from miex.pipeline.recognition.recognizers.uamrn import (
     UAMRN,
@@ -13,6 +14,7 @@ from miex.pipeline.recognition.recognizers.uamrn import (
     aleatoric_variance,
     epistemic_variance,
     positional_encoding,
+    sample_weights,
 )
 from miex.pipeline.recognition.representations._learned_magnification import MagnificationNetwork
 from miex.pipeline.recognition.representations.magnification import magnify
@@ -259,3 +261,41 @@ def test_frames_are_normalised_and_their_order_counts() -> None:
     assert torch.allclose(seen[0], expected, atol=1e-4)
     alone = network.project(network.features(expected)).unflatten(0, (2, 4))
     assert torch.allclose(tokens - alone, positional_encoding(4, 16).expand_as(tokens), atol=1e-4)
+
+
+def test_a_checkpoint_needs_no_magnification_file(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(MagnificationNetwork().state_dict(), path)
+    network = _network(magnification="auto", magnification_weights=path).eval()
+    card = Card("uamrn", network.config.model_dump(mode="json"), "three_class", network.weights)
+    save_checkpoint(tmp_path / "r.safetensors", network, card)
+    path.unlink()
+    again = load_checkpoint(tmp_path / "r.safetensors").create()
+    assert isinstance(again, UAMRN)
+    inputs = _inputs(2)
+    assert torch.equal(again.eval()(inputs), network(inputs))
+    assert again.weights == network.weights
+    with pytest.raises(FileNotFoundError, match="no such magnification checkpoint"):
+        _network(magnification="auto", magnification_weights=path)
+
+
+def test_weights_can_be_scaled_so_that_uncertainty_counts() -> None:
+    generator = torch.Generator().manual_seed(0)
+    epistemic = 1e-3 * torch.rand(16, generator=generator)
+    aleatoric = 1.5 + 0.02 * torch.rand(16, generator=generator)
+    flat = sample_weights(epistemic, aleatoric, "mean")
+    assert (flat - 1).abs().max() < 0.01
+    spread = sample_weights(epistemic, aleatoric, "standardised")
+    assert spread.mean() == pytest.approx(1)
+    assert spread.max() / spread.min() > 3
+    louder = epistemic.clone()
+    louder[0] = epistemic.max() + 1e-3  # the smaller part counts too
+    assert sample_weights(louder, aleatoric, "standardised")[0] > spread[0]
+    terms = (
+        _network(uncertainty_scaling="standardised")
+        .train()
+        .loss(_inputs(4), torch.tensor([0, 1, 2, 0]))
+    )
+    assert terms["weight_spread"] > 0.1
+    alike = sample_weights(torch.ones(4), torch.ones(4), "standardised")
+    assert torch.equal(alike, torch.ones(4))
