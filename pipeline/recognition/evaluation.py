@@ -50,6 +50,11 @@ def evaluate(
             `out` holds another evaluation.
         DiskFullError: The disk is full; folds that are finished are kept.
     """
+    if config.mixing and (material.synthetic is None or not config.finetune):
+        raise ValueError(
+            f"mixing={config.mixing}, and there is nothing to mix: give synthesized datasets"
+            " (--pretrain), and fine-tune"
+        )
     if not config.finetune and material.synthetic is None and material.checkpoint is None:
         raise ValueError(
             "finetune=false, and nothing to pretrain on: nothing would be learnt; give synthesized"

@@ -38,6 +38,13 @@ class EvaluationConfig(FrozenConfig):
         True,
         description="fine-tune on the clips of each fold; without, pretraining alone is tested",
     )
+    mixing: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of synthetic samples in the batches of fine-tuning: 0 fine-tunes on"
+        " clips alone, as MiE-X",
+    )
     pretraining: Annotated[
         dict[str, Any],
         Group(
@@ -83,6 +90,11 @@ class EvaluationConfig(FrozenConfig):
             raise ValueError(
                 f"finetune=false, and pretraining_space={space.name} has other classes than"
                 f" {self.protocol} tests ({own.name}); leave pretraining_space out, or fine-tune"
+            )
+        if self.mixing and space.classes != own.classes:
+            raise ValueError(
+                f"mixing={self.mixing} trains on synthetic samples and clips together, and"
+                f" pretraining_space={space.name} has other classes than {own.name}; leave it out"
             )
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)}: give each once")

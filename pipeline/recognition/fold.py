@@ -295,6 +295,7 @@ def finetune(
     elif config.selection == "oracle":
         judges = fold.test
     run = config.run.model_copy(update={"seed": seed})
+    data = _finetuning_data(config, material, fold, indices)
     kept: dict[str, Any] = {"score": -1.0, "epoch": hyper.epochs, "state": None}
 
     def judge(epoch: int) -> None:
@@ -308,7 +309,7 @@ def finetune(
 
     train(
         recognizer,
-        Data(clips, indices, config.protocol),
+        data,
         card,
         "finetune",
         run,
@@ -320,3 +321,22 @@ def finetune(
     if kept["state"] is not None and not isinstance(recognizer, FittedRecognizer):
         recognizer.load_state_dict(kept["state"])
     return None if isinstance(recognizer, FittedRecognizer) else int(kept["epoch"])
+
+
+def _finetuning_data(
+    config: EvaluationConfig, material: Material, fold: Fold, indices: Sequence[int]
+) -> Data:
+    """The fold's clips, and the synthetic samples that it may see where they are mixed in.
+
+    An epoch has as many draws as there are clips divided by their share, so that each clip is
+    drawn once an epoch on the average, whatever is mixed in.
+    """
+    clips, synthetic, share = material.clips, material.synthetic, config.mixing
+    if not share or synthetic is None:
+        return Data(clips, indices, config.protocol)
+    kept, _ = admitted(synthetic, fold.held_out)
+    together = clips.joined(synthetic)
+    both = [*indices, *(len(clips) + index for index in kept)]
+    require_disjoint((together.infos[index] for index in both), fold.held_out)
+    name = f"{config.protocol}, {material.synthetic_name}"
+    return Data(together, both, name, share, round(len(indices) / (1 - share)))

@@ -68,11 +68,21 @@ class Data:
         inputs: Cached representations.
         indices: Which of them.
         name: What it is, for people.
+        synthetic_share: Share of the draws that are synthetic samples, where clips and synthetic
+            samples are trained on together; None where they are not.
+        epoch_samples: Draws in an epoch; the number of samples by default.
     """
 
     inputs: CachedInputs
     indices: Sequence[int]
     name: str
+    synthetic_share: float | None = None
+    epoch_samples: int | None = None
+
+    def tested_like(self) -> Sequence[int]:
+        """Indices of the samples that are like those of a test: clips alone if there are any."""
+        mixed, infos = self.synthetic_share is not None, self.inputs.infos
+        return [index for index in self.indices if not mixed or infos[index].au_source is None]
 
 
 def train(
@@ -117,7 +127,7 @@ def train(
     hyper = hyper or recognizer.config.training
     infos = [data.inputs.infos[index] for index in data.indices]
     sources = Counter(info.au_source or "real" for info in infos)
-    weights = draw_weights(infos, run.balance)
+    weights = draw_weights(infos, run.balance, data.synthetic_share)
     made = Stage(
         stage,
         data.name,
@@ -207,7 +217,7 @@ class _Loop:
         recognizer.to(self.device)
         self.optimizer = create_optimizer(recognizer, hyper)
         infos = [data.inputs.infos[index] for index in data.indices]
-        self.weights = draw_weights(infos, run.balance)
+        self.weights = draw_weights(infos, run.balance, data.synthetic_share)
         self.epoch_steps = len(self._epoch(0))
         self.steps = hyper.epochs * self.epoch_steps
         self.step = 0
@@ -253,7 +263,7 @@ class _Loop:
         recompute_batch_statistics(
             self.recognizer,
             self.data.inputs,
-            self.data.indices,
+            self.data.tested_like(),
             batch_size=min(64, self.hyper.batch_size),
             seed=self.run.seed,
             device=self.device,
@@ -269,9 +279,8 @@ class _Loop:
         self.dead_since = epoch + 1
         message = (
             f"{self.recognizer.name} has died in epoch {epoch + 1}: it gives every sample the same"
-            f" logits, its loss is {loss:.3f} (log of {self.recognizer.classes} classes is"
-            f" {math.log(self.recognizer.classes):.3f}), and no gradient will wake it; lower the"
-            " learning rate, or start from pretrained weights"
+            f" logits (loss {loss:.3f}, log of the classes {math.log(self.recognizer.classes):.3f});"
+            " lower the learning rate, or start from pretrained weights"
         )
         if self.log:
             self.log.warn(self.step, epoch + 1, message)
@@ -343,9 +352,14 @@ class _Loop:
         return learning_rate(self.hyper, step, self.epoch_steps)
 
     def _epoch(self, epoch: int) -> list[NDArray[np.int64]]:
-        count = len(self.data.indices)
         return batches_of(
-            count, self.hyper.batch_size, self.run.seed, epoch, self.weights, self.processes.count
+            len(self.data.indices),
+            self.hyper.batch_size,
+            self.run.seed,
+            epoch,
+            self.weights,
+            self.processes.count,
+            draws=self.data.epoch_samples,
         )
 
     def _batches(self, epoch: int) -> Iterator[tuple[dict[str, Tensor], Tensor, list[str]]]:
