@@ -279,7 +279,7 @@ class _Loop:
         self.dead_since = epoch + 1
         message = (
             f"{self.recognizer.name} has died in epoch {epoch + 1}: it gives every sample the same"
-            f" logits (loss {loss:.3f}, log of the classes {math.log(self.recognizer.classes):.3f});"
+            f" logits (loss {loss:.3f}, log of classes {math.log(self.recognizer.classes):.3f});"
             " lower the learning rate, or start from pretrained weights"
         )
         if self.log:
