@@ -9,8 +9,11 @@ adds one by an entry point, in its `pyproject.toml`:
 Names are listed without importing what they name.
 """
 
+import ast
+import contextlib
 import functools
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -101,12 +104,20 @@ class Registry(Generic[Factory]):
             found[name] = " and ".join([*own, _described(points)])
         return dict(sorted(found.items()))
 
-    def facts(self, name: str) -> Facts:
-        """Return what is known about a plug-in; its module is imported.
+    def facts(self, name: str, *, light: bool = False) -> Facts:
+        """Return what is known about a plug-in.
+
+        Args:
+            name: Its registered name.
+            light: Read literals from the source of a plug-in of miex instead of importing it, which
+                may load torch; `toy` and whatever is no literal are left out.
 
         Raises:
             ValueError: See `find`.
         """
+        module = self._modules().get(name)
+        if light and module and name not in self._factories:
+            return _literal_facts(module)
         self.find(name)
         return self._facts.get(name, Facts())
 
@@ -191,6 +202,18 @@ def _described(points: Sequence[EntryPoint]) -> str:
         f"{point.dist.name if point.dist else 'an unnamed package'} ({point.value})"
         for point in points
     )
+
+
+def _literal_facts(module: str) -> Facts:
+    spec = importlib.util.find_spec(module)
+    source = Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else ""
+    found = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == Facts.__name__:
+            for keyword in node.keywords:
+                with contextlib.suppress(ValueError):
+                    found[str(keyword.arg)] = ast.literal_eval(keyword.value)
+    return Facts(**found)
 
 
 def modules_in(package: str, folder: Path) -> dict[str, str]:

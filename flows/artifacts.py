@@ -1,4 +1,4 @@
-"""What a flow run shows in Prefect's interface: progress, counts, the contact sheet, paths."""
+"""Publish artifacts of a flow run in Prefect: progress, counts, contact sheet, paths."""
 
 import base64
 import io
@@ -21,22 +21,22 @@ from miex.flows.report_command import findings_markdown, read_findings
 from miex.pipeline.recognition.results import PRIMARY, Result
 
 PREVIEW_WIDTH = 480
-"""Pixels; the preview travels inside the artifact, so it has to stay small."""
+"""Width in pixels; the preview is stored inside the artifact, so it must be small."""
 
 
 class ProgressArtifact:
-    """A progress bar on the graph of the flow run, updated at most once a second."""
+    """Show a progress bar on the graph of the flow run, updated at most once a second."""
 
     def __init__(self, key: str, description: str) -> None:
         created = create_progress_artifact(0.0, key=key, description=description)
-        # Prefect's type covers asynchronous callers, too, who would get a coroutine.
+        # For asynchronous callers, Prefect returns a coroutine instead.
         self._id = cast(UUID, created)
         self._updated = time.monotonic()
 
     def update(self, done: int, total: int) -> None:
-        """Shows that `done` of `total` are done."""
+        """Set the progress to `done` of `total`."""
         now = time.monotonic()
-        # Every update is a call to the server.
+        # Every update is a request to the server.
         if done < total and now - self._updated < 1:
             return
         self._updated = now
@@ -44,13 +44,13 @@ class ProgressArtifact:
 
 
 class StageArtifacts:
-    """A progress bar for each stage of a job."""
+    """Show a progress bar for each stage of a job."""
 
     def __init__(self) -> None:
         self._bars: dict[str, ProgressArtifact] = {}
 
     def update(self, what: str, done: int, total: int) -> None:
-        """Shows that `done` of `total` of a stage are done."""
+        """Set the progress of a stage to `done` of `total`."""
         stage = what.partition(": ")[0]
         if stage not in self._bars:
             key = "".join(c if c.isalnum() else "-" for c in stage.lower()).strip("-")
@@ -58,12 +58,12 @@ class StageArtifacts:
         self._bars[stage].update(done, total)
 
     def step(self, step: int, steps: int, _terms: Mapping[str, float]) -> None:
-        """Shows a step of training."""
+        """Set the progress of training."""
         self.update("training", step, steps)
 
 
 def publish_scores(result: Result) -> None:
-    """Shows the scores of an evaluation beside its baselines."""
+    """Publish the scores of an evaluation beside its baselines."""
     content = result.content
     rows = [
         {"clips of": name} | {score: round(part["mean"][score], 4) for score in PRIMARY}
@@ -81,7 +81,7 @@ def publish_scores(result: Result) -> None:
 
 
 def publish(out: Path, manifest: dict[str, Any]) -> None:
-    """Shows a finished dataset: where it lies, how many samples of what, what they look like."""
+    """Publish paths, counts, report and contact sheet of a finished dataset."""
     create_markdown_artifact(key="dataset", markdown=paths_markdown(out, manifest))
     create_table_artifact(key="counts", table=count_rows(manifest))
     publish_report(out / "report" / "index.html")
@@ -93,12 +93,12 @@ def publish(out: Path, manifest: dict[str, Any]) -> None:
 
 
 def publish_report(path: Path) -> None:
-    """Shows what a report found, and where it lies."""
+    """Publish the findings of a report and its path."""
     create_markdown_artifact(key="report", markdown=findings_markdown(path, read_findings(path)))
 
 
 def paths_markdown(out: Path, manifest: dict[str, Any]) -> str:
-    """The dataset's parts with their paths, as GitHub-flavoured markdown."""
+    """Return the parts of a dataset with their paths, as GitHub-flavoured markdown."""
     counts = manifest["counts"]
     parts = {
         "Shards": out / "data",
@@ -120,7 +120,7 @@ def paths_markdown(out: Path, manifest: dict[str, Any]) -> str:
 
 
 def count_rows(manifest: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every count of the manifest as a row; a count of its own for each class and source."""
+    """Return every count of the manifest as a row, one for each class and each source."""
     rows: list[dict[str, Any]] = []
     for what, count in manifest["counts"].items():
         if isinstance(count, dict):
@@ -131,7 +131,7 @@ def count_rows(manifest: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def preview(sheet: Path) -> str:
-    """A contact sheet as a small ``data:`` address that the interface draws."""
+    """Return a contact sheet as a small ``data:`` address that the interface shows."""
     with Image.open(sheet) as image:
         small = image.convert("RGB")
         small.thumbnail((PREVIEW_WIDTH, 4 * PREVIEW_WIDTH))

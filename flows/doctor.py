@@ -1,4 +1,4 @@
-"""Looks at what this machine has: packages, accelerator, weights, databases. Downloads nothing."""
+"""Find what this machine has: packages, accelerator, weights, databases. Downloads nothing."""
 
 import importlib.util
 import os
@@ -19,7 +19,7 @@ from miex.pipeline.faces.models import MODELS, model_file
 from miex.pipeline.workers import cores
 
 SEARCH_VARIABLE = "MIEX_DATA"
-"""Environment variable with folders to look in, separated as in PATH."""
+"""Environment variable with folders to search, separated as in PATH."""
 
 _DEPTH = 3
 _MOST_ENTRIES = 20_000
@@ -37,7 +37,7 @@ _OPTIONAL_PACKAGES = {
 
 _OPENCV = "opencv-contrib-python-headless"
 _OTHER_OPENCVS = ("opencv-contrib-python", "opencv-python", "opencv-python-headless")
-"""Packages that write the folder `cv2` as well; the one that was installed last is there."""
+"""Other packages that write the folder `cv2`; the one installed last is imported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,10 @@ class Finding:
 
     Attributes:
         topic: Group of the line.
-        what: What was looked for.
-        found: Version, size or path; None if it is not there.
-        note: What it is good for, or what it would add.
-        needed: Nothing works without it.
+        what: Name of the thing.
+        found: Version, size or path; None if it was not found.
+        note: Its use.
+        needed: Whether miex requires it.
     """
 
     topic: str
@@ -61,12 +61,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Telltale:
-    """Files or folders whose presence shows that a database or a set of weights is there.
+    """Files or folders whose presence shows that a database or a set of weights exists.
 
     Attributes:
-        name: What it is.
-        patterns: Patterns, as in a shell, that a whole name has to match, case ignored.
-        use: What it adds, and how it is used once it is there.
+        name: Name of the database or the weights.
+        patterns: Shell patterns that a whole file name has to match, ignoring case.
+        use: What it is used for, with the option or command.
     """
 
     name: str
@@ -89,7 +89,7 @@ _OTHERS = (
 )
 """Files that belong to no plug-in of their own."""
 
-_KINDS: tuple[tuple[Callable[[], list[str]], Callable[[str], Facts], str], ...] = (
+_KINDS: tuple[tuple[Callable[[], list[str]], Callable[..., Facts], str], ...] = (
     (generator_names, generator_facts, "rendering: --generator {} --checkpoint FILE"),
     (face_source_names, face_source_facts, "photographs: miex faces {}"),
     (estimator_names, estimator_facts, "AU estimation: -e {}"),
@@ -104,7 +104,7 @@ def telltales() -> tuple[list[Telltale], list[Finding]]:
     for names, facts_of, use in _KINDS:
         for name in names():
             try:
-                facts = facts_of(name)
+                facts = facts_of(name, light=True)
             except ValueError as error:
                 broken.append(Finding("plug-in", name, None, str(error)))
                 continue
@@ -115,14 +115,14 @@ def telltales() -> tuple[list[Telltale], list[Finding]]:
 
 
 def examine(folders: Sequence[Path] = ()) -> list[Finding]:
-    """Looks at everything.
+    """Return findings about the machine, packages, models, weights and databases.
 
     Args:
-        folders: Where weights and databases may lie, beside those in `MIEX_DATA` and the folders
-            `data` and `weights` of the working directory.
+        folders: Folders to search for weights and databases, in addition to those in `MIEX_DATA`
+            and the folders `data` and `weights` of the working directory.
 
     Raises:
-        FileNotFoundError: One of `folders` is not there.
+        FileNotFoundError: One of `folders` does not exist.
     """
     for folder in folders:
         if not folder.is_dir():
@@ -140,7 +140,7 @@ def examine(folders: Sequence[Path] = ()) -> list[Finding]:
 
 
 def machine() -> list[Finding]:
-    """Python, cores, memory, accelerator."""
+    """Return findings about Python, cores, memory and accelerator."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     return [
         Finding("machine", "python", platform.python_version(), platform.platform()),
@@ -151,7 +151,9 @@ def machine() -> list[Finding]:
 
 
 def accelerator() -> Finding:
-    """What PyTorch would compute on."""
+    """Return the accelerator that PyTorch would use; imports it only where there may be one."""
+    if not _may_have_accelerator():
+        return Finding("machine", "accelerator", None, "no device of an accelerator; --device cpu")
     try:
         import torch
     except ImportError as error:
@@ -167,8 +169,15 @@ def accelerator() -> Finding:
     return Finding("machine", "accelerator", None, "a GPU makes --generator ganimation practical")
 
 
+def _may_have_accelerator() -> bool:
+    """Return whether the system lists a device that PyTorch could use."""
+    apple = platform.system() == "Darwin" and platform.machine() == "arm64"
+    devices = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
+    return apple or any(Path(device).exists() for device in devices)
+
+
 def packages() -> Iterator[Finding]:
-    """Every package that miex needs or can use, with its version."""
+    """Yield every package that miex requires or can use, with its version."""
     yield Finding("package", "miex", _version("miex"), "", needed=True)
     for requirement in metadata.requires("miex") or []:
         if ";" not in requirement:
@@ -180,7 +189,7 @@ def packages() -> Iterator[Finding]:
 
 
 def opencv() -> Finding:
-    """Which build of OpenCV is really there: several packages write the same folder `cv2`."""
+    """Return the build of OpenCV that is imported: several packages write the folder `cv2`."""
     others = [name for name in _OTHER_OPENCVS if _version(name)]
     spec = importlib.util.find_spec("cv2")
     if spec is None or spec.origin is None:
@@ -192,7 +201,7 @@ def opencv() -> Finding:
     found = " ".join((traits.get("opencv_version", "unknown build"), *kinds))
     if not others:
         return Finding("package", "cv2", found, "the build that is imported")
-    # mediapipe brings opencv-contrib-python, which wants a display's libraries.
+    # mediapipe installs opencv-contrib-python, which needs libraries of a display.
     note = (
         f"{', '.join(others)} and {_OPENCV} overwrite each other, and datasets depend on the "
         f"version: pip uninstall {' '.join(others)}, then pip install --force-reinstall --no-deps "
@@ -202,19 +211,19 @@ def opencv() -> Finding:
 
 
 def embedded_models() -> Iterator[Finding]:
-    """The model files that come with dependencies."""
+    """Yield the model files that are part of dependencies."""
     for name, purpose in MODELS.items():
         try:
             found: str | None = str(model_file(name))
         except FileNotFoundError:
             found = None
-        note = f"{purpose}; needed for every face (pip install face_recognition_models)"
+        note = f"{purpose}; required for every face (pip install face_recognition_models)"
         yield Finding("model", name, "installed" if found else None, note, needed=True)
 
 
 def pyfeat_weights() -> Finding:
-    """What py-feat has downloaded so far; it keeps it in its own package."""
-    # Located, not imported: that takes seven seconds.
+    """Return what py-feat has downloaded so far into its own package."""
+    # Importing it takes seven seconds.
     spec = importlib.util.find_spec("feat")
     found = sorted(
         path.name.removeprefix("models--").replace("--", "/")
@@ -245,9 +254,9 @@ def located(folders: Sequence[Path]) -> Iterator[Finding]:
 
 
 def _entries(folder: Path) -> Iterator[Path]:
-    """Files and folders in a folder, at most three levels deep and some thousands.
+    """Yield files and folders in a folder, at most three levels deep and 20,000 of them.
 
-    Level by level: what tells a database lies above its thousands of frames.
+    The order is level by level, since the files that identify a database are above its frames.
     """
     level = [folder]
     seen = 0
@@ -265,7 +274,7 @@ def _entries(folder: Path) -> Iterator[Path]:
 
 
 def _listing(folder: Path) -> list[tuple[str, bool]]:
-    """Names in a folder and whether they are folders; nothing if it may not be read."""
+    """Return names in a folder and whether they are folders; nothing if it is not readable."""
     try:
         with os.scandir(folder) as entries:
             return sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)

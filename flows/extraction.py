@@ -1,4 +1,4 @@
-"""What `miex extract-aus`, `miex clips`, `miex calibrate` and `miex pool` do, and what they say."""
+"""Run the commands on AUs and clips with progress, and print their results."""
 
 import shlex
 from collections import Counter
@@ -25,7 +25,7 @@ from miex.pipeline.reports.references import REAL_AUS_PER_CLIP
 
 
 def run_extraction(terminal: Terminal, config: AUExtractionConfig, out: Path) -> Extraction:
-    """Extracts a pool with progress, and says what was left out and why."""
+    """Extract a pool with progress, and print what was left out and why."""
     with terminal.stages() as stages:
 
         def on_clip(done: int, total: int) -> None:
@@ -50,15 +50,19 @@ def run_extraction(terminal: Terminal, config: AUExtractionConfig, out: Path) ->
 
 
 def demo_pool(terminal: Terminal, out: Path) -> Path:
-    """Early frames of the sample video, as a pool beside the demo's folder.
+    """Extract a pool from early frames of the sample video, beside the demo's folder.
 
-    The change from the onset is taken, because landmarks alone read the shape of a face as an
-    expression; and without the shipped calibration, whose map is flat where an expression begins:
-    AU12 is 0.6 and 1.0 in frames 19 and 20, where OpenFace's regressors measure 1.5 and 2.2.
+    It holds changes from the onset, because landmarks alone measure the shape of a face as an
+    expression. The shipped calibration is not used, since its map is nearly flat at the beginning
+    of an expression: AU12 is 0.6 and 1.0 in frames 19 and 20, where OpenFace's regressors measure
+    1.5 and 2.2.
 
     Args:
-        terminal: Shows progress.
-        out: The demo's dataset folder.
+        terminal: Where to show progress.
+        out: Dataset folder of the demo.
+
+    Returns:
+        The pool.
     """
     pool = out.with_name(f"{out.name}-early-mae.parquet")
     values = {"source": "early_mae", "calibration": "none"}
@@ -73,7 +77,7 @@ def demo_pool(terminal: Terminal, out: Path) -> Path:
 
 
 def run_clips(terminal: Terminal, database: str, frames: bool, out: Path | None) -> None:
-    """Says what a reader found, repaired and left out; the whole report as Markdown if asked."""
+    """Print what a reader found, repaired and left out; write the whole report into `out`."""
     report = open_clips(database, frames=frames).report()
     terminal.say(escape(summary(report)))
     for title, counts in (
@@ -103,7 +107,7 @@ def run_calibration(
     device: str,
     download: bool,
 ) -> None:
-    """Fits a calibration and shows how good the map of each AU is."""
+    """Fit a calibration, and print the quality of the map of each AU."""
     with terminal.stages() as stages:
 
         def on_faces(done: int, total: int) -> None:
@@ -124,7 +128,7 @@ def run_calibration(
     ]
     rows += [(name, why, "", "", "") for name, why in calibration.left_out.items()]
     columns = ("AU", "correlation", "mean error", "valid from-to", "faces")
-    terminal.table("cross-validated on other people", columns, rows)
+    terminal.table("cross-validated over identities", columns, rows)
     if rejections:
         counts = Counter(rejection.reason for rejection in rejections)
         terminal.table("left out", ("count", "reason"), reasons(counts))
@@ -133,11 +137,11 @@ def run_calibration(
 
 
 def open_pools(texts: Sequence[str]) -> dict[str, AUPool]:
-    """Pools by name: of a file, or drawn from an expert table (`expert:NAME`).
+    """Return pools by name, read from files or drawn from expert tables (`expert:NAME`).
 
     Raises:
-        FileNotFoundError: No such file or table.
-        ValueError: No pool, or two of one name.
+        FileNotFoundError: There is no such file or table.
+        ValueError: A file is not a pool, or two pools have the same name.
     """
     pools: dict[str, AUPool] = {}
     for text in texts:
@@ -147,13 +151,13 @@ def open_pools(texts: Sequence[str]) -> dict[str, AUPool]:
             path = Path(text.removeprefix("pool:"))
             name, pool = path.stem, AUPool.read(path)
         if name in pools:
-            raise ValueError(f"{text}: another pool is called {name!r}, too; rename one")
+            raise ValueError(f"{text}: two pools have the name {name!r}; rename one of the files")
         pools[name] = pool
     return pools
 
 
 def show_pools(terminal: Terminal, texts: Sequence[str], threshold: float) -> None:
-    """Describes pools in numbers, beside the published counts of real micro-expressions."""
+    """Print statistics of pools beside the published counts of real micro-expressions."""
     pools = open_pools(texts)
     for name, pool in pools.items():
         found = pool.describe(threshold)
@@ -198,16 +202,18 @@ def _listed(counts: Mapping[str, int]) -> str:
 
 
 def merge_pools(terminal: Terminal, paths: Sequence[Path], out: Path) -> None:
-    """Writes the pairs of several pools into one.
+    """Write the pairs of several pools into one.
 
     Raises:
-        ValueError: Two of them are the same, which would count their pairs twice.
+        ValueError: Two of them are the same, so that their pairs would count twice.
     """
     pools: dict[str, Path] = {}
     for path in paths:
         content = AUPool.read(path).sha256
         if content in pools:
-            raise ValueError(f"{path} and {pools[content]} hold the same pairs; give one of them")
+            raise ValueError(
+                f"{path} and {pools[content]} contain the same pairs; give one of them"
+            )
         pools[content] = path
     merged = AUPool.merge([AUPool.read(path) for path in paths])
     _write(terminal, merged, out)
@@ -221,18 +227,18 @@ def filter_pool(
     exclude: Sequence[str],
     emotions: Sequence[str],
 ) -> None:
-    """Writes those pairs of a pool that are asked for.
+    """Write a selection of the pairs of a pool.
 
     Args:
-        terminal: Says how many are left.
+        terminal: Where to print the number of pairs.
         path: The pool.
-        out: The new one.
+        out: The pool to write.
         subjects: Keep only these, each ``DATABASE:SUBJECT``; all if empty.
-        exclude: Leave these out, e.g. those of a test fold.
+        exclude: Leave these subjects out, for instance those of a test fold.
         emotions: Keep only these; all if empty.
 
     Raises:
-        ValueError: A subject that the pool does not have, an unknown emotion, or nothing is left.
+        ValueError: The pool has no such subject, an emotion is unknown, or no pair is left.
     """
     pool = AUPool.read(path)
     known = {key for key in pool.subjects if key}
@@ -243,7 +249,7 @@ def filter_pool(
     )
     if not len(kept):
         raise ValueError(
-            f"{path}: none of the {len(pool)} pairs is left; leave out some of --subject, "
+            f"{path}: none of the {len(pool)} pairs is left; remove some of --subject, "
             "--exclude and --emotion"
         )
     _write(terminal, kept, out)
@@ -254,7 +260,7 @@ def _subject(text: str, known: set[tuple[str, str]]) -> tuple[str, str]:
     if (database, subject) not in known:
         examples = ", ".join(":".join(key) for key in sorted(known)[:3])
         raise ValueError(
-            f"{text!r} is no subject of the pool; write DATABASE:SUBJECT, for instance {examples}"
+            f"{text!r} is not a subject of the pool; write DATABASE:SUBJECT, as {examples}"
         )
     return database, subject
 

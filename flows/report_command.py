@@ -1,4 +1,4 @@
-"""What `miex report` does, and how the findings of a report read outside of it."""
+"""Write a report with progress, and format its findings for terminal and Prefect."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from miex.flows.terminal import Terminal
 from miex.pipeline.reports.report import write_report
 
 NUMBERS = "numbers.json"
-"""Every number of a report, beside it."""
+"""File beside a report with all of its numbers."""
 
 _STYLES = {"fault": "bold red", "warning": "yellow", "note": "cyan", "good": "green"}
 
@@ -19,7 +19,10 @@ _STYLES = {"fault": "bold red", "warning": "yellow", "note": "cyan", "good": "gr
 def run_report(
     terminal: Terminal, targets: Sequence[Path], against: Path | None, out: Path | None
 ) -> Path:
-    """Writes a report and prints what it found.
+    """Write a report and print its findings.
+
+    Returns:
+        The HTML file.
 
     Raises:
         FileNotFoundError: A target is neither a finished dataset nor a pool.
@@ -38,13 +41,13 @@ def run_report(
 
 
 def read_findings(report: Path) -> list[dict[str, Any]]:
-    """The findings of a report, in its order; none where its numbers are gone.
+    """Return the findings of a report in its order; none if its numbers are missing.
 
     Args:
         report: The HTML file.
 
     Returns:
-        A `severity` (fault, warning, note, good) and a `text` each.
+        Dictionaries with `severity` (fault, warning, note, good) and `text`.
     """
     numbers = report.parent / NUMBERS
     if not numbers.is_file():
@@ -54,11 +57,11 @@ def read_findings(report: Path) -> list[dict[str, Any]]:
 
 
 def findings_markdown(report: Path, findings: Sequence[dict[str, Any]]) -> str:
-    """The findings as GitHub-flavoured markdown, with the place of the report."""
+    """Return findings as GitHub-flavoured markdown, with the path of the report."""
     lines = [f"# Report: `{report}`", ""]
     if not findings:
-        return "\n".join([*lines, "Nothing was found that needs attention."])
+        return "\n".join([*lines, "No findings that need attention."])
     lines += ["| | finding |", "|---|---|"]
-    # A bar would end the cell.
+    # A vertical bar would end the cell.
     cells = [(finding["severity"], finding["text"].replace("|", "\\|")) for finding in findings]
     return "\n".join([*lines, *(f"| {severity} | {text} |" for severity, text in cells)])

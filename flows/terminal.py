@@ -1,4 +1,4 @@
-"""What the commands show: progress, results and errors, in a terminal and without one."""
+"""Show progress, results and errors of the commands, in a terminal and without one."""
 
 import errno
 import os
@@ -24,10 +24,10 @@ from rich.table import Table
 from miex.datasets.files import DiskFullError
 
 EXPECTED_ERRORS = (ValueError, OSError, KeyError, ImportError, MemoryError, RuntimeError)
-"""What bad input and a bad machine raise; anything else is a defect and keeps its traceback."""
+"""Errors of input and machine, shown as one line; any other is a bug and keeps its traceback."""
 
 LINE_INTERVAL = 5.0
-"""Seconds between two progress lines where there is no terminal."""
+"""Seconds between two progress lines without a terminal."""
 
 
 class Terminal:
@@ -47,21 +47,21 @@ class Terminal:
         self.err = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def say(self, text: str = "") -> None:
-        """Prints a line of the result; rich markup works in it."""
+        """Print a line of the result, with rich markup."""
         self.out.print(text)
 
     def tell(self, text: str) -> None:
-        """Prints a line of the result as it is: brackets in a path are no markup."""
+        """Print a line of the result without markup, so that brackets in a path are kept."""
         self.out.print(text, markup=False)
 
     def fail(self, text: str) -> None:
-        """Prints one red line on standard error."""
+        """Print one red line to standard error."""
         self.err.print(f"[bold red]error:[/] [red]{escape(text)}[/]")
 
     def table(self, title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-        """Prints a table; plain columns without a frame where there is no terminal.
+        """Print a table; without a terminal as plain columns without a frame.
 
-        Two columns, a number and what it counts, need no head there.
+        Without a terminal, a table of two columns has no header.
         """
         if self.out.is_terminal:
             table = Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD)
@@ -69,7 +69,7 @@ class Terminal:
                 table.add_row(*map(escape, row))
             self.out.print(table, soft_wrap=False)
             return
-        # No last-column padding and no wrapping: what reads this is a log or another program.
+        # Logs and other programs read this, so it is neither padded at the end nor wrapped.
         widths = [min(40, max(map(len, cells))) for cells in zip(columns, *rows, strict=True)]
         self.say(escape(title))
         for row in [columns, *rows] if len(columns) > 2 else rows:
@@ -78,7 +78,7 @@ class Terminal:
 
     @contextmanager
     def stages(self) -> Iterator["Stages"]:
-        """Shows progress while the block runs: bars, or lines where there is no terminal."""
+        """Show progress while the block runs: bars, or lines without a terminal."""
         console = self.err if self._progress else Console(quiet=True)
         if console.is_terminal:
             with Progress(*_columns(), console=console) as progress:
@@ -90,10 +90,10 @@ class Terminal:
 
 
 class Meter(ABC):
-    """Counts what is done in one stage. Safe to call from several threads.
+    """Count what is done in one stage. Safe to call from several threads.
 
     Attributes:
-        note: What else is to be shown beside the pace, such as losses.
+        note: Text that is shown after the pace, such as losses.
     """
 
     def __init__(self, unit: str) -> None:
@@ -105,12 +105,12 @@ class Meter(ABC):
         self._lock = RLock()
 
     def advance(self, count: int = 1, *, timed: bool = True) -> None:
-        """Some more units are done; not timed are those that an earlier run did."""
+        """Add finished units; units that an earlier run finished are not timed."""
         with self._lock:
             self.to(self.done + count, self.total, timed=timed)
 
     def to(self, done: int, total: int | None, *, timed: bool = True) -> None:
-        """So many units of so many are done."""
+        """Set the number of finished units, and of all units."""
         with self._lock:
             self.done, self.total = done, total
             if not timed:
@@ -118,7 +118,7 @@ class Meter(ABC):
             self._show()
 
     def pace(self) -> str:
-        """Units a second and the time that is left, as far as they are known."""
+        """Return units per second and the remaining time, as far as they are known."""
         units, began = self._base
         rate = (self.done - units) / max(time.monotonic() - began, 1e-3)
         if not rate:
@@ -127,30 +127,30 @@ class Meter(ABC):
         remaining = f"{duration(left / rate)} left" if left > 0 else ""
         return ", ".join(filter(None, (f"{rate:.1f} {self.unit}/s", remaining, self.note)))
 
-    def close(self) -> None:  # noqa: B027 - a bar needs nothing
-        """The stage has ended."""
+    def close(self) -> None:  # noqa: B027 - bars need nothing
+        """End the stage."""
 
     @abstractmethod
     def _show(self) -> None:
-        """Draws the state of the stage."""
+        """Draw the state of the stage."""
 
 
 class Stages:
-    """The meters of a command, one a stage; a stage ends when the next one begins."""
+    """Hold the meters of a command, one per stage; a stage ends when the next one begins."""
 
     def __init__(self, create: Callable[[str, str], Meter]) -> None:
         self._create = create
         self._meters: dict[str, Meter] = {}
 
     def of(self, stage: str, unit: str) -> Meter:
-        """The meter of a stage, shown from the first time it is asked for."""
+        """Return the meter of a stage; the first call shows it."""
         if stage not in self._meters:
             self.close()
             self._meters[stage] = self._create(stage, unit)
         return self._meters[stage]
 
     def close(self) -> None:
-        """Ends the stage that is on."""
+        """End the current stage."""
         if self._meters:
             list(self._meters.values())[-1].close()
 
@@ -196,7 +196,7 @@ def _columns() -> tuple[ProgressColumn, ...]:
 
 
 def duration(seconds: float) -> str:
-    """A time span as a person says it: ``0.4 s``, ``12 s``, ``3 min 20 s``, ``1 h 05 min``."""
+    """Format a time span: ``0.4 s``, ``12 s``, ``3 min 20 s``, ``1 h 05 min``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -207,7 +207,7 @@ def duration(seconds: float) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """An error in one line."""
+    """Return an error as one line."""
     if isinstance(error, KeyError):
         text = str(error.args[0]) if error.args else "KeyError"
     elif isinstance(error, MemoryError):
@@ -215,13 +215,13 @@ def describe(error: BaseException) -> str:
     elif isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         if error.errno == errno.ENOSPC and not isinstance(error, DiskFullError):
-            text += "; free some space and start the same command again, what is finished is kept"
+            text += "; free some space and run the same command again, finished work is kept"
     else:
         text = str(error)
     return " ".join(text.split()) or type(error).__name__
 
 
 def reasons(counts: Mapping[str, int]) -> list[tuple[str, ...]]:
-    """Rejections as table rows, the most frequent first."""
+    """Return counts by reason as table rows, the most frequent first."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return [(str(count), reason) for reason, count in ordered]

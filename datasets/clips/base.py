@@ -282,13 +282,13 @@ def clip_database_places() -> dict[str, str]:
     return _DATABASES.places()
 
 
-def clip_database_facts(name: str) -> Facts:
+def clip_database_facts(name: str, *, light: bool = False) -> Facts:
     """Return what is known about a database before it is opened.
 
     Raises:
         ValueError: See `Registry.find`.
     """
-    return _DATABASES.facts(name)
+    return _DATABASES.facts(name, light=light)
 
 
 def open_clips(text: str, *, frames: bool = True) -> ClipReader:

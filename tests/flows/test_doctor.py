@@ -1,5 +1,9 @@
 """What `miex doctor` finds."""
 
+import json
+import re
+import subprocess
+import sys
 from importlib import metadata
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -38,11 +42,16 @@ def test_the_embedded_models_are_there() -> None:
 TELLTALES, _ = telltales()
 
 
+def name_for(pattern: str) -> str:
+    """Return a file name that a shell pattern matches."""
+    return re.sub(r"\[(.)[^]]*\]", r"\1", pattern).replace("*", "")
+
+
 @pytest.mark.parametrize(
     ("file", "name"),
     [
         *(
-            (f"there/{pattern.replace('*', '')}", telltale.name)
+            (f"there/{name_for(pattern)}", telltale.name)
             for telltale in TELLTALES
             for pattern in telltale.patterns
         ),
@@ -156,3 +165,19 @@ def test_folders_come_from_the_environment_too(
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="is not a folder"):
         examine([tmp_path / "nowhere"])
+
+
+def test_facts_are_read_without_importing_what_they_describe() -> None:
+    code = (
+        "import json, sys; from miex.flows.doctor import examine, telltales; examine();"
+        "print(json.dumps([[each.name, each.patterns, each.use] for each in telltales()[0]]));"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    light, torch_was_loaded = done.stdout.splitlines()
+    for names, facts_of, _ in doctor._KINDS:
+        for name in names():
+            facts_of(name)  # Imports it, so that `telltales` takes what it registered.
+    whole = [[each.name, [*each.patterns], each.use] for each in telltales()[0]]
+    assert json.loads(light) == whole
+    assert torch_was_loaded == str(doctor._may_have_accelerator())

@@ -167,13 +167,13 @@ def test_pools_are_described_merged_and_filtered(pools: Path, tmp_path: Path) ->
     assert call("pool", "merge", one, rest, "-o", tmp_path / "all.parquet").exit_code == 0
     assert len(AUPool.read(tmp_path / "all.parquet")) == 860
     twice = call("pool", "merge", one, one, "-o", tmp_path / "twice.parquet")
-    assert "hold the same pairs" in twice.stderr
+    assert "contain the same pairs" in twice.stderr
     nobody = call("pool", "filter", one, "-o", tmp_path / "no.parquet", "--exclude", subject)
     assert "pairs is left" in nobody.stderr
     happy = call("pool", "filter", real, "-o", one, "--emotion", "happy")
     assert "55 AU pairs" in happy.stdout
     wrong = call("pool", "filter", real, "-o", one, "--subject", "casme3:nobody")
-    assert "'casme3:nobody' is no subject of the pool" in wrong.stderr
+    assert "'casme3:nobody' is not a subject of the pool" in wrong.stderr
 
 
 def test_overshoot_is_named_where_experts_exceed_real_expressions() -> None:
