@@ -166,7 +166,7 @@ def accelerator() -> Finding:
         return Finding("machine", "accelerator", found, "used by --device auto")
     if torch.backends.mps.is_available():
         return Finding("machine", "accelerator", "Apple GPU (mps)", "used by --device mps")
-    return Finding("machine", "accelerator", None, "a GPU makes --generator ganimation practical")
+    return Finding("machine", "accelerator", None, "makes public GANimation weights practical")
 
 
 def _may_have_accelerator() -> bool:

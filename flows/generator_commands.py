@@ -23,7 +23,17 @@ def train_generator(
         Path, typer.Argument(metavar="DATA", help="What `miex training-set` made (.parquet).")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; one in it goes on.")],
-    recipe: Annotated[str, typer.Option(help="miex, pumarola or donydchen.")] = "miex",
+    recipe: Annotated[str, typer.Option(help="guided, miex, pumarola or donydchen.")] = "guided",
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="Frames of people in motion, a training set, too: real pairs."),
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Weights to begin with, in place of random ones.")
+    ] = None,
+    photographs: Annotated[
+        int | None, typer.Option(min=1, help="Learn from so many of the photographs.")
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="In all, in place of the recipe's epochs.")
     ] = None,
@@ -50,7 +60,8 @@ def train_generator(
 
     config = TrainingConfig(
         data=data, out=out, recipe=choose_recipe(recipe, parse_assignments(setting or [])),
-        seed=seed, steps=steps, minutes=minutes, device=device, compile=compile,
+        pairs=pairs, start=start, photographs=photographs, seed=seed, steps=steps,
+        minutes=minutes, device=device, compile=compile,
     )  # fmt: skip
     run_training(Terminal(), config)
 

@@ -85,7 +85,7 @@ def _plate_system(kernel: Points, centres: Points) -> Points:
     return system
 
 
-def _plates(
+def plates(
     points: Points, values: Points, bands: list[NDArray[np.intp]], queries: Points
 ) -> list[Points]:
     """Thin plates through subsets of points that have most of them in common.
@@ -133,7 +133,7 @@ def place_skin(landmarks: Points, pose: HeadPose) -> Points:
     skin = pose.project(skin_table()[1].neutral) / pose.scale
     own = landmarks / pose.scale - neutral
     everywhere = np.arange(len(neutral))
-    moved: Points = skin + _plates(neutral, own, [everywhere], skin)[0]
+    moved: Points = skin + plates(neutral, own, [everywhere], skin)[0]
     return moved * pose.scale
 
 
@@ -199,6 +199,22 @@ def _band_weights(geometry: FaceGeometry, nodes: Points) -> Points:
     return np.array(layers)
 
 
+def _coarse_window(distance: NDArray[np.float32]) -> Points:
+    window = smoothstep(1.0 - distance.astype(np.float64) / OUTLINE_MARGIN)
+    return np.asarray(cv2.resize(window, (NODES, NODES), interpolation=cv2.INTER_LINEAR))
+
+
+def face_window(outline: Points, unit: float, size: int) -> NDArray[np.float32]:
+    """Return 1 in the face, falling to 0 within `OUTLINE_MARGIN`, ``(NODES, NODES)``.
+
+    Args:
+        outline: ``(n, 2)`` polygon, pixels.
+        unit: Pixels for one inter-ocular distance.
+        size: Side of the crop, pixels.
+    """
+    return _coarse_window(outline_distance(outline, size) / np.float32(unit)).astype(np.float32)
+
+
 def basis_fields(
     landmarks: Points, skin: Points, pose: HeadPose, geometry: FaceGeometry, size: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -216,13 +232,12 @@ def basis_fields(
         ``bool (S, S)``: pixels that may change.
     """
     distance = outline_distance(geometry.outline, size) / geometry.unit
-    window = smoothstep(1.0 - distance.astype(np.float64) / OUTLINE_MARGIN)
-    coarse = cv2.resize(window, (NODES, NODES), interpolation=cv2.INTER_LINEAR)
+    coarse = _coarse_window(distance)
     active = coarse > 0
     nodes = pixel_centres(size, NODES)[active]
 
     points, motion = _control_points(landmarks, skin, pose, geometry.outline)
-    plates = _plates(
+    layers = plates(
         points / geometry.unit,
         motion.reshape(len(points), -1),
         _bands(len(points)),
@@ -230,7 +245,7 @@ def basis_fields(
     )
     weights = _band_weights(geometry, nodes) * coarse[active]
     fields = np.zeros((2, len(nodes), 2 * AU_COUNT))
-    for band, plate in enumerate(plates):
+    for band, plate in enumerate(layers):
         fields += weights[:, band, :, None] * plate
     basis = np.zeros((2, NODES, NODES, 2 * AU_COUNT), np.float32)
     basis[:, active] = fields / 5.0

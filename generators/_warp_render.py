@@ -5,6 +5,7 @@ that neither the batch nor the number of threads can change a bit of a frame.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -55,13 +56,38 @@ class WarpState:
     softness: Tensor
 
 
-@torch.inference_mode()
+class MovedFrames(NamedTuple):
+    """N frames and where their pixels come from.
+
+    Attributes:
+        frames: ``uint8 (N, 3, S, S)``.
+        source: ``(N, S, S, 2)``, x and y of the place in the photograph that each pixel shows.
+    """
+
+    frames: Tensor
+    source: Tensor
+
+
 def render_frames(states: list[WarpState], aus: NDArray[np.float32]) -> Tensor:
-    """Frames ``uint8 (N, 3, S, S)`` of N states of one size and ``(N, 17)`` intensities."""
+    """Render frames ``uint8 (N, 3, S, S)`` of N states of one size, ``(N, 17)`` intensities."""
+    return move_frames(states, aus).frames
+
+
+@torch.inference_mode()
+def move_frames(
+    states: list[WarpState], aus: NDArray[np.float32], inversion_steps: int = _INVERSION_STEPS
+) -> MovedFrames:
+    """Render frames and say where their pixels come from.
+
+    Args:
+        states: N states of one size.
+        aus: ``(N, 17)`` intensities, or changes of them.
+        inversion_steps: Fixed-point steps that invert the field; more for larger motion.
+    """
     crop = _stack(states, "crop")
     size = crop.shape[-1]
     pixels = pixel_grid(size, size, crop.device)
-    back = _backward_motion(states, aus, size)
+    back = _backward_motion(states, aus, size, inversion_steps)
     upper, lower = (pixels + back).unbind(1)
 
     edges = _stack(states, "edges")
@@ -96,14 +122,16 @@ def render_frames(states: list[WarpState], aus: NDArray[np.float32]) -> Tensor:
     behind = behind + dark * (_stack(states, "cavity") - behind)
     colour = in_upper * skin_above + in_lower * skin_below + (1 - in_upper - in_lower) * behind
     frames = colour.round().clamp(0, 255).to(torch.uint8)
-    return torch.where(_stack(states, "movable"), frames, crop)
+    return MovedFrames(torch.where(_stack(states, "movable"), frames, crop), source)
 
 
 def _stack(states: list[WarpState], name: str) -> Tensor:
     return torch.stack([getattr(state, name) for state in states])
 
 
-def _backward_motion(states: list[WarpState], aus: NDArray[np.float32], size: int) -> Tensor:
+def _backward_motion(
+    states: list[WarpState], aus: NDArray[np.float32], size: int, steps: int
+) -> Tensor:
     """Where each pixel of both layers comes from, relative to it, ``(N, 2, S, S, 2)`` pixels.
 
     The weighted sum of the basis fields says where a point goes; the fixed point of
@@ -114,7 +142,7 @@ def _backward_motion(states: list[WarpState], aus: NDArray[np.float32], size: in
     )
     nodes = pixel_grid(size, NODES, motion.device)
     back = -motion
-    for _ in range(_INVERSION_STEPS):
+    for _ in range(steps):
         back = -sample_linear(motion, nodes + back.movedim(1, -1), size)
     full = F.interpolate(back, size=(size, size), mode="bicubic", antialias=True)
     return full.movedim(1, -1).reshape(len(states), 2, size, size, 2)

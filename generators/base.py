@@ -10,7 +10,7 @@ Another installed package names such a factory in its entry points `miex.generat
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ from miex.generators._auto import better_generator
 
 State = TypeVar("State")
 
+Condition: TypeAlias = Literal["absolute", "change"]
+
 
 class GeneratorConfig(FrozenConfig):
     """Which generator renders, and how it runs.
@@ -35,7 +37,7 @@ class GeneratorConfig(FrozenConfig):
 
     name: Annotated[
         str, Flag("generator", short="-g", choices=lambda: [*generator_names(), "auto"])
-    ] = Field("warp", description="what renders the faces; auto takes the better embedded one")
+    ] = Field("auto", description="what renders the faces; auto takes the better embedded one")
     checkpoint: Annotated[Path | None, Flag()] = Field(
         None, description="weights of the generator, if it needs any"
     )
@@ -51,7 +53,7 @@ class GeneratorConfig(FrozenConfig):
     @model_validator(mode="before")
     @classmethod
     def _resolve_auto(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or values.get("name") != "auto":
+        if not isinstance(values, dict) or values.get("name", "auto") != "auto":
             return values
         if values.get("checkpoint") is not None:
             raise ValueError(
@@ -72,6 +74,9 @@ class FaceGenerator(Protocol[State]):
         name: The registered name.
         sha256: Hash of the weights, or None for a generator without weights.
         max_intensity: Highest intensity (0-5) up to which the result is believable.
+        condition: What `render` is told. `absolute`: the intensities that the face shall have.
+            `change`: by how much each AU differs from the photograph; 0 is the photograph itself.
+            `told` converts.
     """
 
     @property
@@ -89,6 +94,11 @@ class FaceGenerator(Protocol[State]):
         """See the class."""
         ...
 
+    @property
+    def condition(self) -> Condition:
+        """See the class."""
+        ...
+
     def prepare(self, face: Face) -> State:
         """Everything that depends on the face only, computed once and reused for every frame.
 
@@ -102,12 +112,32 @@ class FaceGenerator(Protocol[State]):
 
         Args:
             states: N prepared faces; the same one may stand several times. All of one size S.
-            aus: ``(N, 17)``, FACS intensities 0 to 5, finite.
+            aus: ``(N, 17)``, finite: FACS intensities 0 to 5, or their change, -5 to 5, as
+                `condition` says.
 
         Returns:
             ``uint8 (N, S, S, 3)`` RGB.
         """
         ...
+
+
+def told(generator: FaceGenerator[Any], aus: AUArray) -> AUArray:
+    """Return what to tell a generator about the frames of one sample.
+
+    A generator of changes is told by how much each AU differs from the onset: the photograph is
+    the onset, whatever the AUs of its source were there. An onset of its own AUs would be put on
+    top of the photograph's expression, and the sample would begin in the middle of a movement.
+
+    Args:
+        generator: What renders.
+        aus: ``(T, 17)``, FACS intensities 0 to 5 of the frames; the first is the onset.
+
+    Returns:
+        ``(T, 17)``, the intensities, or their difference to the onset.
+    """
+    if generator.condition == "absolute":
+        return aus
+    return np.asarray(aus - aus[0], np.float32)
 
 
 Factory = Callable[[GeneratorConfig], FaceGenerator[Any]]

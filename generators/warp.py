@@ -24,7 +24,7 @@ from miex.generators._warp_geometry import pixel_centres
 from miex.generators._warp_interior import cavity_colour, eyeball_shift, find_geometry
 from miex.generators._warp_render import WarpState, render_frames
 from miex.generators._warp_sampling import spline_coefficients
-from miex.generators.base import GeneratorConfig, register_generator
+from miex.generators.base import Condition, GeneratorConfig, register_generator
 
 MIN_SIZE, MAX_SIZE = 64, 512
 
@@ -49,10 +49,10 @@ def _check_crop(crop: NDArray[np.uint8]) -> None:
 
 
 def check_intensities(aus: AUArray, count: int) -> NDArray[np.float32]:
-    """Checks AU vectors for `count` states.
+    """Check changes of AUs for `count` states.
 
     Raises:
-        ValueError: Another shape than ``(count, 17)``, values not finite or outside 0 to 5.
+        ValueError: Another shape than ``(count, 17)``, values not finite or outside -5 to 5.
     """
     values = np.asarray(aus, np.float32)
     if values.shape != (count, AU_COUNT):
@@ -60,12 +60,13 @@ def check_intensities(aus: AUArray, count: int) -> NDArray[np.float32]:
             f"aus have shape {values.shape}, expected ({count}, {AU_COUNT}): one vector for each "
             "prepared face"
         )
-    wrong = np.argwhere(~((values >= 0) & (values <= MAX_INTENSITY)))
+    wrong = np.argwhere(~(np.abs(values) <= MAX_INTENSITY))
     if len(wrong):
         row, column = wrong[0]
         raise ValueError(
-            f"row {row} of aus has {AU_NAMES[column]} = {values[row, column]}, expected 0 to "
-            f"{MAX_INTENSITY:g}; NaN means not measured, decide what to render instead"
+            f"row {row} of aus has {AU_NAMES[column]} = {values[row, column]}, expected a "
+            f"change of -{MAX_INTENSITY:g} to {MAX_INTENSITY:g}; NaN means not measured, "
+            "decide what to render instead"
         )
     return values
 
@@ -81,6 +82,7 @@ class WarpGenerator:
     name = "warp"
     sha256: str | None = None
     max_intensity = 2.0
+    condition: Condition = "change"
 
     def __init__(self, device: torch.device, batch_size: int = 32) -> None:
         self._device = device
@@ -132,7 +134,7 @@ class WarpGenerator:
 
         Args:
             states: N prepared faces, all of one size S.
-            aus: ``(N, 17)``, FACS intensities 0 to 5.
+            aus: ``(N, 17)``, change of each AU, FACS intensity, -5 to 5.
 
         Returns:
             ``uint8 (N, S, S, 3)`` RGB.

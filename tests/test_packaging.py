@@ -14,7 +14,7 @@ import pytest
 
 FRONT = ("__init__.py", "__main__.py", "py.typed")
 ROOMS = ("pipeline", "generators", "au_sources", "datasets", "flows")
-DATA_SUFFIXES = (".csv", ".html", ".js", ".json", ".md", ".yaml")
+DATA_SUFFIXES = (".csv", ".html", ".js", ".json", ".md", ".safetensors", ".yaml")
 _NOT_OURS = ("__pycache__", ".ruff_cache", ".mypy_cache", ".pytest_cache")
 
 

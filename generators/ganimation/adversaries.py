@@ -3,7 +3,9 @@
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from miex.datasets.processes import Processes
@@ -11,11 +13,10 @@ from miex.generators.ganimation import losses as loss
 from miex.generators.ganimation.augmentation import augment
 from miex.generators.ganimation.batches import Batch
 from miex.generators.ganimation.discriminator import random_discriminator
-from miex.generators.ganimation.network import Rendering, random_network
+from miex.generators.ganimation.guided_network import GuidedGANimation, Motion, random_guided
+from miex.generators.ganimation.network import GANimation, Rendering, random_network
+from miex.generators.ganimation.reading_network import ReadingNetwork
 from miex.generators.ganimation.recipe import Recipe
-
-_WARM_UP = 10
-"""The moving average of k steps weighs k / 10 of them at least: no random start stays in it."""
 
 Losses = dict[str, Tensor]
 
@@ -48,10 +49,17 @@ class Adversaries:
         seed: Of the first weights.
         precision: Where and how to compute.
         processes: Who shares the batches.
+        reader: Reads AUs, if the recipe has a loss for it.
     """
 
     def __init__(
-        self, recipe: Recipe, image_size: int, seed: int, precision: Precision, processes: Processes
+        self,
+        recipe: Recipe,
+        image_size: int,
+        seed: int,
+        precision: Precision,
+        processes: Processes,
+        reader: ReadingNetwork | None = None,
     ) -> None:
         self.recipe, self._precision, self._processes = recipe, precision, processes
         device = precision.device
@@ -59,8 +67,9 @@ class Adversaries:
         def placed(network: nn.Module) -> None:
             network.to(device).to(memory_format=torch.channels_last)
 
-        self.generator = random_network(seed, recipe.width)
-        self.average = random_network(seed, recipe.width).requires_grad_(False).eval()
+        self._reader = reader
+        self.generator = new_generator(recipe, seed)
+        self.average = new_generator(recipe, seed).requires_grad_(False).eval()
         self.critic = random_discriminator(seed, image_size, recipe.critic_width)
         for network in (self.generator, self.average, self.critic):
             placed(network)
@@ -89,6 +98,35 @@ class Adversaries:
             "critic_optimiser": self.critic_optimiser,
         }
 
+    def begin_with(self, network: nn.Module) -> None:
+        """Begin with the weights of a trained network, the average, too.
+
+        Raises:
+            ValueError: It is of another design or width than the recipe's.
+        """
+        weights = network.state_dict()
+        shapes = {key: value.shape for key, value in weights.items()}
+        expected = {key: value.shape for key, value in self.generator.state_dict().items()}
+        if shapes != expected:
+            raise ValueError(
+                f"the weights to begin with are a {type(network).__name__} of another width or"
+                f" design than the recipe's, {self.recipe.design} of width {self.recipe.width};"
+                " set width and design to theirs"
+            )
+        self.generator.load_state_dict(weights)
+        self.average.load_state_dict(weights)
+
+    @torch.no_grad()
+    def start_shading(self, shading: NDArray[np.float32]) -> None:
+        """Begin with what a regression found out about brightness; guided networks only.
+
+        Args:
+            shading: ``(17, CHART_SIDE, CHART_SIDE)`` of `appearance.shading_of_aus`.
+        """
+        for network in (self.generator, self.average):
+            assert isinstance(network, GuidedGANimation)
+            network.maps[:, 0] = torch.from_numpy(shading).to(network.maps.device)
+
     def step(self, batch: Batch, step: int, rate: float) -> Losses:
         """Trains on a batch: the discriminator always, the generator every `critic_steps`.
 
@@ -100,9 +138,9 @@ class Adversaries:
         Returns:
             Each loss before its weight, and the weighted sums `critic_total`, `generator_total`.
         """
-        turn = (step + 1) % self.recipe.critic_steps == 0
+        turn = self.recipe.generator_moves(step)
         with self._precision.autocast(), torch.set_grad_enabled(turn):
-            rendering = Rendering(*self._render(batch.image, batch.condition))
+            rendering = Rendering(*self._render(_seen(batch), batch.condition))
         found = self._critic_losses(batch, rendering.image.detach().float(), step)
         weights = self.recipe.weights
         r1_weight = weights.r1 * self.recipe.r1_every
@@ -116,7 +154,7 @@ class Adversaries:
             judged["generator_total"] = _weighted(judged, weights.model_dump())
             self._update(self.generator, self.generator_optimiser, judged["generator_total"], rate)
             self.critic.requires_grad_(True)
-            self._follow((step + 1) // self.recipe.critic_steps)
+            self._follow(step // self.recipe.critic_steps + 1)
             found |= judged
         return {name: value.detach() for name, value in found.items()}
 
@@ -189,7 +227,22 @@ class Adversaries:
             )
         if weights.teacher:
             found["teacher"] = loss.teaching(fake[: len(batch.taught)], batch.taught)
+        if weights.reading and self._reader is not None:
+            found["reading"] = self._reading(self._reader, batch, fake)
+        if batch.motion is not None and weights.painting:
+            found["painting"] = loss.painting(fake, batch.motion.warped)
+        if len(batch.answers) and weights.answers:
+            first = count - len(batch.answers)
+            found["answers"] = loss.answering(fake[first:], batch.answers, batch.face[first:])
         return found
+
+    def _reading(self, reader: ReadingNetwork, batch: Batch, fake: Tensor) -> Tensor:
+        """How far the change that a reader sees is from the one that was asked for."""
+        with self._precision.autocast():
+            found = reader(self._augment(fake, batch.augmentation))
+            with torch.no_grad():
+                before = reader(self._augment(batch.image, batch.augmentation))
+        return loss.au_error(found.float() - before.float(), batch.condition, batch.counted)
 
     def _score(self, images: Tensor) -> Tensor:
         """Realness in float32: a penalty differentiates twice."""
@@ -214,13 +267,30 @@ class Adversaries:
 
     @torch.no_grad()
     def _follow(self, updates: int) -> None:
-        """Moves the average towards the generator, which it follows at once in the beginning."""
-        decay = min(self.recipe.average, (1 + updates) / (_WARM_UP + updates))
+        """Move the average towards the generator.
+
+        Divided by ``1 - decay ** updates``, as Adam's moments are, the average of k updates weighs
+        these k alone: nothing of the random start stays in it.
+        """
+        decay = self.recipe.average
+        share = (1 - decay) / (1 - decay**updates)
         # With an average of 0 it is the generator, to the bit.
         for kept, weight in zip(
             self.average.parameters(), self.generator.parameters(), strict=True
         ):
-            kept.lerp_(weight, 1 - decay)
+            kept.lerp_(weight, share)
+
+
+def new_generator(recipe: Recipe, seed: int) -> GANimation | GuidedGANimation:
+    """Return the network of a recipe's design, as it is before training."""
+    if recipe.design == "guided":
+        return random_guided(seed, recipe.width)
+    return random_network(seed, recipe.width)
+
+
+def _seen(batch: Batch) -> Tensor | Motion:
+    """What the generator is given beside the condition."""
+    return batch.image if batch.motion is None else batch.motion
 
 
 def _weighted(found: Losses, weights: dict[str, float]) -> Tensor:

@@ -5,7 +5,7 @@ happened before. So a resumed training goes on as if it had never stopped, witho
 randomness in what is saved.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,7 +14,9 @@ from torch import Tensor
 
 from miex.au_sources.action_units import MAX_INTENSITY
 from miex.generators.ganimation.augmentation import draw_augmentations
+from miex.generators.ganimation.guided_network import Motion
 from miex.generators.ganimation.network import to_network_range
+from miex.generators.ganimation.real_pairs import RealPairs
 from miex.generators.ganimation.recipe import Recipe
 from miex.generators.ganimation.targets import draw_targets
 from miex.generators.ganimation.teacher import Teacher, face_area
@@ -39,6 +41,9 @@ class Batch:
         taught: ``(M, 3, S, S)``, the right answer for the first M rows; M may be 0.
         augmentation: ``(N, 7)``, what both judges' images undergo.
         share: ``(N, 1, 1, 1)``, 0 to 1, where the gradient penalty looks.
+        motion: The faces as `warp` moves them, for the guided design; else None.
+        answers: ``(P, 3, S, S)``, real expressive faces, the right answer for the last P rows; P
+            may be 0.
     """
 
     image: Tensor
@@ -51,6 +56,23 @@ class Batch:
     taught: Tensor
     augmentation: Tensor
     share: Tensor
+    motion: Motion | None
+    answers: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairedFaces:
+    """Frames of people in motion, beside the photographs.
+
+    Attributes:
+        faces: The frames.
+        pairs: What they are paired to.
+        teacher: `warp` for them.
+    """
+
+    faces: TrainingFaces
+    pairs: RealPairs
+    teacher: Teacher
 
 
 class Batches:
@@ -64,6 +86,7 @@ class Batches:
         device: Where the batches go.
         teacher: Answers for micro rows, if the recipe has any losses for them.
         process: This process and how many there are; each gets its part of every batch.
+        paired: Real pairs, `Recipe.paired_share` of each batch.
 
     Raises:
         ValueError: A batch that the processes cannot share, or no faces.
@@ -78,6 +101,7 @@ class Batches:
         device: torch.device,
         teacher: Teacher | None = None,
         process: tuple[int, int] = (0, 1),
+        paired: PairedFaces | None = None,
     ) -> None:
         rank, processes = process
         if recipe.batch % processes:
@@ -93,6 +117,11 @@ class Batches:
         self._images = torch.from_numpy(faces.images).to(device)
         areas = face_area(faces.landmarks, faces.images.shape[1])
         self._areas = torch.from_numpy(areas).to(device)
+        self._paired = paired
+        if paired is not None:
+            areas = face_area(paired.faces.landmarks, paired.faces.images.shape[1])
+            self._paired_areas = torch.from_numpy(areas).to(device)
+            self._paired_images = torch.from_numpy(paired.faces.images).to(device)
 
     def at(self, step: int) -> Batch:
         """The batch of a step, counted from 0."""
@@ -106,26 +135,63 @@ class Batches:
         share = rng.random((len(rows), 1, 1, 1), np.float32)
         index, condition = self._put(rows), self._put(targets.condition)
         image = to_network_range(self._images[index].permute(0, 3, 1, 2))
-        taught = image[:0]
-        if self._teacher is not None:
+        taught, motion = image[:0], None
+        if self._teacher is not None and recipe.design == "guided":
+            motion = self._teacher.move(index, condition)
+        elif self._teacher is not None:
             taught_rows = recipe.rows("micro", len(rows))
             taught = self._teacher.render(index[:taught_rows], condition[:taught_rows])
-        return Batch(
-            image=_mirror(image, flipped),
-            face=_mirror(self._areas[index, None].float(), flipped),
+        batch = Batch(
+            image=image,
+            face=self._areas[index, None].float(),
             aus=self._put(own / np.float32(MAX_INTENSITY)),
             labelled=self._put(np.isfinite(own) & self._trusted),
             condition=condition,
             back=self._put(targets.back),
             counted=self._put(targets.counted),
-            taught=_mirror(taught, flipped[: len(taught)]),
+            taught=taught,
             augmentation=self._put(augmentation),
             share=self._put(share),
+            motion=motion,
+            answers=image[:0],
+        )
+        return _mirrored(self._with_pairs(batch, rng), flipped)
+
+    def _with_pairs(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """The last rows replaced by real pairs."""
+        paired, count = self._paired, self._recipe.rows("paired", len(batch.image))
+        if paired is None or not count or batch.motion is None:
+            return batch
+        chosen = rng.integers(len(paired.pairs), size=count)
+        rows = paired.pairs.quiet[chosen]
+        index, change = self._put(rows), self._put(paired.pairs.change[chosen])
+        own = paired.faces.aus[rows]
+        known = self._put(np.isfinite(own) & self._trusted)
+        moved = paired.teacher.move(index, change)
+
+        def last(values: Tensor, by: Tensor) -> Tensor:
+            return torch.cat([values[:-count], by])
+
+        image = to_network_range(self._paired_images[index].permute(0, 3, 1, 2))
+        return replace(
+            batch,
+            image=last(batch.image, image),
+            face=last(batch.face, self._paired_areas[index, None].float()),
+            aus=last(batch.aus, self._put(own / np.float32(MAX_INTENSITY))),
+            labelled=last(batch.labelled, known),
+            condition=last(batch.condition, change),
+            back=last(batch.back, -change),
+            counted=last(batch.counted, known),
+            motion=Motion(*map(last, batch.motion, moved)),
+            answers=paired.pairs.answer(chosen).to(self._device),
         )
 
     def _rows(self, step: int) -> NDArray[np.int64]:
         """This process's part of the batch: the photographs in another order each epoch."""
         count, whole = len(self._aus), self._size * self._processes
+        if self._recipe.replacement:
+            rng = np.random.default_rng([self._seed, _ORDER, step, self._rank])
+            return rng.integers(count, size=self._size)
         first = step * whole + self._rank * self._size
         places = np.arange(first, first + self._size)
         rows = np.empty(self._size, np.int64)
@@ -139,6 +205,26 @@ class Batches:
         return torch.from_numpy(array).to(self._device, non_blocking=True)
 
 
-def _mirror(images: Tensor, flipped: Tensor) -> Tensor:
-    """Left and right exchanged where asked. AUs stay: none of the 17 has a side."""
-    return torch.where(flipped, images.flip(3), images)
+def _mirrored(batch: Batch, flipped: Tensor) -> Batch:
+    """Exchange left and right where asked. AUs stay: none of the 17 has a side."""
+
+    def mirror(images: Tensor, where: Tensor) -> Tensor:
+        return torch.where(where, images.flip(3), images)
+
+    motion = batch.motion
+    if motion is not None:
+        # On the chart, too, left and right change places.
+        other = motion.chart.flip(2) * motion.chart.new_tensor([-1.0, 1.0])
+        motion = Motion(
+            mirror(motion.warped, flipped),
+            torch.where(flipped, other, motion.chart),
+            mirror(motion.window, flipped),
+        )
+    return replace(
+        batch,
+        image=mirror(batch.image, flipped).contiguous(memory_format=torch.channels_last),
+        face=mirror(batch.face, flipped),
+        taught=mirror(batch.taught, flipped[: len(batch.taught)]),
+        motion=motion,
+        answers=mirror(batch.answers, flipped[len(flipped) - len(batch.answers) :]),
+    )

@@ -27,7 +27,8 @@ from torch import Tensor
 
 from miex.datasets.files import whole_file
 from miex.datasets.seals import UNSEALED, check_bytes
-from miex.generators.ganimation.network import GANimation, new_network
+from miex.generators.ganimation.guided_network import GuidedGANimation, random_guided
+from miex.generators.ganimation.network import WIDTH, GANimation, new_network
 
 Format = Literal["miex", "pumarola", "donydchen"]
 
@@ -41,6 +42,9 @@ WHERE_FROM = (
     " miex.generators.ganimation.checkpoint.save_checkpoint writes"
 )
 
+_STEM, _MAPS = "stem.conv.weight", "maps"
+"""First kernel of GANimation; a tensor that only the guided design has."""
+
 _FORMAT = "miex-ganimation"
 _VERSION = 1
 
@@ -50,14 +54,14 @@ class Checkpoint:
     """A generator's weights and what is known about them.
 
     Attributes:
-        network: The weights, float32 on the CPU.
+        network: The weights, float32 on the CPU; its class is the design.
         format: Whose layout the file had.
         image_size: Side of the images that it was trained on.
         card: How it was trained, as whoever wrote the file put it; empty for the public formats.
         sha256: Hash of the file, hexadecimal.
     """
 
-    network: GANimation
+    network: GANimation | GuidedGANimation
     format: Format
     image_size: int
     card: Mapping[str, str]
@@ -85,17 +89,56 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise FileNotFoundError(f"{path}: no such checkpoint file; {WHERE_FROM}")
     content = path.read_bytes()
     tensors, metadata = _read_tensors(path, content)
-    name, state = _rename(path, tensors)
     size, card = _read_metadata(path, metadata)
     if _FORMAT in metadata:
         check_bytes(path, content, "fetch it again, or train again")
-    network = new_network()
-    network.load_state_dict(state)
+    network: GANimation | GuidedGANimation
+    name: Format
+    if _MAPS in tensors:
+        name, network = "miex", _guided(path, tensors)
+    else:
+        name, state = _rename(path, tensors)
+        network = new_network(state[_STEM].shape[0])
+        network.load_state_dict(state)
     return Checkpoint(network.eval(), name, size, card, hashlib.sha256(content).hexdigest())
 
 
+def _guided(path: Path, tensors: Mapping[str, Tensor]) -> GuidedGANimation:
+    """The motion-guided network that these tensors belong to."""
+    where = f"{path} (format miex, design guided)"
+    width = _width(where, "stem.weight", tensors)
+    network = random_guided(0, width)
+    shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    _require_keys(where, set(shapes), set(tensors), "a guided generator of miex")
+    state = {key: _require_weight(where, key, tensors, shape) for key, shape in shapes.items()}
+    network.load_state_dict(state)
+    return network
+
+
+def _width(where: str, key: str, tensors: Mapping[str, object]) -> int:
+    """Channels of the first convolution: the width of the whole network."""
+    tensor = tensors.get(key)
+    if not isinstance(tensor, Tensor) or tensor.ndim != 4 or not tensor.shape[0]:
+        raise ValueError(
+            f"{where}: {key!r} is missing or no kernel of a convolution, which says how wide the"
+            f" network is; {WHERE_FROM}"
+        )
+    return int(tensor.shape[0])
+
+
+def _require_keys(where: str, expected: set[str], found: set[str], whose: str) -> None:
+    for problem, keys in (("missing", expected - found), ("unexpected", found - expected)):
+        if keys:
+            first, *others = sorted(map(str, keys))
+            more = f" and {len(others)} more" if others else ""
+            raise ValueError(
+                f"{where}: key {first!r}{more} {problem}; expected {len(expected)} tensors, those"
+                f" of {whose}; {WHERE_FROM}"
+            )
+
+
 def save_checkpoint(
-    network: GANimation,
+    network: GANimation | GuidedGANimation,
     path: Path,
     *,
     image_size: int = PUBLIC_IMAGE_SIZE,
@@ -222,8 +265,8 @@ def _layouts() -> dict[Format, _Layout]:
 
 
 @cache
-def _shapes() -> dict[str, tuple[int, ...]]:
-    return {key: tuple(tensor.shape) for key, tensor in new_network().state_dict().items()}
+def _shapes(width: int = WIDTH) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(tensor.shape) for key, tensor in new_network(width).state_dict().items()}
 
 
 def _rename(path: Path, tensors: Mapping[str, Tensor]) -> tuple[Format, dict[str, Tensor]]:
@@ -242,16 +285,11 @@ def _rename(path: Path, tensors: Mapping[str, Tensor]) -> tuple[Format, dict[str
             f"{', ...' if len(tensors) > 3 else ''}); is it the discriminator's file? {WHERE_FROM}"
         )
     where = f"{path} (format {name})"
-    missing = sorted(theirs - tensors.keys())
-    unexpected = sorted(str(key) for key in tensors.keys() - theirs - layout.dropped)
-    for problem, keys in (("missing", missing), ("unexpected", unexpected)):
-        if keys:
-            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            raise ValueError(
-                f"{where}: key {keys[0]!r}{more} {problem}; expected {len(theirs)} tensors, those"
-                f" of a generator with 17 AUs and 6 residual blocks; {WHERE_FROM}"
-            )
-    shapes = _shapes()
+    _require_keys(
+        where, theirs, {str(key) for key in tensors} - layout.dropped,
+        "a generator with 17 AUs and 6 residual blocks",
+    )  # fmt: skip
+    shapes = _shapes(_width(where, layout.keys[_STEM], tensors))
     state = {}
     for ours, shape in shapes.items():
         if ours in layout.keys:

@@ -1,10 +1,8 @@
 """The generator `ganimation`: GANimation's network behind the protocol of all generators."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Barrier
 
 import numpy as np
 import torch
@@ -16,21 +14,26 @@ from miex.datasets.base import Face
 from miex.datasets.device import choose_device, exact_kernels
 from miex.datasets.registry import Facts
 from miex.generators._auto import embedded_weights
-from miex.generators.base import GeneratorConfig, register_generator
+from miex.generators.base import Condition, GeneratorConfig, register_generator
 from miex.generators.ganimation.checkpoint import (
     WHERE_FROM,
     Checkpoint,
     load_checkpoint,
     save_checkpoint,
 )
+from miex.generators.ganimation.computing import choose_dtype, threads_that_compute_alone
+from miex.generators.ganimation.guided_generator import GuidedGenerator
+from miex.generators.ganimation.guided_network import GuidedGANimation
 from miex.generators.ganimation.network import (
     MIN_SIZE,
     SIZE_STEP,
     FastGANimation,
+    GANimation,
     random_network,
     to_network_range,
     to_pixels,
 )
+from miex.generators.warp import check_intensities
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +71,17 @@ class GANimationGenerator:
 
     def __init__(self, checkpoint: Checkpoint, config: GeneratorConfig) -> None:
         self.sha256 = checkpoint.sha256
+        # Both public codes are told the AUs that the face shall have; ours writes it on its card.
+        self.condition: Condition = (
+            "change" if checkpoint.card.get("condition") == "change" else "absolute"
+        )
         self.device = choose_device(config.device)
         self._batch_size = config.batch_size
         self.dtype = choose_dtype(config.precision, self.device)
+        if not isinstance(checkpoint.network, GANimation):
+            raise ValueError(
+                "these weights are of the guided design; `GuidedGenerator` renders with them"
+            )
         self._network = FastGANimation(checkpoint.network, self.dtype, self.device)
         self._frames = self._network.forward
         self._threads = None
@@ -99,16 +110,20 @@ class GANimationGenerator:
 
         Args:
             states: N prepared faces of one size S.
-            aus: ``(N, 17)``, FACS intensities 0 to 5, finite.
+            aus: ``(N, 17)``, finite: FACS intensities 0 to 5, or their change, -5 to 5, as
+                `condition` says.
 
         Returns:
             ``uint8 (N, S, S, 3)`` RGB.
 
         Raises:
             ValueError: As many AU vectors as faces are needed, faces of one size, intensities
-                from 0 to 5.
+                from 0 to 5 or changes from -5 to 5.
         """
-        conditions = to_condition(aus)
+        if self.condition == "change":
+            conditions = check_intensities(aus, len(states)) / np.float32(MAX_INTENSITY)
+        else:
+            conditions = to_condition(aus)
         if conditions.ndim != 2 or len(conditions) != len(states):
             raise ValueError(
                 f"AUs of shape {conditions.shape} for {len(states)} faces; expected"
@@ -175,44 +190,6 @@ class GANimationGenerator:
             ) from None
 
 
-def threads_that_compute_alone(count: int) -> ThreadPoolExecutor:
-    """Threads in which PyTorch starts no further ones.
-
-    `torch.set_num_threads` holds for the calling thread and for threads that start later, so all
-    threads of the pool are started here, and then the caller's number is set again.
-    """
-
-    def alone() -> None:
-        torch.get_num_threads()  # the first call in a thread sets it to the number for all
-        torch.set_num_threads(1)
-
-    number = torch.get_num_threads()
-    pool = ThreadPoolExecutor(count, "ganimation", initializer=alone)
-    started = Barrier(count + 1)
-    for _ in range(count):
-        pool.submit(started.wait)
-    started.wait()
-    torch.set_num_threads(number)
-    return pool
-
-
-def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """float32, or bfloat16; `auto` is bfloat16 where the device multiplies it in hardware."""
-    if precision == "auto":
-        return torch.bfloat16 if _multiplies_bf16(device) else torch.float32
-    return torch.bfloat16 if precision == "bf16" else torch.float32
-
-
-def _multiplies_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
-        found = torch.cpu.get_capabilities()
-        return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    return False
-
-
 def write_random_weights(folder: Path) -> Path:
     """Write a checkpoint of random weights, for tests and for measurements of speed.
 
@@ -228,7 +205,7 @@ def write_random_weights(folder: Path) -> Path:
 
 
 FACTS = Facts(
-    about="our implementation of Pumarola et al. (ECCV 2018); "
+    about="our trained network after Pumarola et al. (ECCV 2018), moved by `warp`; "
     "`--checkpoint FILE` reads both public formats and ours, without unpickling",
     title="GANimation weights",
     written="ganimation",
@@ -244,7 +221,7 @@ FACTS = Facts(
 
 
 @register_generator("ganimation", FACTS)
-def create_ganimation(config: GeneratorConfig) -> GANimationGenerator:
+def create_ganimation(config: GeneratorConfig) -> GANimationGenerator | GuidedGenerator:
     """Creates the generator from the checkpoint that the config names, or from embedded weights.
 
     Raises:
@@ -258,4 +235,7 @@ def create_ganimation(config: GeneratorConfig) -> GANimationGenerator:
             "generator 'ganimation' needs weights: set `checkpoint` to a file of them;"
             f" {WHERE_FROM}. Generator 'warp' needs none"
         )
-    return GANimationGenerator(load_checkpoint(checkpoint), config)
+    loaded = load_checkpoint(checkpoint)
+    if isinstance(loaded.network, GuidedGANimation):
+        return GuidedGenerator(loaded.network, loaded.sha256, config)
+    return GANimationGenerator(loaded, config)

@@ -3,8 +3,8 @@
 Images are ``(N, 3, S, S)`` from -1 to 1, attention maps ``(N, 1, S, S)`` from 0 to 1 (1: the
 photograph shows through), AUs ``(N, 17)`` as intensity / 5. Every loss is a scalar in float32.
 
-Sources: P is Pumarola et al., "GANimation", ECCV 2018 (section 4.2, whose losses have
-names, and its public code), whose weights stand in `miex.generators.ganimation.recipe`.
+Sources: P is Pumarola et al., "GANimation", ECCV 2018, whose losses have names, and its public
+code, albertpumarola's, whose weights stand in `miex.generators.ganimation.recipe`.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,9 @@ from torch.nn import functional as F
 BLUR = 9
 """Side of the box that parts the shading of a face from its edges, pixels, for `teaching`. A nose
 is about 20 wide at 128 pixels, the line of a lip 2."""
+
+BROAD_BLUR, BROAD = 15, 6.0
+"""Side of the box that leaves broad shades, pixels, and what they count, for `painting`."""
 
 SHADING = 0.25
 """What a difference of shading counts beside one of edges in `teaching`: skin that bulges also
@@ -89,7 +92,8 @@ def absolute_error(image: Tensor, wanted: Tensor) -> Tensor:
 def attention_mean(attention: Tensor) -> Tensor:
     """Mean of the attention map, against saturation at 1 where nothing moves (P, attention loss).
 
-    The paper prints a norm of the map; its code has the mean, to which the weight of .1 belongs.
+    The paper prints a norm of the map; both public codes have the mean. The weight of .1 is
+    albertpumarola's; donydchen's code leaves it out by default.
     """
     return attention.float().mean()
 
@@ -97,7 +101,7 @@ def attention_mean(attention: Tensor) -> Tensor:
 def total_variation(attention: Tensor) -> Tensor:
     """Sum of absolute differences of neighbours, mean over images (P, attention loss).
 
-    The paper squares them, its code does not.
+    The paper and donydchen's code square them, albertpumarola's code does not.
     """
     a = attention.float()
     across = (a[..., 1:] - a[..., :-1]).abs().sum()
@@ -147,3 +151,37 @@ def teaching(image: Tensor, taught: Tensor) -> Tensor:
     padded = F.pad(difference, [BLUR // 2] * 4, mode="reflect")
     shading = F.avg_pool2d(padded, BLUR, stride=1)
     return (difference - shading).abs().mean() + SHADING * shading.abs().mean()
+
+
+def painting(image: Tensor, warped: Tensor) -> Tensor:
+    """Absolute difference to the warp that the guided network was given, broad shades above all.
+
+    Own. Furrows, folds and teeth are narrow. A reader of AUs can also be pleased by a dark forehead
+    or a green nose, so what a box blur of `BROAD_BLUR` pixels leaves counts `BROAD` times as much
+    again.
+
+    Args:
+        image: The generator's images.
+        warped: What it was given.
+    """
+    difference = image.float() - warped
+    broad = F.avg_pool2d(difference, BROAD_BLUR, stride=2)
+    return difference.abs().mean() + BROAD * broad.abs().mean()
+
+
+def answering(image: Tensor, answer: Tensor, face: Tensor) -> Tensor:
+    """Absolute difference to a real expressive face, edges before shading, in the face.
+
+    Own. As in `teaching`, what a box blur of `BLUR` pixels leaves counts `SHADING` as much:
+    between two frames of a video the light on a face changes, too.
+
+    Args:
+        image: The generator's images.
+        answer: Real frames in the same geometry.
+        face: ``(N, 1, S, S)``, 1 in the face, 0 outside.
+    """
+    difference = (image.float() - answer) * face
+    padded = F.pad(difference, [BLUR // 2] * 4, mode="reflect")
+    shading = F.avg_pool2d(padded, BLUR, stride=1)
+    area = 3 * face.sum().clamp(min=1)
+    return ((difference - shading).abs().sum() + SHADING * shading.abs().sum()) / area

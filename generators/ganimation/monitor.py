@@ -15,10 +15,11 @@ from torch import Tensor
 from miex.au_sources.action_units import AU_COUNT, AU_NAMES, MAX_INTENSITY, AUArray
 from miex.datasets.files import whole_file
 from miex.generators.ganimation.adversaries import Adversaries
+from miex.generators.ganimation.guided_network import Motion
 from miex.generators.ganimation.network import Rendering, to_network_range, to_pixels
 from miex.generators.ganimation.targets import draw_targets
-from miex.generators.ganimation.teacher import face_area
-from miex.generators.ganimation.training_set import TrainingFaces
+from miex.generators.ganimation.teacher import Teacher, face_area
+from miex.generators.ganimation.training_set import TrainingFaces, some_faces
 
 METRICS = "metrics.jsonl"
 GRIDS = "samples"
@@ -36,7 +37,9 @@ INDIFFERENT = 1e-4
 """Deviation of the critic's scores, over photographs and renderings together, below which it says
 the same of everything."""
 
-_WATCHED = 256
+WATCHED = 256
+"""Photographs of strangers that a training is watched on."""
+
 _CHUNK = 32
 _SHOWN_FACES = 6
 _SHOWN_AUS = ("AU01", "AU04", "AU06", "AU09", "AU12", "AU15", "AU17", "AU26")
@@ -85,11 +88,8 @@ def constant_aus(faces: TrainingFaces, trusted: NDArray[np.bool_]) -> AUArray:
 
 
 def first_faces(faces: TrainingFaces, count: int) -> TrainingFaces:
-    """The first photographs of a split."""
-    return TrainingFaces(
-        faces.images[:count], faces.landmarks[:count], faces.aus[:count],
-        faces.identities[:count], faces.origins[:count],
-    )  # fmt: skip
+    """Return the first photographs of a split."""
+    return some_faces(faces, np.arange(min(count, len(faces))))
 
 
 class Watch:
@@ -101,6 +101,8 @@ class Watch:
         constant: ``(17,)``, the prediction to beat.
         seed: Of what is asked of them; always the same.
         adversaries: The training.
+        limit: How many photographs are looked at.
+        teacher: `warp` for these photographs, for the guided design.
 
     Raises:
         ValueError: No photographs.
@@ -113,12 +115,13 @@ class Watch:
         constant: AUArray,
         seed: int,
         adversaries: Adversaries,
-        limit: int = _WATCHED,
+        limit: int = WATCHED,
+        teacher: Teacher | None = None,
     ) -> None:
         if not len(faces):
             raise ValueError("no photograph to watch the training on; the split is empty")
         self._faces = first_faces(faces, limit)
-        self._networks, self._recipe = adversaries, adversaries.recipe
+        self._networks, self._recipe, self._teacher = adversaries, adversaries.recipe, teacher
         self._constant = constant
         rng = np.random.default_rng([seed, _VALIDATION])
         own = self._faces.aus
@@ -139,7 +142,7 @@ class Watch:
             image = self._images(rows)
             area = torch.from_numpy(self._areas[rows]).to(self._device)[:, None].float()
             condition = torch.from_numpy(targets.condition[rows]).to(self._device)
-            fake = networks.average(image, condition)
+            fake = self._render(rows, image, condition)
             real_verdict, fake_verdict = networks.critic(image), networks.critic(fake.image)
             weight = area / area.sum((2, 3), keepdim=True).clamp(min=1)
             difference = (fake.image - image).abs().mean(1, keepdim=True) * 127.5
@@ -190,9 +193,16 @@ class Watch:
         if self._recipe.condition == "absolute":
             condition = np.nan_to_num(self._faces.aus[: len(image)]) / np.float32(MAX_INTENSITY)
         condition[:, AU_NAMES.index(au)] = intensity / MAX_INTENSITY
-        rendering: Rendering = self._networks.average(
-            image, torch.from_numpy(condition).to(self._device)
-        )
+        asked = torch.from_numpy(condition).to(self._device)
+        return self._render(slice(0, len(image)), image, asked)
+
+    def _render(self, rows: slice, image: Tensor, condition: Tensor) -> Rendering:
+        """The moving average's rendering of some of the faces."""
+        seen: Tensor | Motion = image
+        if self._teacher is not None:
+            index = torch.arange(rows.start, rows.start + len(image), device=self._device)
+            seen = self._teacher.move(index, condition)
+        rendering: Rendering = self._networks.average(seen, condition)
         return rendering
 
     def _images(self, rows: slice) -> Tensor:

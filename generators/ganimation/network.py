@@ -1,7 +1,7 @@
 """GANimation's generator: an image of a face and AUs in, the same face with these AUs out.
 
 Architecture: Pumarola et al., "GANimation: Anatomically-aware Facial Animation from a Single
-Image", ECCV 2018, section 4.1 and its appendix, with the kernel sizes of its public checkpoints.
+Image", ECCV 2018, with the kernel sizes of its public checkpoints.
 """
 
 from itertools import product
@@ -73,7 +73,29 @@ class NormalizedConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, C, H, W)`` to ``(N, C', H', W')``."""
-        return self.norm(self.conv(x))  # type: ignore[no-any-return]
+        return instance_norm(self.conv(x), self.norm)
+
+
+def instance_norm(x: Tensor, norm: nn.GroupNorm) -> Tensor:
+    """Normalise each channel of each image.
+
+    With gradients in bfloat16 on a CPU, images and channels are normalised as the channels of one
+    image: PyTorch's batch normalisation then does the same 5 to 12 times as fast as its group
+    normalisation, whose backward pass was half of a training step, at the same error beside
+    float32 (measured at 24 channels of 128 pixels and 96 of 32: .0030 and .0034 of the norm).
+
+    Args:
+        x: ``(N, C, H, W)``.
+        norm: Weight, bias and epsilon.
+    """
+    slow = x.dtype == torch.bfloat16 and x.device.type == "cpu" and torch.is_grad_enabled()
+    if not slow:
+        return norm(x)  # type: ignore[no-any-return]
+    images = len(x)
+    flat = x.contiguous().reshape(1, -1, *x.shape[2:])
+    weight, bias = norm.weight.repeat(images), norm.bias.repeat(images)
+    normalised = F.batch_norm(flat, None, None, weight, bias, True, 0.0, norm.eps)
+    return normalised.reshape(x.shape).contiguous(memory_format=torch.channels_last)
 
 
 class ResidualBlock(nn.Module):
@@ -212,7 +234,7 @@ class FastGANimation(nn.Module):
         ones = torch.eye(AU_COUNT)[:, :, None, None].expand(-1, -1, _STEM, _STEM)
         rim = F.conv2d(ones, stem[:, 3:], padding=_REACH)
         rim -= rim[:, :, _REACH, _REACH, None, None].clone()
-        copied = new_network()
+        copied = new_network(network.stem.conv.out_channels)
         copied.load_state_dict(network.state_dict())
         self.network = copied.requires_grad_(False).to(dtype)
         self.register_buffer("image_kernel", stem[:, :3].clone())

@@ -15,7 +15,7 @@ Floats = NDArray[np.float32]
 
 HOW_MANY = (0.4, 0.3, 0.2, 0.1)
 """How often a micro row asks for one, two, three, four AUs. Coded clips of micro-expressions show
-1.1 to 1.7 AUs and our expert tables ask for 1.5 to 3.3: 2.0 on average."""
+1.1 to 1.7 AUs and the expert tables of miex ask for 1.5 to 3.3: 2.0 on average."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
-from miex.au_sources.action_units import MAX_INTENSITY
+from miex.au_sources.action_units import AU_COUNT, MAX_INTENSITY
 from miex.datasets.base import Face, FaceQuality
-from miex.generators._warp_render import WarpState, render_frames
+from miex.generators._warp_chart import chart_of
+from miex.generators._warp_render import WarpState, move_frames
+from miex.generators._warp_sampling import sample_linear
+from miex.generators.ganimation.guided_network import INVERSION_STEPS, Motion
 from miex.generators.ganimation.network import to_network_range
 from miex.generators.ganimation.training_set import TrainingFaces
 from miex.generators.warp import MAX_SIZE, MIN_SIZE, WarpGenerator
@@ -41,6 +45,7 @@ class Teacher:
         device: Where to render.
         workers: Processes that prepare the faces, 25 ms each; as many as processors by default.
         on_progress: Called with the number of faces prepared so far.
+        gain: ``(17,)``, by how much `move` multiplies what is asked; 1 by default.
 
     Raises:
         ValueError: Faces of a size that `warp` cannot do, or landmarks that are none.
@@ -52,6 +57,7 @@ class Teacher:
         device: torch.device,
         workers: int | None = None,
         on_progress: Callable[[int], None] | None = None,
+        gain: Tensor | None = None,
     ) -> None:
         side = faces.images.shape[1]
         if not MIN_SIZE <= side <= MAX_SIZE:
@@ -59,6 +65,8 @@ class Teacher:
                 f"a warp teaches faces of {MIN_SIZE} to {MAX_SIZE} pixels, not {side}; set"
                 " weights.teacher and weights.au_pairs to 0"
             )
+        self._gain = torch.ones(AU_COUNT) if gain is None else gain
+        self._gain = self._gain.to(device)
         self._fields: Prepared = {}
         for index, prepared in enumerate(_prepare_all(faces, workers)):
             for name, value in prepared.items():
@@ -70,23 +78,37 @@ class Teacher:
                 on_progress(index + 1)
 
     def render(self, rows: Tensor, changes: Tensor) -> Tensor:
-        """Renders faces with AUs added.
+        """Render faces with AUs added.
 
         Args:
             rows: int64 ``(N,)``, which faces.
-            changes: ``(N, 17)``, what is added, intensity / 5, 0 to 1.
+            changes: ``(N, 17)``, what is added, intensity / 5, -1 to 1.
 
         Returns:
             ``(N, 3, S, S)`` RGB, -1 to 1.
         """
+        return self.move(rows, changes).warped
+
+    def move(self, rows: Tensor, changes: Tensor) -> Motion:
+        """Render faces with AUs added, and say what the guided network is told about them.
+
+        Args:
+            rows: As for `render`.
+            changes: As for `render`.
+        """
         chosen = {name: value[rows] for name, value in self._fields.items()}
         whole = {n: v.float() if v.dtype == torch.float16 else v for n, v in chosen.items()}
+        chart, window = whole.pop("chart"), whole.pop("window")
         # The fields are linear in the AUs: summed for the batch at once, they are one "AU".
-        whole["basis"] = torch.einsum("nu,nulxhw->nlxhw", changes * MAX_INTENSITY, whole["basis"])[
-            :, None
-        ]
+        intensity = changes * self._gain * MAX_INTENSITY
+        whole["basis"] = torch.einsum("nu,nulxhw->nlxhw", intensity, whole["basis"])[:, None]
         states = [WarpState(**{n: v[i] for n, v in whole.items()}) for i in range(len(rows))]
-        return to_network_range(render_frames(states, np.ones((len(rows), 1), np.float32)))
+        ones = np.ones((len(rows), 1), np.float32)
+        frames, source = move_frames(states, ones, INVERSION_STEPS)
+        side = frames.shape[-1]
+        places = sample_linear(chart, source, side).movedim(1, -1)
+        face = F.interpolate(window, size=(side, side), mode="bilinear", align_corners=False)
+        return Motion(to_network_range(frames), places, face * whole["movable"])
 
 
 def _prepare_all(faces: TrainingFaces, workers: int | None) -> Iterable[Prepared]:
@@ -119,6 +141,8 @@ def _prepare(image: NDArray[np.uint8], landmarks: NDArray[np.float32], origin: s
     face = Face(image, landmarks, origin, origin, "", quality, np.zeros(128, np.float32))
     state = WarpGenerator(torch.device("cpu")).prepare(face)
     values = {field.name: getattr(state, field.name) for field in fields(WarpState)}
+    chart, window = chart_of(landmarks, len(image))
+    values |= {"chart": torch.from_numpy(chart), "window": torch.from_numpy(window)}
     return {n: v.half() if v.is_floating_point() else v for n, v in values.items()}
 
 

@@ -28,14 +28,16 @@ from miex.datasets.config import FrozenConfig
 from miex.datasets.files import whole_file
 from miex.datasets.processes import Processes
 from miex.generators.ganimation.adversaries import Adversaries, Precision
+from miex.generators.ganimation.appearance import shading_of_aus
 from miex.generators.ganimation.batches import Batches
-from miex.generators.ganimation.checkpoint import save_checkpoint
-from miex.generators.ganimation.generator import choose_dtype
-from miex.generators.ganimation.monitor import Monitor, Watch, constant_aus
+from miex.generators.ganimation.checkpoint import load_checkpoint, save_checkpoint
+from miex.generators.ganimation.computing import choose_dtype
+from miex.generators.ganimation.guided_network import GuidedGANimation
+from miex.generators.ganimation.material import Material, guide_of, read_material
+from miex.generators.ganimation.monitor import WATCHED, Monitor, Watch, constant_aus, first_faces
 from miex.generators.ganimation.recipe import RECIPES, Recipe, choose_recipe
 from miex.generators.ganimation.run_state import load_state, save_state
-from miex.generators.ganimation.teacher import Teacher
-from miex.generators.ganimation.training_set import TrainingFaces, TrainingSet
+from miex.generators.ganimation.training_set import TrainingSet
 
 WEIGHTS = "generator.safetensors"
 SUMMARY = "training.json"
@@ -51,6 +53,11 @@ class TrainingConfig(FrozenConfig):
         data: A training set that `miex training-set` made.
         out: Folder of the run; a run in it is gone on with.
         recipe: How to train.
+        pairs: Frames of people in motion, another training set, several photographs of each
+            person; for recipes with `paired_share`.
+        photographs: Learn from this many of the training photographs, drawn at random: `warp`
+            keeps 0.7 MB of each in memory. All by default.
+        start: Weights to begin with, of the recipe's design and width, in place of random ones.
         seed: Of everything random.
         steps: Steps in all, in place of the recipe's epochs; the learning rate falls accordingly.
         minutes: Stop after so many, with a state and weights; the next run goes on.
@@ -63,7 +70,10 @@ class TrainingConfig(FrozenConfig):
 
     data: Path
     out: Path
-    recipe: Recipe = RECIPES["miex"]
+    recipe: Recipe = RECIPES["guided"]
+    pairs: Path | None = None
+    photographs: int | None = Field(None, ge=1)
+    start: Path | None = None
     seed: int = Field(0, ge=0)
     steps: int | None = Field(None, ge=1)
     minutes: float | None = Field(None, gt=0)
@@ -111,17 +121,20 @@ def train(config: TrainingConfig, on_progress: Progress | None = None) -> Traini
     recipe = config.recipe
     tell = on_progress if on_progress and processes.rank == 0 else _silent
     data = TrainingSet.open(config.data)
-    count = data.count("train")
-    faces = data.faces("train", lambda done: tell("faces", done, count, {}))
+    material = read_material(config, data, processes, tell)
+    faces = material.faces
     total = config.steps or recipe.total_steps(len(faces))
-    run = {"recipe": recipe.model_dump(), "seed": config.seed, "steps": total, "data": data.sha256}
-    networks = Adversaries(
-        recipe, data.image_size, config.seed, _precision(config, processes), processes
-    )
-    start = load_state(config.out, run, networks.modules, networks.optimisers)
-    batches = _batches(config, data, faces, processes, tell)
+    run, networks, start = _begin(config, data, material, total, processes)
+    batches = Batches(
+        faces, data.trusted, recipe, config.seed, processes.device, material.teacher,
+        (processes.rank, processes.count), material.paired,
+    )  # fmt: skip
     constant = constant_aus(faces, data.trusted)
-    watch = Watch(data.faces("validation"), data.trusted, constant, config.seed, networks)
+    watched = first_faces(data.faces("validation"), WATCHED)
+    watch = Watch(
+        watched, data.trusted, constant, config.seed, networks,
+        teacher=guide_of(recipe, watched, processes),
+    )  # fmt: skip
     monitor = Monitor(config.out, start) if processes.rank == 0 else None
 
     sums: dict[str, list[Tensor]] = {}
@@ -148,14 +161,42 @@ def train(config: TrainingConfig, on_progress: Progress | None = None) -> Traini
             if over or _due(step, config.save_every, config.log_every):
                 save_state(config.out, step, run, networks.modules, networks.optimisers)
     rate = (step - start) * recipe.batch / max(time.monotonic() - began, 1e-9)
-    held_out = _held_out(data, networks, constant)
+    held_out = _held_out(data, networks, constant, processes)
     weights = config.out / WEIGHTS
     if monitor is not None and not _is_exported(config.out, step):
-        _export(config, data, networks, {
+        _export(config, data, material.pairs, networks, {
             "step": step, "steps": total, "images_per_second": round(rate, 2),
             "processes": processes.count, "losses": losses, "held_out": held_out,
         })  # fmt: skip
     return TrainingResult(weights, step, total, images_per_second=rate, **held_out)
+
+
+def _begin(
+    config: TrainingConfig,
+    data: TrainingSet,
+    material: Material,
+    total: int,
+    processes: Processes,
+) -> tuple[dict[str, Any], Adversaries, int]:
+    """What the training is, its networks, and how many steps of it are done."""
+    recipe = config.recipe
+    given = load_checkpoint(config.start) if config.start else None
+    run = {
+        "recipe": recipe.model_dump(), "seed": config.seed, "steps": total, "data": data.sha256,
+        "pairs": material.pairs.sha256 if material.pairs else None,
+        "photographs": config.photographs,
+        "start": given.sha256 if given else None,
+    }  # fmt: skip
+    networks = Adversaries(
+        recipe, data.image_size, config.seed, _precision(config, processes), processes,
+        material.reader,
+    )  # fmt: skip
+    done = load_state(config.out, run, networks.modules, networks.optimisers)
+    if not done and given is not None:
+        networks.begin_with(given.network)
+    elif not done and isinstance(networks.generator, GuidedGANimation):
+        networks.start_shading(shading_of_aus(material.everybody, data.trusted))
+    return run, networks, done
 
 
 def _silent(stage: str, done: int, total: int, losses: Mapping[str, float]) -> None:
@@ -164,27 +205,8 @@ def _silent(stage: str, done: int, total: int, losses: Mapping[str, float]) -> N
 
 def _precision(config: TrainingConfig, processes: Processes) -> Precision:
     device = processes.device
-    bf16 = device.type == "cuda" and choose_dtype("auto", device) == torch.bfloat16
+    bf16 = choose_dtype("auto", device) == torch.bfloat16
     return Precision(device, bf16, config.compile)
-
-
-def _batches(
-    config: TrainingConfig,
-    data: TrainingSet,
-    faces: TrainingFaces,
-    processes: Processes,
-    tell: Progress,
-) -> Batches:
-    """The batches, with a teacher where a loss asks for one."""
-    weights, teacher = config.recipe.weights, None
-    if weights.teacher or weights.au_pairs:
-        teacher = Teacher(
-            faces, processes.device, on_progress=lambda done: tell("warps", done, len(faces), {})
-        )
-    process = processes.rank, processes.count
-    return Batches(
-        faces, data.trusted, config.recipe, config.seed, processes.device, teacher, process
-    )
 
 
 def _due(step: int, every: int, log_every: int) -> bool:
@@ -192,12 +214,15 @@ def _due(step: int, every: int, log_every: int) -> bool:
     return step // every > (step - log_every) // every
 
 
-def _held_out(data: TrainingSet, networks: Adversaries, constant: AUArray) -> dict[str, float]:
+def _held_out(
+    data: TrainingSet, networks: Adversaries, constant: AUArray, processes: Processes
+) -> dict[str, float]:
     """How well the discriminator reads AUs of strangers, beside always saying the mean."""
     faces = data.faces("held_out")
     if not len(faces):
         return {"au_error": math.nan, "au_error_constant": math.nan}
-    found = Watch(faces, data.trusted, constant, 0, networks, len(faces)).measure()
+    teacher = guide_of(networks.recipe, faces, processes)
+    found = Watch(faces, data.trusted, constant, 0, networks, len(faces), teacher).measure()
     return {"au_error": found.au_error, "au_error_constant": found.au_error_constant}
 
 
@@ -209,25 +234,35 @@ def _is_exported(out: Path, step: int) -> bool:
     return bool(json.loads(summary.read_text("utf-8")).get("step") == step)
 
 
-def _export(
-    config: TrainingConfig, data: TrainingSet, networks: Adversaries, results: Mapping[str, Any]
-) -> None:
-    """Writes the weights with their card, and the same in full for machines."""
+def _about(data: TrainingSet) -> dict[str, Any]:
+    """What a card says about a training set."""
     notes = data.notes
-    trusted = [one.au for one in notes.agreement if one.trusted]
+    return {
+        "sha256": data.sha256,
+        "source": notes.source,
+        "estimator": f"{notes.estimator} {notes.estimator_version}",
+        "trusted_aus": [one.au for one in notes.agreement if one.trusted],
+        "counts": dict(notes.counts),
+        "licences": dict(notes.licences),
+    }
+
+
+def _export(
+    config: TrainingConfig,
+    data: TrainingSet,
+    pairs: TrainingSet | None,
+    networks: Adversaries,
+    results: Mapping[str, Any],
+) -> None:
+    """Write the weights with their card, and the same in full for machines."""
     about = {
         "condition": config.recipe.condition,
         "recipe": config.recipe.model_dump(mode="json"),
         "seed": config.seed,
         **results,
-        "data": {
-            "sha256": data.sha256,
-            "source": notes.source,
-            "estimator": f"{notes.estimator} {notes.estimator_version}",
-            "trusted_aus": trusted,
-            "counts": dict(notes.counts),
-            "licences": dict(notes.licences),
-        },
+        "photographs": config.photographs,
+        "data": _about(data),
+        "pairs": _about(pairs) if pairs else None,
         "versions": {"miex": _version("miex"), "torch": str(torch.__version__)},
     }
     card = {n: v if isinstance(v, str) else json.dumps(v, sort_keys=True) for n, v in about.items()}
@@ -259,8 +294,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="training", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="training set (.parquet)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--recipe", default="miex", choices=list(RECIPES))
+    parser.add_argument("--recipe", default="guided", choices=list(RECIPES))
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", dest="changes")
+    parser.add_argument("--pairs", type=Path, help="frames of people in motion (.parquet)")
+    parser.add_argument("--start", type=Path, help="weights to begin with")
+    parser.add_argument("--photographs", type=int, help="learn from so many of them")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, help="in all, in place of the recipe's epochs")
     parser.add_argument("--minutes", type=float, help="stop after so many; the next run goes on")

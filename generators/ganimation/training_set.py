@@ -106,6 +106,13 @@ class TrainingFaces:
         return np.isfinite(self.aus)
 
 
+def some_faces(faces: TrainingFaces, rows: NDArray[np.int64]) -> TrainingFaces:
+    """Return the photographs of some rows, in their order."""
+    names, origins = ([texts[row] for row in rows] for texts in (faces.identities, faces.origins))
+    images, landmarks, aus = faces.images[rows], faces.landmarks[rows], faces.aus[rows]
+    return TrainingFaces(images, landmarks, aus, tuple(names), tuple(origins))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingRow:
     """One photograph on its way into the file.

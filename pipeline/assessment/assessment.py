@@ -31,13 +31,17 @@ from miex.pipeline.assessment.summary import (
     RealismNumbers,
     fidelity,
     fidelity_error,
+    fidelity_gain,
     motion,
     realism,
 )
 from miex.pipeline.assessment.targets import (
+    Verdict,
+    better_than_warp,
     judge_fidelity,
     judge_identity,
     judge_motion,
+    judge_outside,
     judge_realism,
 )
 from miex.pipeline.assessment.work import (
@@ -271,6 +275,7 @@ def _summarise(
     distances = [realism(one, cases, config.seed, config.splits) for one in measured]
     names = [one["name"] for one in document["generators"]]
     warp = distances[names.index(_WARP)]
+    judged: list[list[Verdict]] = []
     for number, (entry, one) in enumerate(zip(document["generators"], measured, strict=True)):
         seen = [fidelity(one, cases, n) for n in range(len(config.estimators))]
         error = fidelity_error(one, cases, 0, chosen, config.seed)
@@ -279,9 +284,11 @@ def _summarise(
         verdicts = [
             *judge_fidelity(seen[0], error, chosen, targets),
             judge_identity(one.distance, targets),
+            judge_outside(one.outside, targets),
             *judge_motion(moved, targets),
             judge_realism(distances[number][0], against),
         ]
+        judged.append(verdicts)
         values = {verdict.name: verdict for verdict in verdicts}
         entry |= {
             "targets": [asdict(verdict) for verdict in verdicts],
@@ -296,6 +303,13 @@ def _summarise(
             "identity": _identity_numbers(one, targets.same_person),
             "realism": [_realism_numbers(row) for row in distances[number]],
         }
+    beside = names.index(_WARP)
+    for entry, one, verdicts in zip(document["generators"], measured, judged, strict=True):
+        if entry["name"] != _WARP:
+            gain = fidelity_gain(one, measured[beside], cases, 0, chosen, config.seed)
+            entry["verdict"]["fidelity_gain"] = list(gain)
+            better = better_than_warp(verdicts, judged[beside], gain)
+            entry["verdict"]["better_than_warp"] = better
     document["at_rest"] = _at_rest(measured[0], document["estimators"])
 
 

@@ -118,10 +118,10 @@ class Targets(FrozenConfig):
     """Values that a generator should reach; the defaults are this project's choice."""
 
     correlation: float = Field(
-        0.6, description="smallest mean correlation between requested and estimated AU change"
+        0.55, description="smallest mean correlation between requested and estimated AU change"
     )
     direction: float = Field(
-        0.9, description="smallest share of faces in which the estimate of a requested AU rises"
+        0.94, description="smallest share of faces in which the estimate of a requested AU rises"
     )
     direction_from: float = Field(
         2.0, description="lowest intensity at which the direction is evaluated"
@@ -137,5 +137,11 @@ class Targets(FrozenConfig):
     nulls: float = Field(0.01, description="largest share of cases without motion, exclusive")
     motion: tuple[float, float] = Field(
         (0.5, 3.0),
-        description="range of the median motion of micro-expressions, in pixels of a frame of 128",
+        description="range of the motion of micro-expressions, in pixels of a frame of 128",
+    )
+    motion_share: float = Field(
+        0.9, description="smallest share of micro-expressions with motion in this range"
+    )
+    outside: float = Field(
+        0.5, description="largest mean change outside the face, in grey levels of 255, exclusive"
     )

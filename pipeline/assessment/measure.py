@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from miex.au_sources.action_units import AUArray
 from miex.datasets.base import Face
-from miex.generators.base import FaceGenerator
+from miex.generators.base import FaceGenerator, told
+from miex.generators.ganimation.teacher import face_area
 from miex.pipeline.assessment.cases import Case
 from miex.pipeline.assessment.realism import Embed, scaled
 from miex.pipeline.aus.fidelity import AUReader
@@ -33,6 +34,8 @@ class Measurements:
         motion: ``(F, C)`` motion in pixels of a frame of 128, see `quality.motion_between`.
         motion_iod: ``(F, C)`` the same in inter-ocular distances, measured between the eye
             centres.
+        outside: ``(F, C)`` mean change outside the face from the photograph to the apex, grey
+            levels of 255.
         equal: ``(F, C)`` whether onset and apex have equal pixels.
         looks: ``(F, K)`` indices of the cases whose apex was embedded.
         distance: ``(F, K)`` Euclidean distance between dlib's embeddings of these apex frames and
@@ -46,6 +49,7 @@ class Measurements:
     at_rest: NDArray[np.float32]
     motion: NDArray[np.float32]
     motion_iod: NDArray[np.float32]
+    outside: NDArray[np.float32]
     equal: NDArray[np.bool_]
     looks: NDArray[np.int64]
     distance: NDArray[np.float32]
@@ -126,8 +130,9 @@ def render_cases(face: Face, generator: FaceGenerator[Any], cases: Sequence[Case
     """Render the onset and the apex of every case on one face."""
     rows: dict[bytes, int] = {}
     vectors: list[AUArray] = []
-    for case in cases:
-        for vector in (case.onset, case.apex):
+    asked = [told(generator, np.stack([case.onset, case.apex])) for case in cases]
+    for pair in asked:
+        for vector in pair:
             if rows.setdefault(vector.tobytes(), len(vectors)) == len(vectors):
                 vectors.append(vector)
     state = generator.prepare(face)
@@ -135,8 +140,8 @@ def render_cases(face: Face, generator: FaceGenerator[Any], cases: Sequence[Case
         # The higher intensities exceed the range of some generators on purpose.
         warnings.filterwarnings("ignore", "intensity .* is above")
         frames = generator.render([state] * len(vectors), np.stack(vectors))
-    onset = [rows[case.onset.tobytes()] for case in cases]
-    apex = [rows[case.apex.tobytes()] for case in cases]
+    onset = [rows[before.tobytes()] for before, _ in asked]
+    apex = [rows[after.tobytes()] for _, after in asked]
     return RenderedCases(onset, apex, frames)
 
 
@@ -182,9 +187,19 @@ def measure_face(
         at_rest=np.stack([aus[-1] for aus in estimates])[None],
         motion=(pixels * _REFERENCE_SIDE / frames.shape[1])[None].astype(np.float32),
         motion_iod=(pixels / eye_centre_distance(face.landmarks))[None].astype(np.float32),
+        outside=_outside(face, frames)[rendered.apex][None],
         equal=np.array([[np.array_equal(frames[a], frames[b]) for a, b in pairs]]),
         looks=np.asarray(looks, np.int64)[None],
         distance=np.linalg.norm(people - person, axis=1)[None].astype(np.float32),
         rendered={name: rows[:-1][None] for name, rows in features.items()},
         real={name: rows[-1][None] for name, rows in features.items()},
     )
+
+
+def _outside(face: Face, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Mean change of each frame outside the face, grey levels."""
+    area = face_area(face.landmarks[None], face.crop.shape[0])[0] == 0
+    if not area.any():
+        return np.zeros(len(frames), np.float32)
+    change = np.abs(frames[:, area].astype(np.float32) - face.crop[area].astype(np.float32))
+    return np.asarray(change.mean(axis=(1, 2)), np.float32)

@@ -110,6 +110,7 @@ class Inputs:
                 "name": self.generator.name,
                 "sha256": self.generator.sha256,
                 "max_intensity": self.generator.max_intensity,
+                "condition": self.generator.condition,
             },
         }
         if self.reader is not None:

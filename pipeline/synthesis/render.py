@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from miex.au_sources.action_units import AUArray
 from miex.datasets.base import Face
 from miex.datasets.encoding import encode_frame
+from miex.generators.base import told
 from miex.pipeline.aus.fidelity import sample_fidelity
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.drift import drift_transform, drifted
@@ -137,9 +138,10 @@ class Renderer:
         frames.update(zip(missing, map(_Frame, images), strict=True))
 
     def _sides(self, draw: Draw) -> list[AUArray]:
-        """AUs of the stronger side and, where there is one, of the weaker side."""
+        """What the generator is told: of the stronger side and, where there is one, the weaker."""
         missing = abs(self._plan.asymmetry(draw.index))
-        return [draw.aus, weaker_aus(draw.aus, 1 - missing)] if missing else [draw.aus]
+        sides = [draw.aus, weaker_aus(draw.aus, 1 - missing)] if missing else [draw.aus]
+        return [told(self._generator, aus) for aus in sides]
 
     def _parts(self, draw: Draw, frames: dict[tuple[int, bytes], _Frame]) -> list[_Frame]:
         """The frames of a sample, its sides joined where they differ."""

@@ -12,6 +12,8 @@ from miex.generators.base import GeneratorConfig, create_generator
 from miex.generators.ganimation.checkpoint import save_checkpoint
 from miex.generators.ganimation.network import random_network
 
+FIGURES = ("fidelity", "direction", "identity", "outside", "nulls", "motion", "kid")
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -28,7 +30,12 @@ def embedded(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def plant(weights: Path, sha256: str | None = None, **learnt: object) -> None:
-    verdict = {"fidelity": 0.7, "kid": 1.0, "targets_met": True}
+    verdict = {
+        "fidelity": 0.7,
+        "kid": 1.0,
+        "targets_met": False,
+        "better_than_warp": dict.fromkeys(FIGURES, True),
+    }
     entries = [
         {
             "name": "ganimation",
@@ -47,6 +54,7 @@ def plant(weights: Path, sha256: str | None = None, **learnt: object) -> None:
 def test_nothing_embedded_is_warp(tmp_path, monkeypatch):
     monkeypatch.setattr(_auto, "WEIGHTS", tmp_path / "none")
     assert GeneratorConfig(name="auto").name == "warp"
+    assert GeneratorConfig().name == "warp"
 
 
 def test_weights_without_an_assessment_are_not_better(embedded):
@@ -56,7 +64,7 @@ def test_weights_without_an_assessment_are_not_better(embedded):
 def test_the_better_one_is_taken_and_recorded(embedded):
     plant(embedded)
     config = GeneratorConfig(name="auto", device="cpu")
-    assert config.name == "ganimation"
+    assert config.name == GeneratorConfig().name == "ganimation"
     assert config.model_dump()["name"] == "ganimation"
     generator = create_generator(config)
     assert generator.sha256 == sha256_file(embedded)
@@ -65,9 +73,8 @@ def test_the_better_one_is_taken_and_recorded(embedded):
 @pytest.mark.parametrize(
     "worse",
     [
-        {"targets_met": False},
-        {"fidelity": 0.5},
-        {"kid": 2.0},
+        *({"better_than_warp": {**dict.fromkeys(FIGURES, True), one: False}} for one in FIGURES),
+        {"better_than_warp": {}},
         {"sha256": "0" * 64},
     ],
 )

@@ -150,7 +150,12 @@ def manifest_of(
                 }
                 for spec, table in zip(config.sources, TABLES, strict=True)
             ],
-            "generator": {"name": "warp", "sha256": None, "max_intensity": 1.5},
+            "generator": {
+                "name": "warp",
+                "sha256": None,
+                "max_intensity": 1.5,
+                "condition": "change",
+            },
         },
         "versions": {"python": "3.11.9", "miex": "0.1.0", "numpy": "2.4.6"},
         "label_space": {"name": "three_class", "classes": list(CLASSES), "citation": "See 2019"},

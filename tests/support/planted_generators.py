@@ -52,7 +52,7 @@ class FakeGenerator:
         stranger: Whether the rendered frames show another identity.
     """
 
-    name, sha256, max_intensity = "fake", None, 5.0
+    name, sha256, max_intensity, condition = "fake", None, 5.0, "absolute"
 
     def __init__(
         self, change: Callable[[np.ndarray], np.ndarray] = lambda aus: aus, stranger: bool = False

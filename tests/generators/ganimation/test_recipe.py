@@ -41,6 +41,34 @@ def test_schedule_is_flat_then_falls_to_zero() -> None:
     assert flat.rate_factor(29, 30) == 1
 
 
+def test_public_schedules_fall_by_epoch() -> None:
+    """In steps of 1 / 10 from epoch 22 on, and of 1 / 11 from epoch 20 on (counted from 1)."""
+    total = 30 * 4
+    for name, expected in {
+        "pumarola": [1.0] * 21 + [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1],
+        "donydchen": [1.0] * 19 + [left / 11 for left in range(10, -1, -1)],
+    }.items():
+        factors = [RECIPES[name].rate_factor(step, total) for step in range(total)]
+        assert factors == pytest.approx([one for one in expected for _ in range(4)]), name
+
+
+def test_the_generator_moves_with_the_first_or_the_last_of_five() -> None:
+    moves = {name: [RECIPES[name].generator_moves(step) for step in range(5)] for name in RECIPES}
+    assert moves["pumarola"] == [False, False, False, False, True]
+    assert moves["donydchen"] == [True, False, False, False, False]
+    assert all(moves["miex"])
+
+
+def test_weights_of_pumarola_follow_the_batch() -> None:
+    changed = choose_recipe("pumarola", {"batch": 50})
+    assert changed.weights.aus == 4000 / 50
+    assert changed.weights.attention_variation == pytest.approx(2 * 50 * 1e-5)
+    assert choose_recipe("pumarola", {"batch": 50, "weights.aus": 7}).weights.aus == 7
+    assert choose_recipe("donydchen", {"batch": 50}).weights.aus == 160
+    assert RECIPES["pumarola"].replacement
+    assert not RECIPES["donydchen"].replacement
+
+
 def test_rows_of_a_batch() -> None:
     recipe = RECIPES["miex"]
     assert [recipe.rows(kind) for kind in ("micro", "still", "cycle")] == [32, 3, 26]
@@ -52,7 +80,9 @@ def test_changes_are_named_and_checked() -> None:
     assert (changed.weights.cycle, changed.batch) == (5, 8)
     assert changed.name == "miex, changed"
     assert choose_recipe("miex") == RECIPES["miex"]
-    with pytest.raises(ValueError, match="no recipe 'best'; there are pumarola, donydchen, miex"):
+    with pytest.raises(
+        ValueError, match="no recipe 'best'; there are pumarola, donydchen, miex, guided"
+    ):
         choose_recipe("best")
     with pytest.raises(ValueError, match=r"no field 'weights\.identity'"):
         choose_recipe("miex", {"weights.identity": 1})

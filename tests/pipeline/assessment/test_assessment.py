@@ -67,7 +67,7 @@ def test_the_numbers_say_what_was_measured(document, sample_table):
     assert warp["name"] == "warp"
     assert warp["sha256"] is None
     assert [row["name"] for row in warp["targets"]] == [
-        *("fidelity", "direction", "identity", "nulls", "motion", "kid")
+        *("fidelity", "direction", "identity", "outside", "nulls", "motion", "kid")
     ]
     assert warp["identity"]["same_person"] == 1
     # The landmark estimator inverts the motion by which warp draws: it has to see AU12.
