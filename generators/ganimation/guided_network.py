@@ -36,8 +36,8 @@ _GAINS = {
 """How much further than `warp` an AU moves the face. `warp` is linear with the full range of a 3-D
 model at intensity 5, and the AUs differ in how far they move: at intensity 2 AU05 .09, AU45 .18,
 AU07 .23, AU04 .58, AU12 1.9, AU26 2.8 pixels of a frame of 128. Those that move little move more
-here. AU09, AU10, AU20 and AU23 change the identity embedding most (mean shift .13, .11, .09 and .10,
-other AUs .02 to .09) and move less. Chosen on validation people."""
+here. AU09, AU10, AU20 and AU23 change the identity embedding most (mean shift .13, .11, .09 and
+.10, other AUs .02 to .09) and move less. Chosen on validation people."""
 
 _SHADING_LIMIT = 0.7
 """Natural logarithm of the strongest shading, a factor of 2."""

@@ -17,7 +17,7 @@ BLUR = 9
 """Side of the box that parts the shading of a face from its edges, pixels, for `teaching`. A nose
 is about 20 wide at 128 pixels, the line of a lip 2."""
 
-BROAD_BLUR, BROAD = 15, 6.0
+BROAD_BLUR, BROAD = 15, 4.0
 """Side of the box that leaves broad shades, pixels, and what they count, for `painting`."""
 
 SHADING = 0.25

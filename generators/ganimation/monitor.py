@@ -231,10 +231,12 @@ class Monitor:
 
     Args:
         folder: Where `metrics.jsonl` and `samples/` are written.
+        paints: Whether all that moves is painted; with a warp below, an attention of 1 moves, too.
         step: Steps that are done; lines about later ones, of a run that was killed, are dropped.
     """
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, step: int, *, paints: bool = True) -> None:
+        self._paints = paints
         self._folder, self._path = folder, folder / METRICS
         self._faults: dict[str, int] = {}
         kept = ""
@@ -276,7 +278,8 @@ class Monitor:
         faults = {
             f"the attention is saturated (mean {found.attention:.3f} over the face, above"
             f" {SATURATED}): the photograph shows through and nothing moves. The usual reasons:"
-            " wrong AUs, unaligned crops, no loss on the attention": found.attention > SATURATED,
+            " wrong AUs, unaligned crops, no loss on the attention": found.attention > SATURATED
+            and self._paints,
             f"no face moves ({found.motion:.3f} grey levels, below {MOTIONLESS}): the losses that"
             " ask for AUs are too weak beside those that keep the photograph": found.motion
             < MOTIONLESS,

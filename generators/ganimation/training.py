@@ -135,7 +135,9 @@ def train(config: TrainingConfig, on_progress: Progress | None = None) -> Traini
         watched, data.trusted, constant, config.seed, networks,
         teacher=guide_of(recipe, watched, processes),
     )  # fmt: skip
-    monitor = Monitor(config.out, start) if processes.rank == 0 else None
+    monitor = None
+    if processes.rank == 0:
+        monitor = Monitor(config.out, start, paints=recipe.design != "guided")
 
     sums: dict[str, list[Tensor]] = {}
     losses: dict[str, float] = {}
