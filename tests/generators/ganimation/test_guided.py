@@ -64,7 +64,7 @@ def test_the_design_is_read_from_the_file(weights):
     checkpoint = load_checkpoint(weights["paints"])
     assert generator.sha256 == checkpoint.sha256
     assert isinstance(checkpoint.network, GuidedGANimation)
-    assert torch.equal(checkpoint.network.gain, motion_gain())
+    assert torch.equal(checkpoint.network.gain, motion_gain().half().float())
 
 
 def test_before_training_it_is_the_warp_with_its_gain(weights, face_of):
@@ -74,7 +74,7 @@ def test_before_training_it_is_the_warp_with_its_gain(weights, face_of):
     warp = create_generator(GeneratorConfig(name="warp", device="cpu"))
     state = warp.prepare(face)
     for frame, vector in zip(frames, aus, strict=True):
-        moved = vector[None] * motion_gain().numpy()
+        moved = vector[None] * motion_gain().half().float().numpy()
         expected = move_frames([state], moved, INVERSION_STEPS).frames[0].permute(1, 2, 0).numpy()
         assert np.array_equal(frame, expected)
 
