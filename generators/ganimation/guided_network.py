@@ -42,9 +42,6 @@ here. AU09, AU10, AU20 and AU23 change the identity embedding most (mean shift .
 _SHADING_LIMIT = 0.7
 """Natural logarithm of the strongest shading, a factor of 2."""
 
-_HUE = 0.25
-"""Part of a painted colour's hue that shows: furrows and folds are shades of the skin."""
-
 _ONSET = 0.1
 """Sum of the changes (intensity / 5) at which two thirds of what the network paints show: half an
 intensity. Nothing asked, nothing painted."""
@@ -116,9 +113,8 @@ class GuidedGANimation(nn.Module):
         x = F.pixel_unshuffle(torch.cat([lit, guide], 1), 2)
         x = x.to(self.stem.weight.dtype, memory_format=torch.channels_last)
         painted, attention = self._paint(x, condition)
-        painted = painted.to(lit.dtype)
-        grey = painted.mean(1, keepdim=True)
-        colour = (lit + grey + _HUE * (painted - grey)).clamp(-1, 1)
+        # Furrows, folds and teeth are shades; hues that the readers liked were found on no face.
+        colour = (lit + painted.to(lit.dtype).mean(1, keepdim=True)).clamp(-1, 1)
         asked = 1 - torch.exp(-condition.abs().sum(1) / _ONSET)[:, None, None, None]
         share = motion.window * asked * torch.sigmoid(attention.to(lit.dtype))
         return Rendering(blend(warped, colour, 1 - share), colour, 1 - share)
@@ -129,7 +125,7 @@ class GuidedGANimation(nn.Module):
         return F.grid_sample(maps, chart, padding_mode="border", align_corners=False)
 
     def _paint(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """Colours to add ``(N, 3, S, S)`` and the logarithmic odds of showing them."""
+        """Three shades whose mean is added ``(N, 3, S, S)`` and the logarithmic odds of showing them."""
         skips = [F.silu(self.stem(x))]
         for layer in self.down:
             skips.append(F.silu(layer(skips[-1])))
