@@ -39,6 +39,14 @@ AU07 .23, AU04 .58, AU12 1.9, AU26 2.8 pixels of a frame of 128. Those that move
 here. AU09, AU10, AU20 and AU23 change the identity embedding most (mean shift .13, .11, .09 and
 .10, other AUs .02 to .09) and move less. Chosen on validation people."""
 
+_PAINTED = ("AU04", "AU06", "AU09", "AU10", "AU12", "AU17", "AU25", "AU26")
+"""AUs with furrows, folds, bulges or a mouth that opens. Of the others the network painted nothing
+that faces show; for AU01 a dark spot on the forehead."""
+
+_BROAD, _STRONGEST = 13, 0.5
+"""Side of the box whose mean is taken off what is painted, pixels of a frame of 128, about a third
+of the distance of the eyes; and the strongest shade, of -1 to 1."""
+
 _SHADING_LIMIT = 0.7
 """Natural logarithm of the strongest shading, a factor of 2."""
 
@@ -72,14 +80,17 @@ class GuidedGANimation(nn.Module):
 
     Attributes:
         gain: ``(17,)``, by how much the changes are multiplied that `warp` is asked for.
+        painted: ``(17,)``, 1 for the AUs that are painted, 0 for those that only move.
     """
 
     gain: Tensor
+    painted: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
         c = width
         self.register_buffer("gain", motion_gain())
+        self.register_buffer("painted", painted_aus())
         self.maps = nn.Parameter(torch.zeros(AU_COUNT, 1 + FEATURES, CHART_SIDE, CHART_SIDE))
         cells = 4 * (3 + 1 + FEATURES)
         self.stem = nn.Conv2d(cells, c, 3, padding=1)
@@ -106,6 +117,7 @@ class GuidedGANimation(nn.Module):
             motion: The warped faces.
             condition: ``(N, 17)``, change of each AU, intensity / 5, -1 to 1.
         """
+        condition = condition * self.painted
         guide = self._guide(motion.chart, condition)
         warped = motion.warped
         shading = _SHADING_LIMIT * torch.tanh(guide[:, :1] / _SHADING_LIMIT)
@@ -113,8 +125,7 @@ class GuidedGANimation(nn.Module):
         x = F.pixel_unshuffle(torch.cat([lit, guide], 1), 2)
         x = x.to(self.stem.weight.dtype, memory_format=torch.channels_last)
         painted, attention = self._paint(x, condition)
-        # Furrows, folds and teeth are shades; hues that the readers liked were found on no face.
-        colour = (lit + painted.to(lit.dtype).mean(1, keepdim=True)).clamp(-1, 1)
+        colour = (lit + _furrows(painted.to(lit.dtype))).clamp(-1, 1)
         asked = 1 - torch.exp(-condition.abs().sum(1) / _ONSET)[:, None, None, None]
         share = motion.window * asked * torch.sigmoid(attention.to(lit.dtype))
         return Rendering(blend(warped, colour, 1 - share), colour, 1 - share)
@@ -125,7 +136,7 @@ class GuidedGANimation(nn.Module):
         return F.grid_sample(maps, chart, padding_mode="border", align_corners=False)
 
     def _paint(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """Three shades whose mean is added ``(N, 3, S, S)`` and the logarithmic odds of showing them."""
+        """Shades to add ``(N, 3, S, S)``, see `_furrows`, and the log odds of showing them."""
         skips = [F.silu(self.stem(x))]
         for layer in self.down:
             skips.append(F.silu(layer(skips[-1])))
@@ -145,6 +156,22 @@ class GuidedGANimation(nn.Module):
 def motion_gain() -> Tensor:
     """Return how much further than `warp` a new network moves the face for each AU, ``(17,)``."""
     return torch.tensor([_GAINS[name] for name in AU_NAMES])
+
+
+def painted_aus() -> Tensor:
+    """Return 1 for the AUs that change how a face looks beyond its geometry, ``(17,)``."""
+    return torch.tensor([float(name in _PAINTED) for name in AU_NAMES])
+
+
+def _furrows(painted: Tensor) -> Tensor:
+    """Keep what is narrow and grey: no reader of AUs can be pleased by a spot or a hue.
+
+    Args:
+        painted: ``(N, 3, S, S)``; its mean over the colours counts.
+    """
+    shade = painted.mean(1, keepdim=True)
+    broad = F.avg_pool2d(shade, _BROAD, stride=1, padding=_BROAD // 2, count_include_pad=False)
+    return _STRONGEST * torch.tanh((shade - broad) / _STRONGEST)
 
 
 def random_guided(seed: int, width: int) -> GuidedGANimation:
