@@ -6,6 +6,7 @@ downloaded (`miex.datasets.faces.emotionnet_download`) or brought along; a file 
 last part of the first URL, with a hash of it where two URLs of the lists end alike.
 """
 
+import codecs
 import hashlib
 import re
 from collections import Counter
@@ -21,7 +22,9 @@ from numpy.typing import NDArray
 from miex.datasets.base import FaceSource, Photograph, Rejection
 from miex.datasets.faces.base import SourceSpec, register_face_source
 from miex.datasets.images import IMAGE_SUFFIXES
+from miex.datasets.paths import open_regular
 from miex.datasets.registry import Facts
+from miex.datasets.tables import MAX_LINE
 
 AU_COLUMNS = 60
 """Column k of the AU columns, from 1, is AU k."""
@@ -58,8 +61,13 @@ def read_list(path: Path) -> Iterator[EmotionNetRow]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no EmotionNet list at {path}")
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        for number, line in enumerate(file, start=1):
+    with open_regular(path) as binary:
+        file = codecs.getreader("utf-8-sig")(binary, "replace")
+        number = 0
+        while line := file.readline(MAX_LINE):
+            number += 1
+            if len(line) >= MAX_LINE:
+                raise ValueError(f"{path}, line {number}: longer than {MAX_LINE} characters")
             if line.strip():
                 yield _parse(line, f"{path}, line {number}")
 
@@ -104,7 +112,12 @@ def image_names(urls: Sequence[str]) -> list[str]:
 
 
 def _file_name(url: str) -> str:
-    end = PurePosixPath(unquote(urlsplit(url).path)).name
+    try:
+        path = urlsplit(url).path
+    except ValueError:
+        # An IPv6 address without its bracket: no downloader gets it, and it still has a name.
+        path = url.partition("?")[0]
+    end = PurePosixPath(unquote(path)).name
     name = PurePosixPath(re.sub(r"[^\w.() -]", "_", end).strip(". ") or "image")
     if len(name.name.encode()) <= _LONGEST_NAME:
         return name.name

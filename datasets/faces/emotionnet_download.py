@@ -1,24 +1,22 @@
-"""Downloads the images of EmotionNet's URL lists: politely, bounded, and able to continue.
+"""Download the images of EmotionNet's URL lists: politely, bounded, and able to continue.
 
 About a million URLs, many of them dead. Finished files are skipped, links that are dead for good
 are remembered in `failed.tsv` and not asked again, and `download.json` sums up.
 """
 
-import http.client
+import asyncio
 import json
+import re
 import ssl
-import threading
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
+import httpx
 from PIL import Image
 from pydantic import Field
 
@@ -26,6 +24,7 @@ from miex.datasets.config import FrozenConfig
 from miex.datasets.faces.emotionnet import DEAD_LINKS, image_names, read_list
 from miex.datasets.files import remove_partial, whole_file
 from miex.datasets.images import IMAGE_FORMATS
+from miex.datasets.locks import locked
 
 Progress = Callable[[int, int, dict[str, int]], None]
 """(links done, links in all, counts: ``downloaded``, ``already_there`` and every reason)."""
@@ -33,8 +32,11 @@ Progress = Callable[[int, int, dict[str, int]], None]
 IMAGES = "images"
 SUMMARY = "download.json"
 
-_BLOCK = 65536
 _BATCH = 1024
+_REDIRECTS = 10
+_LONGEST_WAIT = 60.0
+"""Seconds; a server that asks to wait longer is asked again after them."""
+
 _TEMPORARY = frozenset({"timeout", "unreachable", "truncated", "http_408", "http_429"})
 
 
@@ -45,7 +47,9 @@ class DownloadConfig(FrozenConfig):
     per_host: int = Field(4, ge=1, le=64, description="downloads at once from one host")
     delay: float = Field(0.05, ge=0, description="seconds between two requests to one host")
     timeout: float = Field(20.0, gt=0, description="seconds without an answer")
-    deadline: float = Field(120.0, gt=0, description="seconds for a whole image")
+    deadline: float = Field(
+        120.0, gt=0, description="seconds for an image, from the connection to its last byte"
+    )
     attempts: int = Field(3, ge=1, le=10, description="of a link that fails for the time being")
     backoff: float = Field(1.0, ge=0, description="seconds before the second attempt, then doubled")
     max_bytes: int = Field(30_000_000, ge=1, description="larger files are refused")
@@ -96,8 +100,8 @@ class _LinkError(Exception):
 class _Host:
     """Politeness towards one host."""
 
-    slots: threading.Semaphore
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    slots: asyncio.Semaphore
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     next_start: float = 0.0
 
 
@@ -108,7 +112,7 @@ def download_emotionnet(
     on_progress: Progress | None = None,
     retry_failed: bool = False,
 ) -> DownloadSummary:
-    """Downloads every image of the lists into ``OUT/images``.
+    """Download every image of the lists into ``OUT/images``.
 
     Each link is tried at the database's store first, then where it was found. A file appears
     under its name only when it is whole and an image.
@@ -128,26 +132,29 @@ def download_emotionnet(
     started = time.monotonic()
     links = _links(lists)
     images, record = out / IMAGES, out / DEAD_LINKS
-    images.mkdir(parents=True, exist_ok=True)
-    remove_partial(images)
-    fetcher = _Fetcher(images, config or DownloadConfig())
-    dead = {} if retry_failed else _known_dead(record)
-    counts: Counter[str] = Counter()
-    failures: list[str] = []
-    with record.open("a", encoding="utf-8") as log:
-        for done, (link, outcome) in enumerate(fetcher.outcomes(links, dead), start=1):
-            counts[outcome if isinstance(outcome, str) else outcome.reason] += 1
-            if isinstance(outcome, _LinkError):
-                failures.append(_failure_line(link, outcome))
-                log.write(failures[-1])
-                log.flush()
-            if on_progress is not None:
-                on_progress(done, len(links), dict(counts))
-    summary = _summary(len(links), counts, time.monotonic() - started)
-    with whole_file(record) as temporary:
-        temporary.write_text("".join(failures), encoding="utf-8")
-    with whole_file(out / SUMMARY) as temporary:
-        temporary.write_text(json.dumps(asdict(summary), indent=2) + "\n", encoding="utf-8")
+    with locked(images):
+        images.mkdir(parents=True, exist_ok=True)
+        remove_partial(images)
+        dead = {} if retry_failed else _known_dead(record)
+        counts: Counter[str] = Counter()
+        failures: list[str] = []
+        with record.open("a", encoding="utf-8") as log:
+
+            def on_outcome(link: _Link, outcome: str | _LinkError) -> None:
+                counts[outcome if isinstance(outcome, str) else outcome.reason] += 1
+                if isinstance(outcome, _LinkError):
+                    failures.append(_failure_line(link, outcome))
+                    log.write(failures[-1])
+                    log.flush()
+                if on_progress is not None:
+                    on_progress(counts.total(), len(links), dict(counts))
+
+            asyncio.run(_fetch_all(links, dead, images, config or DownloadConfig(), on_outcome))
+        summary = _summary(len(links), counts, time.monotonic() - started)
+        with whole_file(record) as temporary:
+            temporary.write_text("".join(failures), encoding="utf-8")
+        with whole_file(out / SUMMARY) as temporary:
+            temporary.write_text(json.dumps(asdict(summary), indent=2) + "\n", encoding="utf-8")
     return summary
 
 
@@ -194,129 +201,157 @@ def _summary(links: int, counts: Counter[str], seconds: float) -> DownloadSummar
     )
 
 
-class _Fetcher:
-    """Fetches links from many threads."""
+async def _fetch_all(
+    links: Sequence[_Link],
+    dead: "dict[str, _LinkError]",
+    images: Path,
+    config: DownloadConfig,
+    on_outcome: Callable[[_Link, "str | _LinkError"], None],
+) -> None:
+    """Fetch every link, and tell the outcomes in the order of the links."""
+    limits = httpx.Limits(max_connections=config.threads)
+    headers = {"User-Agent": config.user_agent}
+    async with httpx.AsyncClient(
+        limits=limits, timeout=config.timeout, headers=headers, follow_redirects=False
+    ) as client:
+        fetcher = _Fetcher(images, config, client)
+        # In batches: a task for each of a million links would fill the memory.
+        for start in range(0, len(links), _BATCH):
+            batch = links[start : start + _BATCH]
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(fetcher.outcome(link, dead)) for link in batch]
+                for link, task in zip(batch, tasks, strict=True):
+                    on_outcome(link, await task)
 
-    def __init__(self, images: Path, config: DownloadConfig) -> None:
+
+class _Fetcher:
+    """Fetches links, several at once."""
+
+    def __init__(self, images: Path, config: DownloadConfig, client: httpx.AsyncClient) -> None:
         self.config = config
         self._images = images
+        self._client = client
         self._hosts: dict[str, _Host] = {}
-        self._lock = threading.Lock()
-        # Only what the web needs: no handler for files or FTP, to which a server could redirect.
-        self._opener = urllib.request.OpenerDirector()
-        for handler in (
-            urllib.request.ProxyHandler,
-            urllib.request.HTTPHandler,
-            urllib.request.HTTPSHandler,
-            urllib.request.HTTPRedirectHandler,
-            urllib.request.HTTPDefaultErrorHandler,
-            urllib.request.HTTPErrorProcessor,
-        ):
-            self._opener.add_handler(handler())
+        self._slots = asyncio.Semaphore(config.threads)
 
-    def outcomes(
-        self, links: Sequence[_Link], dead: dict[str, _LinkError]
-    ) -> Iterator[tuple[_Link, str | _LinkError]]:
-        """``downloaded``, ``already_there``, or the error of every link, in their order."""
-        pool = ThreadPoolExecutor(self.config.threads)
-        try:
-            # In batches: a future for each of a million links would fill the memory.
-            for start in range(0, len(links), _BATCH):
-                batch = links[start : start + _BATCH]
-                yield from zip(
-                    batch, pool.map(lambda link: self._outcome(link, dead), batch), strict=True
-                )
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-    def _outcome(self, link: _Link, dead: dict[str, _LinkError]) -> str | _LinkError:
+    async def outcome(self, link: _Link, dead: "dict[str, _LinkError]") -> "str | _LinkError":
+        """Return ``downloaded``, ``already_there``, or why the link gave no image."""
         path = self._images / link.name
         if path.exists():
             return "already_there"
         if link.name in dead:
             return dead[link.name]
         errors: list[_LinkError] = []
-        for url in link.urls:
-            try:
-                self._patiently(url, path)
-                return "downloaded"
-            except _LinkError as error:
-                errors.append(error)
+        async with self._slots:
+            for url in link.urls:
+                try:
+                    await self._patiently(url, path)
+                    return "downloaded"
+                except _LinkError as error:
+                    errors.append(error)
         # A link that one of its hosts may still deliver is not dead.
         worst = next((error for error in errors if error.temporary), errors[0])
         return _LinkError(worst.reason, "; ".join(error.detail for error in errors))
 
-    def _patiently(self, url: str, path: Path) -> None:
+    async def _patiently(self, url: str, path: Path) -> None:
         for attempt in range(self.config.attempts):
             try:
-                return self._fetch(url, path)
+                return await self._fetch(url, path)
             except _LinkError as error:
                 if not error.temporary or attempt + 1 == self.config.attempts:
                     raise
-                time.sleep(max(error.wait, self.config.backoff * 2**attempt))
+                await asyncio.sleep(max(error.wait, self.config.backoff * 2**attempt))
         raise AssertionError("attempts is at least 1")
 
-    @contextmanager
-    def _turn(self, host: str) -> Iterator[None]:
-        """Waits until a host may be asked."""
-        with self._lock:
-            entry = self._hosts.setdefault(host, _Host(threading.Semaphore(self.config.per_host)))
-        with entry.slots:
-            with entry.lock:
+    @asynccontextmanager
+    async def _turn(self, host: str) -> AsyncIterator[None]:
+        """Wait until a host may be asked."""
+        fresh = _Host(asyncio.Semaphore(self.config.per_host))
+        entry = self._hosts.setdefault(host, fresh)
+        async with entry.slots:
+            async with entry.lock:
                 now = time.monotonic()
                 start = max(now, entry.next_start)
                 entry.next_start = start + self.config.delay
-            time.sleep(start - now)
+            await asyncio.sleep(start - now)
             yield
 
-    def _fetch(self, url: str, path: Path) -> None:
-        host = urlsplit(url).hostname
-        if not url.startswith(("http://", "https://")) or not host:
-            raise _LinkError("bad_url", f"{url[:80]!r} is no web address")
-        # Lists hold spaces and letters beyond ASCII, which HTTP does not.
-        request = urllib.request.Request(
-            quote(url, safe="%/:=&?~#+!$,;'@()*[]"), headers={"User-Agent": self.config.user_agent}
-        )
-        with self._turn(host), whole_file(path) as temporary:
-            try:
-                self._receive(request, temporary)
-            except urllib.error.HTTPError as error:
-                after = error.headers.get("Retry-After", "")
-                wait = min(float(after), 60.0) if after.isdigit() else 0.0
-                raise _LinkError(f"http_{error.code}", str(error.reason), wait) from None
-            except TimeoutError:
-                raise _LinkError("timeout", f"no answer in {self.config.timeout:g} s") from None
-            except http.client.IncompleteRead:
-                raise _LinkError("truncated", "the connection ended early") from None
-            except urllib.error.URLError as error:
-                timed_out = isinstance(error.reason, TimeoutError)
-                reason = "timeout" if timed_out else "unreachable"
-                raise _LinkError(reason, str(error.reason)) from None
-            except (http.client.InvalidURL, ValueError) as error:
-                raise _LinkError("bad_url", str(error)) from None
-            except (http.client.HTTPException, ConnectionError, ssl.SSLError) as error:
-                raise _LinkError("unreachable", f"{type(error).__name__}: {error}") from None
-            _check_image(temporary)
+    async def _fetch(self, url: str, path: Path) -> None:
+        host = _host(url)
+        async with self._turn(host):
+            with whole_file(path) as temporary:
+                try:
+                    # Of the whole exchange: a server may send a header one byte at a time.
+                    async with asyncio.timeout(self.config.deadline):
+                        await self._follow(url, temporary)
+                except httpx.TimeoutException:
+                    detail = f"no answer in {self.config.timeout:g} s"
+                    raise _LinkError("timeout", detail) from None
+                except TimeoutError:
+                    detail = f"not finished in {self.config.deadline:g} s"
+                    raise _LinkError("timeout", detail) from None
+                except httpx.RemoteProtocolError as error:
+                    cut = "incomplete" in str(error) or "without sending complete" in str(error)
+                    reason = "truncated" if cut else "unreachable"
+                    raise _LinkError(reason, str(error) or type(error).__name__) from None
+                except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
+                    raise _LinkError("bad_url", str(error)) from None
+                except (httpx.HTTPError, ssl.SSLError, OSError) as error:
+                    if isinstance(error, OSError) and error.filename is not None:
+                        raise
+                    detail = f"{type(error).__name__}: {error}"
+                    raise _LinkError("unreachable", detail) from None
+                await asyncio.to_thread(_check_image, temporary)
 
-    def _receive(self, request: urllib.request.Request, temporary: Path) -> None:
-        deadline = time.monotonic() + self.config.deadline
+    async def _follow(self, url: str, temporary: Path) -> None:
+        """Receive a URL, or what it redirects to on the web; no other protocol is followed."""
+        for _ in range(_REDIRECTS):
+            # Lists hold spaces and letters beyond ASCII, which HTTP does not.
+            address = quote(url, safe="%/:=&?~#+!$,;'@()*[]")
+            async with self._client.stream("GET", address) as response:
+                target = urljoin(url, response.headers.get("Location", ""))
+                if not (response.has_redirect_location and _is_web(target)):
+                    return await self._receive(response, temporary)
+            url = target
+        raise _LinkError("http_302", f"more than {_REDIRECTS} redirections")
+
+    async def _receive(self, response: httpx.Response, temporary: Path) -> None:
+        if not response.is_success:
+            after = response.headers.get("Retry-After", "")
+            # Digits of other scripts are digits to str.isdigit, too.
+            stated = float(after) if re.fullmatch(r"[0-9]{1,9}", after) else 0.0
+            wait = min(stated, _LONGEST_WAIT)
+            raise _LinkError(f"http_{response.status_code}", response.reason_phrase, wait)
+        length = response.headers.get("Content-Length", "")
+        limit = self.config.max_bytes
+        if re.fullmatch(r"[0-9]{1,18}", length) and int(length) > limit:
+            raise _LinkError("too_large", f"{length} bytes, at most {limit}")
         received = 0
-        with (
-            self._opener.open(request, timeout=self.config.timeout) as response,
-            temporary.open("wb") as file,
-        ):
-            expected = response.length
-            if expected is not None and expected > self.config.max_bytes:
-                raise _LinkError("too_large", f"{expected} bytes, at most {self.config.max_bytes}")
-            while block := response.read1(_BLOCK):
+        with temporary.open("wb") as file:
+            async for block in response.aiter_bytes():
                 received += len(block)
-                if received > self.config.max_bytes:
-                    raise _LinkError("too_large", f"more than {self.config.max_bytes} bytes")
-                if time.monotonic() > deadline:
-                    raise _LinkError("timeout", f"not finished in {self.config.deadline:g} s")
+                if received > limit:
+                    raise _LinkError("too_large", f"more than {limit} bytes")
                 file.write(block)
-        if expected is not None and received < expected:
-            raise _LinkError("truncated", f"{received} of {expected} bytes")
+
+
+def _is_web(url: str) -> bool:
+    return url.startswith(("http://", "https://"))
+
+
+def _host(url: str) -> str:
+    """Return the host of a web address.
+
+    Raises:
+        _LinkError: It is none; an IPv6 address without its bracket, for instance.
+    """
+    try:
+        host = urlsplit(url).hostname
+    except ValueError as error:
+        raise _LinkError("bad_url", f"{url[:80]!r}: {error}") from None
+    if not _is_web(url) or not host:
+        raise _LinkError("bad_url", f"{url[:80]!r} is no web address")
+    return host
 
 
 def _check_image(path: Path) -> None:

@@ -225,3 +225,41 @@ def test_an_interrupted_run_keeps_what_is_whole(tmp_path, server):
 def test_an_empty_list(tmp_path):
     with pytest.raises(ValueError, match="no URL in"):
         download_emotionnet([write_list(tmp_path / "list.txt")], tmp_path / "out")
+
+
+def test_a_header_that_drips_ends_at_the_deadline(tmp_path, server, monkeypatch):
+    def drip(self, request):
+        for letter in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200:
+            request.wfile.write(bytes([letter]))
+            request.wfile.flush()
+            time.sleep(0.05)
+
+    monkeypatch.setattr(Server, "answer", drip)
+    config = QUICK.model_copy(update={"deadline": 0.4, "attempts": 1})
+    links = write_list(tmp_path / "list.txt", (f"{server.root}/drip.jpg", ""))
+    summary = download_emotionnet([links], tmp_path / "out", config)
+    assert summary.failed == {"timeout": 1}
+    assert summary.seconds < 5
+
+
+@pytest.mark.parametrize("after", ["²", "-1", "1e400", "soon", "1 2"])
+def test_a_wait_that_is_no_number_is_no_wait(tmp_path, server, monkeypatch, after):
+    def busy(self, request):
+        request.send_response(503)
+        request.send_header("Retry-After", after.encode().decode("latin-1"))
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    monkeypatch.setattr(Server, "answer", busy)
+    links = write_list(tmp_path / "list.txt", (f"{server.root}/x.jpg", ""))
+    summary = download_emotionnet([links], tmp_path / "out", QUICK)
+    assert summary.failed == {"http_503": 1}
+
+
+def test_one_bad_address_costs_itself(tmp_path, server):
+    bad = ["http://[::1/a.jpg", "http://::1]/b.jpg", "http://a:99999/c.jpg", "http://\u2100/d.jpg"]
+    links = [(url, "") for url in bad]
+    path = write_list(tmp_path / "list.txt", *links, (f"{server.root}/good.jpg", ""))
+    summary = download_emotionnet([path], tmp_path / "out", QUICK)
+    assert summary.downloaded == 1
+    assert sum(summary.failed.values()) == len(bad)
