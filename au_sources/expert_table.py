@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from miex.au_sources.action_units import AU_COUNT, AU_NAMES, AU_NUMBERS, MAX_INTENSITY
 from miex.datasets.config import FrozenConfig
+from miex.datasets.documents import place_in_yaml
 from miex.datasets.labels import Emotion, parse_emotion
 from miex.datasets.registry import Registry
 
@@ -238,8 +239,8 @@ def load_table(name_or_path: str | Path) -> ExpertTable:
         )
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_TableLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a YAML table: {error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: not a YAML table{place_in_yaml(error)}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     if not isinstance(content, dict):
@@ -247,10 +248,19 @@ def load_table(name_or_path: str | Path) -> ExpertTable:
             f"{path}: expected the fields of a table (name, version, citation, source, licence, "
             f"emotions), found {type(content).__name__}"
         )
+    # Anybody who may start a run may name any file here, so nothing of a foreign one is shown.
+    if "emotions" not in content:
+        raise ValueError(
+            f"{path}: no expert table: the field `emotions` is absent; expected name, version, "
+            "citation, source, licence and emotions"
+        )
     try:
         return ExpertTable(**content)
     except ValidationError as error:
         raise ValueError(f"{path}: {_explain(error)}") from None
+
+
+_KNOWN_KEYS = frozenset({*Emotion, *ExpertTable.model_fields})
 
 
 class _TableLoader(yaml.SafeLoader):
@@ -262,7 +272,9 @@ class _TableLoader(yaml.SafeLoader):
             key = str(key_node.value)
             if key in mapping:
                 line = key_node.start_mark.line + 1
-                raise ValueError(f"line {line}: {key} stands twice; keep one of them")
+                known = re.fullmatch(r"(?:AU)?\d{1,2}", key) or key in _KNOWN_KEYS
+                shown = key if known else "a key"
+                raise ValueError(f"line {line}: {shown} stands twice; keep one of them")
             mapping[key] = self.construct_object(value_node, deep=True)
         return mapping
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from miex.datasets.flags import default_of, group_of, is_model, parameters
+from miex.datasets.documents import place_in_yaml
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -81,8 +82,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML ({' '.join(str(error).split())})") from None
+    # The library's message quotes lines of a file that may be anybody's.
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not YAML{place_in_yaml(error)}") from None
     if not isinstance(content, dict | None):
         raise ValueError(f"{path}: expected `field: value` lines, found {type(content).__name__}")
     return content or {}

@@ -16,6 +16,12 @@ MAX_BYTES = 1 << 30
 """A larger file is none of ours."""
 
 
+def place_in_yaml(error: BaseException) -> str:
+    """Return where a YAML file is wrong, without the lines that the library's message quotes."""
+    mark = getattr(error, "problem_mark", None)
+    return "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"
+
+
 def write_document(path: Path, content: Mapping[str, Any], *, indent: int | None = 2) -> None:
     """Write a document as sealed JSON, whole or not at all.
 

@@ -222,12 +222,12 @@ def given_path(root: Path, text: str) -> Path:
 
     The value is taken as it is; percent codes are decoded only where nothing has the literal name.
     """
-    return root / Path(_meant(text, root)).expanduser()
+    return root / os.path.expanduser(_meant(text, root))
 
 
 def _meant(text: str, root: Path = Path()) -> str:
     for candidate in (text, unquote(text), unquote_plus(text)):
-        if exists(root / Path(candidate).expanduser()):
+        if exists(root / os.path.expanduser(candidate)):
             return candidate
     return text
 
@@ -245,12 +245,12 @@ def split_options(text: str) -> tuple[str, dict[str, str]]:
     Raises:
         ValueError: A question mark without ``KEY=VALUE`` behind it, or an option given twice.
     """
-    if "?" not in text or exists(Path(text).expanduser()):
+    if "?" not in text or exists(os.path.expanduser(text)):
         return text, {}
     starts = [i for i, mark in enumerate(text) if mark == "?" and _OPTION.match(text, i + 1)]
     if not starts:
         raise ValueError(f"{text!r}: expected KEY=VALUE&... after the question mark")
-    existing = [i for i in starts if exists(Path(text[:i]).expanduser())]
+    existing = [i for i in starts if exists(os.path.expanduser(text[:i]))]
     at = existing[-1] if existing else starts[0]
     options: dict[str, str] = {}
     for part in re.split(r"&(?=[A-Za-z_][A-Za-z0-9_]*=)", text[at + 1 :]):

@@ -6,6 +6,7 @@ Any place that fsspec knows is read: ``hf://datasets/USER/NAME``,
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def local_copy(address: str, folder: Path, on_copied: OnCopied | None = None) ->
     try:
         shards = [(str(s["path"]), str(s["sha256"]), int(s["bytes"])) for s in _shards(content)]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{address}/{MANIFEST} is damaged ({error!r})") from None
+        raise ValueError(f"{masked(address)}/{MANIFEST} is damaged ({error!r})") from None
     total, done = sum(size for _, _, size in shards), 0
     for path, sha256, size in shards:
         target = _inside(out, path, address)
@@ -60,8 +61,9 @@ def local_copy(address: str, folder: Path, on_copied: OnCopied | None = None) ->
                 _copy(files, f"{root}/{path}", temporary, address)
                 if sha256_file(temporary) != sha256:
                     raise ValueError(
-                        f"{address}/{path} is not what its manifest says (another sha256): it was"
-                        " changed, or cut off on the way; copy it again, or ask who published it"
+                        f"{masked(address)}/{path} is not what its manifest says (another sha256):"
+                        " it was changed, or cut off on the way; copy it again, or ask who"
+                        " published it"
                     )
         done += size
         if on_copied:
@@ -86,7 +88,7 @@ def read_manifest(place: str) -> dict[str, Any]:
         for shard in manifest["shards"]:
             _inside(Path("/dataset"), str(shard["path"]), place)
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{place}/{MANIFEST} is damaged ({error!r})") from None
+        raise ValueError(f"{masked(place)}/{MANIFEST} is damaged ({error!r})") from None
     return dict(manifest)
 
 
@@ -101,7 +103,7 @@ def open_address(address: str) -> tuple[Any, str]:
         files, root = fsspec.core.url_to_fs(address)
     except ImportError as error:
         raise ImportError(
-            f"{address} needs a package that is not installed ({error}); s3:// comes with"
+            f"{masked(address)} needs a package that is not installed ({error}); s3:// comes with"
             " pip install 'miex[s3]', https:// with pip install aiohttp"
         ) from None
     except Exception as error:
@@ -120,7 +122,8 @@ def read_address(files: Any, path: str, address: str) -> bytes:
         return bytes(files.cat_file(path))
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"{address} holds no finished miex dataset: {path.rpartition('/')[2]} is missing"
+            f"{masked(address)} holds no finished miex dataset: {path.rpartition('/')[2]} is "
+            "missing"
         ) from None
     except Exception as error:
         raise _unreadable(address, error) from None
@@ -134,7 +137,9 @@ def _shards(content: bytes) -> list[dict[str, Any]]:
 def _inside(out: Path, path: str, address: str) -> Path:
     target = (out / path).resolve()
     if not target.is_relative_to(out.resolve()):
-        raise ValueError(f"{address}/{MANIFEST} names a shard outside of the dataset: {path!r}")
+        raise ValueError(
+            f"{masked(address)}/{MANIFEST} names a shard outside of the dataset: {path!r}"
+        )
     return target
 
 
@@ -153,10 +158,17 @@ def _blocks(files: Any, source: str, address: str) -> Iterator[bytes]:
         raise _unreadable(address, error) from None
 
 
+def masked(address: str) -> str:
+    """Return an address without its password, key or token, for messages and logs."""
+    address = re.sub(r"(://)[^/@\s]*@", r"\1***@", address)
+    secret = r"((?:token|key|secret|password|passwd|sig|signature|credential)[^=&]*=)[^&#\s]*"
+    return re.sub(secret, r"\1***", address, flags=re.IGNORECASE)
+
+
 def _unreadable(address: str, error: Exception) -> ValueError:
     """Every file system of fsspec has exceptions of its own for a network that fails."""
-    said = " ".join(f"{type(error).__name__}: {error}".split())
+    said = masked(" ".join(f"{type(error).__name__}: {error}".split()))
     return ValueError(
-        f"{address} cannot be read ({said}); check the address, the network, and that you may read"
-        " it, then start the same command again: shards that are here already are kept"
+        f"{masked(address)} cannot be read ({said}); check the address, the network, and that you"
+        " may read it, then start the same command again: shards that are here already are kept"
     )

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from miex.flows.terminal import EXPECTED_ERRORS, Terminal, describe
+from miex.flows.terminal import Terminal, describe, is_expected
 
 if typing.TYPE_CHECKING:
     from miex.datasets.flags import Parameter
@@ -62,7 +62,9 @@ class _Commands(TyperGroup):
         except (typer.Exit, typer.Abort):
             # Both are subclasses of RuntimeError.
             raise
-        except EXPECTED_ERRORS as error:
+        except Exception as error:
+            if not is_expected(error):
+                raise
             if ctx.params.get("debug"):
                 raise
             Terminal().fail(describe(error))

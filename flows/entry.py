@@ -88,6 +88,14 @@ def _written(default: Any) -> str:
     return ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
+WHO_MAY_START = (
+    "Whoever can reach the Prefect server (`prefect config view` shows PREFECT_API_URL) can start"
+    " this flow with any parameter, and so read and write files as this user. Keep the server on"
+    " 127.0.0.1, or put a proxy that asks for a password and checks the Host header in front of it."
+)
+"""Said by every served flow: Prefect's server asks nobody who they are."""
+
+
 def run_or_serve(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> None:
     """Run a flow, or serve its deployment `local` until interrupted.
 
@@ -114,6 +122,7 @@ def run_or_serve(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -
     try:
         parameters = parse_assignments(given.param)
         if given.action == "serve":
+            print(WHO_MAY_START)
             flow.serve(name="local", parameters=parameters)
         else:
             print(flow(**parameters))

@@ -30,6 +30,36 @@ LINE_INTERVAL = 5.0
 """Seconds between two progress lines without a terminal."""
 
 
+_LIBRARIES = frozenset(
+    [
+        "cv2",
+        "h5py",
+        "httpcore",
+        "httpx",
+        "jinja2",
+        "PIL",
+        "pyarrow",
+        "safetensors",
+        "struct",
+        "torch",
+        "xlrd",
+        "yaml",
+        "zipfile",
+        "zlib",
+        "_pickle",
+        "pickle",
+    ]
+)
+"""Whose own kinds of errors tell of a damaged file or a full memory, not of a defect here."""
+
+
+def is_expected(error: BaseException) -> bool:
+    """Return whether an error comes from bad input or a bad machine."""
+    if isinstance(error, EXPECTED_ERRORS):
+        return True
+    return type(error).__module__.partition(".")[0] in _LIBRARIES
+
+
 class Terminal:
     """Print results to standard output, progress and errors to standard error.
 
@@ -40,7 +70,8 @@ class Terminal:
 
     def __init__(self, *, results: bool = True, progress: bool = True) -> None:
         # One of the processes of torchrun prints for all; each prints its own errors.
-        first = int(os.environ.get("RANK", "0")) == 0
+        rank = os.environ.get("RANK", "0")
+        first = not rank.isdecimal() or int(rank) == 0
         self._progress = progress and first
         # Soft wrapping keeps a path on one line, so that it can be copied and grepped.
         self.out = Console(highlight=False, soft_wrap=True, quiet=not (results and first))
@@ -210,7 +241,7 @@ def describe(error: BaseException) -> str:
     """Return an error as one line."""
     if isinstance(error, KeyError):
         text = str(error.args[0]) if error.args else "KeyError"
-    elif isinstance(error, MemoryError):
+    elif isinstance(error, MemoryError) or _says_out_of_memory(error):
         text = "out of memory: use fewer --workers or a smaller generator.batch_size"
     elif isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
@@ -219,6 +250,14 @@ def describe(error: BaseException) -> str:
     else:
         text = str(error)
     return " ".join(text.split()) or type(error).__name__
+
+
+def _says_out_of_memory(error: BaseException) -> bool:
+    """Return whether a library ran out of memory: PyTorch and OpenCV have errors of their own."""
+    text = str(error).casefold()
+    marks = ("out of memory", "can't allocate memory", "insufficient memory", "failed to allocate")
+    said = any(mark in text for mark in marks)
+    return said and not isinstance(error, ValueError) and is_expected(error)
 
 
 def reasons(counts: Mapping[str, int]) -> list[tuple[str, ...]]:

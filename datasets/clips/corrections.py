@@ -7,6 +7,8 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from miex.datasets.documents import place_in_yaml
+
 FOLDER = Path(__file__).parents[1] / "corrections"
 """Our own files, one a database."""
 
@@ -50,8 +52,8 @@ def read_corrections(path: Path) -> Corrections:
         raise FileNotFoundError(f"no file of corrections at {path}")
     try:
         entries = _LIST.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")) or [])
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML: {error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is no YAML{place_in_yaml(error)}") from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

@@ -8,6 +8,7 @@ A new database is one new file here that registers a factory:
 Another installed package names such a factory in its entry points `miex.face_readers`.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ class SourceSpec:
         path, options = split_options(rest if colon else name)
         if not colon:
             name, path = path, ""
-        return cls(name, Path(path).expanduser() if path else None, options)
+        return cls(name, Path(os.path.expanduser(path)) if path else None, options)
 
     def existing_path(self) -> Path:
         """Return the path, which this source needs.

@@ -66,7 +66,7 @@ class CelebA:
                 continue
             if len(fields) != 2 or not fields[1].isdigit() or "/" in fields[0]:
                 raise ValueError(
-                    f"{self.identity_file}, line {number}: {line.strip()[:80]!r}, expected a file "
+                    f"{self.identity_file}, line {number}: expected a file "
                     "name and an identity number"
                 )
             file, identity = fields

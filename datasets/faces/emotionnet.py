@@ -82,11 +82,11 @@ def _parse(line: str, where: str) -> EmotionNetRow:
             "and AU 1 to 60"
         )
     if not fields[0].startswith(("http://", "https://")):
-        raise ValueError(f"{where}: {fields[0][:80]!r} in the first column is no URL")
+        raise ValueError(f"{where}: the first column holds no URL")
     try:
         values = np.array([float(field) for field in fields[2:]], dtype=np.float32)
     except ValueError as error:
-        raise ValueError(f"{where}: {error}; expected 1, 0 or 999") from None
+        raise ValueError(f"{where}: an AU column holds text, expected 1, 0 or 999") from error
     wrong = ~np.isin(values, (0.0, 1.0, UNLABELLED))
     if wrong.any():
         au = int(np.flatnonzero(wrong)[0])

@@ -108,7 +108,7 @@ def _numbers(path: Path) -> list[list[int]]:
     try:
         values = [[float(word) for word in line.split()] for line in lines if line.strip()]
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: text, expected numbers") from error
     if any(value != int(value) for line in values for value in line):
         raise ValueError(f"{path}: expected whole numbers")
     return [[int(value) for value in line] for line in values]

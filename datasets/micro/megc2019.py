@@ -130,7 +130,7 @@ def _cells(values: Sequence[object]) -> list[str]:
 def _listed(path: Path, line: int, cells: Sequence[str]) -> ListedClip:
     if len(cells) != 4 or cells[0] not in EXPECTED or cells[3] not in ("0", "1", "2"):
         raise ValueError(
-            f"{path}, line {line}: {','.join(cells)!r}, expected database,subject,clip,label with "
+            f"{path}, line {line}: {len(cells)} columns, expected database,subject,clip,label with "
             f"one of {', '.join(EXPECTED)} and a label from 0 to 2"
         )
     database, subject, clip, label = cells

@@ -190,9 +190,8 @@ def _read_tensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], dict[s
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         return tensors, header.get("__metadata__", {})
     if not content.startswith((b"PK\x03\x04", b"\x80")):
-        begin = content[:16]
         raise ValueError(
-            f"{path}: neither safetensors nor a file of torch.save (it begins with {begin!r});"
+            f"{path}: neither safetensors nor a file of torch.save;"
             f" if it was downloaded, it may be a web page or a pointer instead; {WHERE_FROM}"
         )
     try:

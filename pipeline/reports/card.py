@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 import pyarrow as pa
 import yaml
+from markupsafe import Markup
 
 from miex.datasets.dataset_format import COLUMN_NOTES, SCHEMA
 
@@ -67,6 +68,7 @@ def dataset_card(manifest: Mapping[str, Any]) -> str:
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
+        finalize=_without_html,
     )
     environment.filters |= {"number": "{:,}".format, "sentence": _sentence, "counted": _counted}
     body = environment.get_template("card.md").render(
@@ -81,10 +83,23 @@ def dataset_card(manifest: Mapping[str, Any]) -> str:
         rejected=Counter(rejection["reason"] for rejection in manifest["rejections"]),
         citations=list(dict.fromkeys(source["citation"] for source in sources)),
         versions=", ".join(f"{name} {text}" for name, text in manifest["versions"].items()),
-        config_yaml=yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100),
+        config_yaml=Markup(_yaml(config)),
     )
     matter = yaml.safe_dump(_front_matter(manifest), sort_keys=False, allow_unicode=True)
     return f"---\n{matter}---\n\n{body}"
+
+
+def _without_html(value: Any) -> Any:
+    """Escape what begins raw HTML in Markdown; texts come from sources, tables and file names."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return value.replace("<", "&lt;")
+    return value
+
+
+def _yaml(config: Mapping[str, Any]) -> str:
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100)
+    # The config stands between fences of code, which no value may close.
+    return text.replace("```", "` ` `")
 
 
 def _front_matter(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,9 @@ from miex.datasets.labels import LABEL_SPACES, find_label_space
 from miex.generators.base import GeneratorConfig
 from miex.pipeline.faces.config import FaceConfig
 
+MAX_SAMPLES = 100_000_000
+"""Sample numbers have eight digits; MiE-X has 45,000 samples."""
+
 
 class SequenceConfig(FrozenConfig):
     """Number of frames of a sample and growth of the expression over them."""
@@ -175,7 +178,10 @@ class SynthesisConfig(FrozenConfig):
     """Config of one dataset: faces, AU sources, generator, number of samples and quality limits."""
 
     name: Annotated[str, Flag()] = Field(
-        "miex", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="prefix of the sample ids"
+        "miex",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=100,
+        description="prefix of the sample ids",
     )
     seed: Annotated[int, Flag()] = Field(
         0, ge=0, lt=2**63, description="seed of all random draws, stored as a 64-bit integer"
@@ -209,12 +215,14 @@ class SynthesisConfig(FrozenConfig):
     samples: Annotated[int | None, Flag()] = Field(
         None,
         ge=1,
+        le=MAX_SAMPLES,
         description="number of samples; by default one for each combination of identity, class "
         "and source",
     )
     au_triplets: Annotated[int | None, Flag()] = Field(
         None,
         ge=1,
+        le=MAX_SAMPLES,
         description="number of distinct (onset AUs, apex AUs, label) triplets, which several "
         "identities share; by default every sample has its own triplet",
     )
@@ -231,7 +239,7 @@ class SynthesisConfig(FrozenConfig):
     generator: GeneratorConfig = GeneratorConfig()
     quality: QualityConfig = QualityConfig()
     image: ImageConfig = ImageConfig()
-    rows_per_shard: int = Field(1024, ge=1)
+    rows_per_shard: int = Field(1024, ge=1, le=1_000_000)
 
     @field_validator("label_space")
     @classmethod
