@@ -249,10 +249,10 @@ def load_table(name_or_path: str | Path) -> ExpertTable:
             f"emotions), found {type(content).__name__}"
         )
     # Anybody who may start a run may name any file here, so nothing of a foreign one is shown.
-    if "emotions" not in content:
+    if len(content.keys() & ExpertTable.model_fields.keys()) < 3:
         raise ValueError(
-            f"{path}: no expert table: the field `emotions` is absent; expected name, version, "
-            "citation, source, licence and emotions"
+            f"{path}: no expert table; expected the fields name, version, citation, source, "
+            "licence and emotions"
         )
     try:
         return ExpertTable(**content)

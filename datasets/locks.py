@@ -5,16 +5,23 @@ a killed run left behind locks nothing. The file says who holds it, and is remov
 """
 
 import contextlib
+import functools
+import inspect
 import json
 import logging
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from filelock import FileLock, Timeout
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _log = logging.getLogger("miex")
 
@@ -23,6 +30,29 @@ _PATIENCE = 1.0
 
 _REMINDER = 300.0
 """Seconds between two such lines."""
+
+
+_held = threading.local()
+"""The locks of a thread: what a job calls on its own output does not wait for the job."""
+
+
+def locking(argument: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a function so that it holds the lock of the output that an argument names."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            output = signature.bind(*args, **kwargs).arguments.get(argument)
+            if output is None:
+                return function(*args, **kwargs)
+            with locked(Path(output)):
+                return function(*args, **kwargs)
+
+        return call
+
+    return decorate
 
 
 def lock_path(output: Path) -> Path:
@@ -44,6 +74,12 @@ def locked(output: Path, on_wait: Callable[[str], None] | None = None) -> Iterat
         OSError: The lock file cannot be written.
     """
     path = lock_path(output)
+    held: set[Path] = _held.__dict__.setdefault("paths", set())
+    # Of the processes of one training, the first locks for all.
+    rank = os.environ.get("RANK", "0")
+    if path in held or (rank.isdecimal() and int(rank) > 0):
+        yield
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     waited, patience = 0.0, _PATIENCE
@@ -56,10 +92,12 @@ def locked(output: Path, on_wait: Callable[[str], None] | None = None) -> Iterat
             patience = _REMINDER
             tell = on_wait or _log.warning
             tell(f"{output}: {_holder(path)} is at work on it; waiting until it has ended")
+    held.add(path)
     try:
         path.write_text(json.dumps(_self()), encoding="utf-8")
         yield
     finally:
+        held.discard(path)
         # Removed while the lock is held: a waiting run that has opened it notices, and tries again.
         with contextlib.suppress(OSError):
             path.unlink()

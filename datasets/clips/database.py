@@ -19,7 +19,9 @@ from miex.datasets.tables import Columns
 SHEET_OPTIONS = ("sheet", "images", "corrections")
 """What every database with a sheet understands: where they lie if not under the usual name."""
 
-WITHOUT_IMAGES = "; annotations alone are read with --annotations (in Python frames=False)"
+WITHOUT_IMAGES = (
+    "; annotations alone are read by `miex clips NAME:PATH --annotations` (in Python frames=False)"
+)
 
 
 @dataclass(frozen=True, slots=True)

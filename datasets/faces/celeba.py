@@ -3,6 +3,7 @@
 The identity file has one line an image, ``000001.jpg 2880``: file name and identity number.
 """
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -66,7 +67,7 @@ class CelebA:
                 continue
             if len(fields) != 2 or not fields[1].isdigit() or "/" in fields[0]:
                 raise ValueError(
-                    f"{self.identity_file}, line {number}: expected a file "
+                    f"{self.identity_file}, line {number}: {_shown(fields)}expected a file "
                     "name and an identity number"
                 )
             file, identity = fields
@@ -92,6 +93,12 @@ class CelebA:
                 f"{self.images}: none of the {len(seen)} images of {self.identity_file} is there"
             )
         return photographs, skipped
+
+
+def _shown(fields: Sequence[str]) -> str:
+    """Return the file name of a wrong line; nothing of a file that is no list of images."""
+    is_image = Path(fields[0]).suffix.lower() in IMAGE_SUFFIXES
+    return f"{fields[0][:80]!r}, " if is_image else ""
 
 
 def _lines(path: Path) -> list[str]:
@@ -120,7 +127,7 @@ FACTS = Facts(
 def open_celeba(spec: SourceSpec) -> FaceSource:
     """`celeba:ROOT`, with the options `identities` and `images` for files that lie elsewhere."""
     options = spec.known_options("identities", "images")
-    paths = {key: Path(value).expanduser() for key, value in options.items()}
+    paths = {key: Path(os.path.expanduser(value)) for key, value in options.items()}
     for key, path in paths.items():
         if not path.exists():
             raise FileNotFoundError(f"celeba: {key}: nothing at {path}")

@@ -9,6 +9,7 @@ last part of the first URL, with a hash of it where two URLs of the lists end al
 import codecs
 import hashlib
 import re
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -82,11 +83,11 @@ def _parse(line: str, where: str) -> EmotionNetRow:
             "and AU 1 to 60"
         )
     if not fields[0].startswith(("http://", "https://")):
-        raise ValueError(f"{where}: the first column holds no URL")
+        raise ValueError(f"{where}: {fields[0][:80]!r} in the first column is no URL")
     try:
         values = np.array([float(field) for field in fields[2:]], dtype=np.float32)
     except ValueError as error:
-        raise ValueError(f"{where}: an AU column holds text, expected 1, 0 or 999") from error
+        raise ValueError(f"{where}: {error}; expected 1, 0 or 999") from None
     wrong = ~np.isin(values, (0.0, 1.0, UNLABELLED))
     if wrong.any():
         au = int(np.flatnonzero(wrong)[0])
@@ -219,8 +220,8 @@ def open_emotionnet(spec: SourceSpec) -> FaceSource:
     options = spec.known_options("lists", "images")
     root = spec.existing_path()
     found = sorted({*root.glob("*.txt"), *root.glob("*.tsv")} - {root / DEAD_LINKS})
-    lists = [Path(options["lists"]).expanduser()] if "lists" in options else found
+    lists = [Path(os.path.expanduser(options["lists"]))] if "lists" in options else found
     if not lists:
         raise FileNotFoundError(f"emotionnet: no list *.txt or *.tsv in {root}")
-    images = Path(options["images"]).expanduser() if "images" in options else root / "images"
+    images = Path(os.path.expanduser(options["images"])) if "images" in options else root / "images"
     return EmotionNet(lists, images)

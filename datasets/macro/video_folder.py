@@ -50,7 +50,8 @@ def scan(table: Path) -> Iterator[Annotation | Rejection]:
     videos: dict[str, Frames] = {}
     for row in read_rows(table, REQUIRED, OPTIONAL, "table of clips"):
         path, subject, emotion = row.text("path"), row.text("subject"), row.emotion()
-        name = PurePosixPath(path.replace("\\", "/")).with_suffix("").as_posix()
+        plain = PurePosixPath(path.replace("\\", "/"))
+        name = (plain.with_suffix("") if plain.name else plain).as_posix()
         try:
             if path not in videos:
                 videos[path] = _open(row, table.parent)

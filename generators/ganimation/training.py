@@ -26,6 +26,7 @@ from torch import Tensor
 from miex.au_sources.action_units import AUArray
 from miex.datasets.config import FrozenConfig
 from miex.datasets.files import whole_file
+from miex.datasets.locks import locked
 from miex.datasets.processes import Processes
 from miex.generators.ganimation.adversaries import Adversaries, Precision
 from miex.generators.ganimation.appearance import shading_of_aus
@@ -116,6 +117,11 @@ def train(config: TrainingConfig, on_progress: Progress | None = None) -> Traini
         ValueError: Data, recipe and machine do not fit, or the folder holds another training.
         TrainingFailedError: It diverged or does nothing; the reason, and the way out.
     """
+    with locked(config.out):
+        return _train(config, on_progress)
+
+
+def _train(config: TrainingConfig, on_progress: Progress | None) -> TrainingResult:
     until = time.monotonic() + 60 * (config.minutes or math.inf)
     processes = Processes.start(config.device)
     recipe = config.recipe

@@ -17,6 +17,7 @@ from miex.au_sources.real_mie import FacsConfig
 from miex.datasets.clips.base import open_clips
 from miex.datasets.config import FrozenConfig
 from miex.datasets.flags import Flag
+from miex.datasets.locks import locking
 from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.detection import DlibDetector
 
@@ -110,6 +111,7 @@ def dlib_landmarker(config: FaceConfig | None = None) -> Landmarker:
     return find
 
 
+@locking("out")
 def extract_aus(
     config: AUExtractionConfig, out: Path | None = None, on_clip: OnClip | None = None
 ) -> Extraction:

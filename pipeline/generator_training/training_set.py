@@ -24,6 +24,7 @@ from miex.au_sources.estimators.base import AUEstimator, create_estimator
 from miex.datasets.base import Face
 from miex.datasets.encoding import ImageConfig, encode_frame
 from miex.datasets.faces.base import open_face_source
+from miex.datasets.locks import locking
 from miex.generators.ganimation.training_notes import AUAgreement, TrainingNotes
 from miex.generators.ganimation.training_set import (
     FORMAT,
@@ -58,6 +59,7 @@ _PSNR_PHOTOGRAPHS = 256
 """Number of photographs on which the PSNR of the encoding is measured."""
 
 
+@locking("out")
 def make_training_set(
     faces: str | Path,
     out: Path,

@@ -18,6 +18,7 @@ from miex.datasets.base import Rejection
 from miex.datasets.config import build
 from miex.datasets.documents import read_document, write_document
 from miex.datasets.files import sha256_file, whole_file
+from miex.datasets.locks import locking
 from miex.pipeline.recognition.au_baseline import predict_from_aus
 from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import lineage_of
@@ -33,6 +34,7 @@ OnFold = Callable[[int, int, str], None]
 """(folds done, folds in all, what is being done); called before, within and after each fold."""
 
 
+@locking("out")
 def evaluate(
     config: EvaluationConfig, material: Material, out: Path, on_fold: OnFold | None = None
 ) -> Result:

@@ -19,6 +19,7 @@ from miex.datasets.dataset_format import DatasetFolder
 from miex.datasets.device import choose_device
 from miex.datasets.files import whole_file
 from miex.datasets.labels import LabelSpace, find_label_space
+from miex.datasets.locks import locking
 from miex.datasets.remote import is_remote, local_copy
 from miex.pipeline.recognition.cache import CachedInputs, open_inputs
 from miex.pipeline.recognition.checkpoint import Card, load_checkpoint, transfer
@@ -57,6 +58,7 @@ ReadClips = Callable[
 """`read_clips`, or what remembers its answers."""
 
 
+@locking("out")
 def pretrain(
     job: PretrainJob,
     out: Path,
@@ -102,6 +104,7 @@ def pretrain(
     return card
 
 
+@locking("out")
 def finetune(
     job: FinetuneJob,
     out: Path,

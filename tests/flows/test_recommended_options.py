@@ -1,0 +1,131 @@
+"""The way out that a message names exists: options of commands, and of databases."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from miex.datasets.clips.base import clip_database_names, open_clips
+from miex.datasets.faces.base import face_source_names, open_face_source
+from miex.flows.cli import app
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("datasets", "au_sources", "generators", "pipeline", "flows")
+
+OTHER_PROGRAMS = {
+    *("--force-reinstall", "--no-deps"),  # pip
+    *("--watch", "--param"),  # prefect, and our flows' own parser
+    "--cache-dir",  # hf download
+}
+
+
+def messages(path: Path) -> list[str]:
+    """Return the texts of a module that are no docstrings; what is filled in as a blank."""
+    tree = ast.parse(path.read_text("utf-8"))
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    texts = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = [p.value if isinstance(p, ast.Constant) else " " for p in node.values]
+            texts.append("".join(map(str, parts)))
+        elif (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in docstrings
+        ):
+            texts.append(node.value)
+    return texts
+
+
+MESSAGES = [
+    (path.relative_to(ROOT).as_posix(), text)
+    for folder in FOLDERS
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    for text in messages(path)
+]
+
+
+def options_of() -> dict[str, set[str]]:
+    group = typer.main.get_command(app)
+    found = {}
+    for name, command in group.commands.items():
+        nested = getattr(command, "commands", {})
+        found[name] = {
+            option
+            for each in (command, *nested.values())
+            for parameter in each.params
+            for option in (*parameter.opts, *parameter.secondary_opts)
+        }
+    return found
+
+
+def test_every_option_that_a_message_names_is_one_of_a_command():
+    commands = options_of()
+    known = set().union(*commands.values()) | OTHER_PROGRAMS | {"--debug", "--help", "--version"}
+    named = [
+        (where, option)
+        for where, text in MESSAGES
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", text)
+    ]
+    # A module that is started by `accelerate launch` has a parser of its own.
+    known |= {text for where, text in MESSAGES if where == "generators/ganimation/training.py"}
+    assert len(named) > 20
+    assert [each for each in named if each[1] not in known] == []
+
+
+def test_a_command_line_in_a_message_has_the_options_of_its_command():
+    commands = options_of()
+    wrong = []
+    for where, text in MESSAGES:
+        for command, rest in re.findall(r"`miex ([a-z][a-z-]*)([^`]*)`", text):
+            options = re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", rest)
+            if command not in commands:
+                wrong.append((where, command))
+            wrong += [(where, command, o) for o in options if o not in commands[command]]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", clip_database_names())
+def test_the_options_that_a_database_recommends_are_its_own(name, tmp_path):
+    pytest.importorskip("openpyxl")
+    recommended: set[str] = set()
+    for options in ("", "?casme2=x"):
+        try:
+            open_clips(f"{name}:{tmp_path}{options}").clips()
+        except (FileNotFoundError, ValueError) as error:
+            recommended |= set(re.findall(r"[?&](\w+)=[A-Z]", str(error)))
+            recommended |= set(re.findall(r"with the option `(\w+)`", str(error)))
+    for option in recommended:
+        told = ""
+        try:
+            open_clips(f"{name}:{tmp_path}?{option}={tmp_path}").clips()
+        except (OSError, ValueError) as error:
+            told = str(error)
+        assert "unknown option" not in told
+
+
+@pytest.mark.parametrize("name", face_source_names())
+def test_the_options_that_a_face_source_recommends_are_its_own(name, tmp_path):
+    with pytest.raises((FileNotFoundError, ValueError)) as caught:
+        open_face_source(f"{name}:{tmp_path}").photographs()
+    for option in re.findall(r"[?&](\w+)=[A-Z]", str(caught.value)):
+        with pytest.raises((FileNotFoundError, ValueError)) as again:
+            open_face_source(f"{name}:{tmp_path}?{option}={tmp_path}")
+        assert "unknown option" not in str(again.value)
+
+
+@pytest.mark.parametrize("name", ["clip_table", "video_folder"])
+def test_a_table_of_another_name_is_given_as_the_message_says(name, tmp_path):
+    header = "path,subject,clip,emotion,onset,offset"
+    (tmp_path / "mine.csv").write_text(f"{header}\n.,p1,c,sad,1,2\n")
+    with pytest.raises(FileNotFoundError, match=rf"write {name}:{tmp_path}/NAME"):
+        open_clips(f"{name}:{tmp_path}")
+    with pytest.raises(ValueError, match=r"mine.csv, row 2"):
+        open_clips(f"{name}:{tmp_path / 'mine.csv'}").clips()
