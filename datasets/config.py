@@ -9,8 +9,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from miex.datasets.flags import default_of, group_of, is_model, parameters
 from miex.datasets.documents import place_in_yaml
+from miex.datasets.flags import default_of, group_of, is_model, parameters
 
 Config = TypeVar("Config", bound=BaseModel)
 

@@ -8,8 +8,8 @@ last part of the first URL, with a hash of it where two URLs of the lists end al
 
 import codecs
 import hashlib
-import re
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

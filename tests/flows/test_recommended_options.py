@@ -72,7 +72,7 @@ def test_every_option_that_a_message_names_is_one_of_a_command():
     named = [
         (where, option)
         for where, text in MESSAGES
-        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", text)
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z](?![a-z-])", text)
     ]
     # A module that is started by `accelerate launch` has a parser of its own.
     known |= {text for where, text in MESSAGES if where == "generators/ganimation/training.py"}
@@ -85,7 +85,7 @@ def test_a_command_line_in_a_message_has_the_options_of_its_command():
     wrong = []
     for where, text in MESSAGES:
         for command, rest in re.findall(r"`miex ([a-z][a-z-]*)([^`]*)`", text):
-            options = re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", rest)
+            options = re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z](?![a-z-])", rest)
             if command not in commands:
                 wrong.append((where, command))
             wrong += [(where, command, o) for o in options if o not in commands[command]]
