@@ -19,7 +19,8 @@ def with_input_form(
 
     Returns:
         The parameters; of a recognizer of whole-face flow ``form`` is no longer ``auto``:
-        ``published`` where a database gives flow images, else ``face``.
+        ``published`` where a database gives flow images, else ``face``. With ``published`` comes
+        the training that is meant for it, unless ``training`` is given.
 
     Raises:
         ValueError: A database gives flow images, and the recognizer looks at something else, or is
@@ -44,7 +45,11 @@ def with_input_form(
         )
     if form == "auto":
         form = "published" if as_flow else "face"
-    return {**config, "form": form}
+    settled = {**config, "form": form}
+    if form == "published" and "training" not in config:
+        own = getattr(found.Config, "published_training", None)
+        settled |= {"training": own.model_dump()} if own is not None else {}
+    return settled
 
 
 def takers_of_flow() -> list[str]:

@@ -39,6 +39,9 @@ every sample, since the published flow comes without faces."""
 class HTNetConfig(FlowBaselineConfig):
     """Parameters of `HTNet`; the defaults are those of the authors' program."""
 
+    published_training: ClassVar[Hyperparameters] = Hyperparameters(
+        optimizer="adam", learning_rate=1e-4, epochs=60, batch_size=32, schedule="cosine"
+    )
     training: Hyperparameters = Hyperparameters(
         optimizer="adam", learning_rate=5e-5, epochs=800, batch_size=256
     )

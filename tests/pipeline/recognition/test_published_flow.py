@@ -85,7 +85,11 @@ def test_recognizers_of_frames_refuse_finished_flow_and_say_why(
         with_input_form("branches", {}, [place])
     with pytest.raises(ValueError, match="form=face cannot be made"):
         with_input_form("ststnet", {"form": "face"}, [place])
-    assert with_input_form("ststnet", {}, [place]) == {"form": "published"}
+    settled = with_input_form("ststnet", {}, [place])
+    assert settled["form"] == "published"
+    assert settled["training"]["epochs"] == 60
+    own = {"training": {"epochs": 800}}
+    assert with_input_form("ststnet", own, [place]) == {"form": "published", **own}
     assert with_input_form("ststnet", {}, []) == {"form": "face"}
     assert with_input_form("branches", {"side": 64}, []) == {"side": 64}
     assert {"ststnet", "off_apexnet", "dual_inception", "htnet", "rcn"} <= set(takers_of_flow())
