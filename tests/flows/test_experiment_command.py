@@ -8,6 +8,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from miex.flows.cli import app
+from miex.generators import _auto
 from miex.pipeline.fictitious_databases.write import write_fictitious
 
 CONTENT = {
@@ -71,8 +72,9 @@ def test_without_a_name_it_lists_them() -> None:
 
 
 def test_a_plan_says_what_can_be_computed_and_what_not(
-    tiny: Path, sample_table: Path, tmp_path: Path
+    tiny: Path, sample_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(_auto, "WEIGHTS", tmp_path / "none")
     out = tmp_path / "out"
     result = call(tiny, "--dry-run", "--faces", sample_table, "--seeds", 2, "-o", out)
     assert result.exit_code == 0, result.output

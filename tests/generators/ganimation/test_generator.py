@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from miex.datasets.device import choose_device
+from miex.generators import _auto
 from miex.generators.base import GeneratorConfig, create_generator, generator_names
 from miex.generators.ganimation.checkpoint import load_checkpoint, save_checkpoint
 from miex.generators.ganimation.generator import (
@@ -35,7 +36,8 @@ def generators(weights):
     }
 
 
-def test_without_a_checkpoint_it_says_where_one_comes_from(tmp_path):
+def test_without_a_checkpoint_it_says_where_one_comes_from(tmp_path, monkeypatch):
+    monkeypatch.setattr(_auto, "WEIGHTS", tmp_path / "none")
     assert "ganimation" in generator_names()
     with pytest.raises(FileNotFoundError) as caught:
         create_generator(GeneratorConfig(name="ganimation"))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from miex.generators import _auto
 from miex.pipeline.experiments import run as experiments
 from miex.pipeline.experiments.config import (
     Experiment,
@@ -153,7 +154,10 @@ def test_a_missing_file_empties_only_the_cells_that_need_it(
     }
 
 
-def test_a_generator_without_weights_empties_its_cells(tmp_path: Path) -> None:
+def test_a_generator_without_weights_empties_its_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_auto, "WEIGHTS", tmp_path / "none")
     what = load_experiment("stand_in")
     files = all_files(what, tmp_path)
     del files["ganimation"]
