@@ -205,7 +205,7 @@ def write_random_weights(folder: Path) -> Path:
 
 
 FACTS = Facts(
-    about="our trained network after Pumarola et al. (ECCV 2018), moved by `warp`; "
+    about="our network after Pumarola et al. (ECCV 2018), trained, guided by `warp`; "
     "`--checkpoint FILE` reads both public formats and ours, without unpickling",
     title="GANimation weights",
     written="ganimation",
