@@ -267,8 +267,8 @@ def _choose(chunks: Sequence[Chunk], config: FaceConfig) -> tuple[list[int], lis
         summary = finished_part(chunk)
         if summary is None:
             raise RuntimeError(
-                f"the part file {chunk.path} was removed while the faces were prepared; run the "
-                "same command again"
+                f"the part file {chunk.path} was damaged or removed while the faces were prepared; "
+                "run the same command again"
             )
         rejections += summary.rejections
         tables.append(_read(chunk, columns))

@@ -1,4 +1,4 @@
-"""Configure what is shown of a recognizer, and on which samples; importing this needs no torch."""
+"""Configuration of the inspection of a recognizer; importing this module does not import torch."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from miex.pipeline.recognition.clip_samples import ClipSampleConfig
 
 
 class InsideConfig(FrozenConfig):
-    """On which samples a recognizer is inspected, and how many of them are shown."""
+    """Config of the inspection of a recognizer: sources and number of samples, layers and seed."""
 
     clips: Annotated[tuple[str, ...], Flag(metavar="NAME:PATH")] = Field(
         (), description="databases of real clips, as in `miex clips`"
@@ -19,10 +19,13 @@ class InsideConfig(FrozenConfig):
         (), description="synthesized datasets, folders or addresses"
     )
     samples: Annotated[int, Flag()] = Field(
-        400, ge=5, description="number of samples of each database or dataset, at most"
+        400, ge=5, description="largest number of samples per database or dataset"
     )
     shown: Annotated[int, Flag()] = Field(
-        2, ge=1, le=10, description="number of samples shown per class, correct and wrong ones each"
+        2,
+        ge=1,
+        le=10,
+        description="number of correctly and of incorrectly classified samples to draw per class",
     )
     layers: Annotated[tuple[str, ...], Flag(option="--layer")] = Field(
         (), description="layers of Grad-CAM; the last convolutions by default"
@@ -31,7 +34,7 @@ class InsideConfig(FrozenConfig):
         0, ge=0, description="seed of the choice of samples and of t-SNE"
     )
     device: Annotated[str, Flag()] = Field(
-        "auto", description="where to compute: auto, cpu, cuda, cuda:1, ..."
+        "auto", description="device: auto, cpu, cuda, cuda:1, ..."
     )
     clip_samples: ClipSampleConfig = ClipSampleConfig()
 

@@ -150,11 +150,11 @@ class Plan:
         return self._rng(_DRIFT_STREAM, index).standard_normal(4)
 
     def asymmetry(self, index: int) -> float:
-        """How much weaker one side of a sample is; of every attempt.
+        """Return the asymmetry of the expression of a sample, the same for every attempt.
 
         Returns:
-            0 for a symmetric sample; -.7 where the left side of the image shows 30 % of what the
-            right side does, .7 the other way round.
+            A value from -1 to 1: 0 for a symmetric expression, -0.7 if the side on the left of the
+            image shows 30 % of the intensity, 0.7 if the side on the right does.
         """
         config = self._config.asymmetry
         happens, side, position = self._rng(_SIDE_STREAM, index).random(3)
@@ -164,7 +164,7 @@ class Plan:
         return float(missing if side < 0.5 else -missing)
 
     def sensor_rng(self, index: int, frame: int) -> np.random.Generator:
-        """Draws the noise of one frame of a sample."""
+        """Return the random generator for the noise of one frame of a sample."""
         return self._rng(_SENSOR_STREAM, index, frame)
 
     def _rng(self, *stream: int) -> np.random.Generator:

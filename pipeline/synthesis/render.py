@@ -138,13 +138,13 @@ class Renderer:
         frames.update(zip(missing, map(_Frame, images), strict=True))
 
     def _sides(self, draw: Draw) -> list[AUArray]:
-        """What the generator is told: of the stronger side and, where there is one, the weaker."""
+        """Return the inputs of the generator for the stronger side and, if any, the weaker side."""
         missing = abs(self._plan.asymmetry(draw.index))
         sides = [draw.aus, weaker_aus(draw.aus, 1 - missing)] if missing else [draw.aus]
         return [told(self._generator, aus) for aus in sides]
 
     def _parts(self, draw: Draw, frames: dict[tuple[int, bytes], _Frame]) -> list[_Frame]:
-        """The frames of a sample, its sides joined where they differ."""
+        """Return the frames of a sample; the two sides of an asymmetric sample are joined."""
         sides = [
             [frames[draw.face, vector.tobytes()] for vector in vectors]
             for vectors in self._sides(draw)
@@ -195,7 +195,7 @@ class Renderer:
         )
 
     def _recorded(self, draw: Draw, parts: Sequence[_Frame]) -> Sequence[_Frame]:
-        """The frames as a camera records them: drift of the head, noise, JPEG."""
+        """Return the frames with head motion, noise and JPEG compression."""
         parts = self._drifted(draw, parts)
         config = self._config.sensor
         if not config.any:

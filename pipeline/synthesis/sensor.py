@@ -1,4 +1,4 @@
-"""What a camera and its recording add to a frame: noise, and the traces of JPEG."""
+"""Noise and JPEG compression, which a camera and its recording add to a frame."""
 
 import cv2
 import numpy as np
@@ -10,15 +10,15 @@ from miex.pipeline.synthesis.config import SensorConfig
 def recorded(
     image: NDArray[np.uint8], config: SensorConfig, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Return a frame as a camera would have recorded it.
+    """Add noise and JPEG compression to a frame.
 
-    Noise is added to the brightness of each pixel, alike in the three channels: the noise of
-    colours is mostly gone once a video has been compressed.
+    The noise of a pixel is equal in the three channels, since video compression removes most of the
+    colour noise.
 
     Args:
         image: ``uint8 (S, S, 3)`` RGB.
         config: Noise and JPEG quality.
-        rng: Draws the noise.
+        rng: Random generator of the noise.
 
     Returns:
         ``uint8 (S, S, 3)`` RGB.

@@ -1,4 +1,4 @@
-"""Expressions that are stronger on one side of the face, as many micro-expressions are."""
+"""Asymmetric expressions, which are stronger on one side of the face."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,16 +6,22 @@ from numpy.typing import NDArray
 from miex.au_sources.action_units import AUArray
 
 _SOFTNESS = 0.04
-"""Width of the seam between the sides in distances of the eye centres: narrow enough for lip
-corners and brows to be of one side, wide enough to leave no edge."""
+"""Width of the transition between the sides, in distances of the eye centres.
+
+It is narrow enough that lip corners and brows belong to one side, and wide enough to avoid an edge.
+"""
 
 
 def weaker_aus(aus: AUArray, share: float) -> AUArray:
-    """Return the AUs of the weaker side: the onset, and a share of every change from it.
+    """Return the AUs of the weaker side, which shows a share of every change from the onset.
 
     Args:
-        aus: ``(T, 17)`` of the stronger side, FACS intensity 0 to 5, the onset first.
-        share: Of the change that the weaker side shows, 0 to 1.
+        aus: AUs of the stronger side, ``float32 (T, 17)``, FACS intensity 0 to 5; the onset is
+            first.
+        share: Share of the change that the weaker side shows, 0 to 1.
+
+    Returns:
+        ``float32 (T, 17)``.
     """
     weaker: AUArray = (aus[:1] + np.float32(share) * (aus - aus[:1])).astype(np.float32)
     return weaker
@@ -27,13 +33,13 @@ def joined_sides(
     """Join two renderings of one face along its midline.
 
     Args:
-        left: ``uint8 (S, S, 3)``, what the left half of the image shows.
-        right: Likewise, the right half.
-        landmarks: ``(68, 2)``, pixels of the frames; the midline goes through the middle between
-            the eyes and the middle of the chin and the nose.
+        left: Frame for the left half of the image, ``uint8 (S, S, 3)``.
+        right: Frame for the right half of the image, ``uint8 (S, S, 3)``.
+        landmarks: ``(68, 2)`` pixels of the frames. The midline passes through the midpoint of the
+            eyes and through the mean of landmarks of chin, nose and lips.
 
     Returns:
-        ``uint8 (S, S, 3)``; where both are equal, exactly that.
+        ``uint8 (S, S, 3)``; pixels that are equal in both frames are unchanged.
     """
     points = landmarks.astype(np.float64)
     eyes = np.stack([points[36:42].mean(0), points[42:48].mean(0)])

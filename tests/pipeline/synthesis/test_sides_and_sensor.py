@@ -58,7 +58,7 @@ def test_asymmetry_is_drawn_by_sample_within_its_range() -> None:
 
 def test_the_config_says_what_true_means_and_refuses_what_does_not_fit() -> None:
     assert SynthesisConfig(asymmetry=True).asymmetry.share == 0.9  # type: ignore[arg-type]
-    with pytest.raises(ValidationError, match=r"weakest is 0.7, above strongest"):
+    with pytest.raises(ValidationError, match=r"weakest: 0.7 is above strongest"):
         AsymmetryConfig(weakest=0.7, strongest=0.5)
     assert "asymmetry" not in SynthesisConfig().record()
     assert "sensor" not in SynthesisConfig().record()
