@@ -275,7 +275,7 @@ class _Builder:
         changed = {}
         for stage, factor in factors.items():
             changes: dict[str, Any] = getattr(config, stage)
-            hyper = Hyperparameters.model_validate(own.model_dump() | changes)
+            hyper = build(Hyperparameters, own.model_dump() | changes)
             if factor != 1:
                 changed[stage] = changes | {"epochs": max(1, round(hyper.epochs * factor))}
         evaluation = config.model_copy(update=changed)

@@ -197,7 +197,7 @@ def test_the_labeller_is_refused(training_set, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--checkpoint", "ganimation=x.pth"], "no generator 'ganimation'"),
+        (["--checkpoint", "ganimation=x.pth"], "generator 'ganimation' is not among those named"),
         (["--checkpoint", "warp"], "NAME=FILE"),
         (["--set", "looks=1"], "looks"),
         (["--set", "intensities=[3, 1]"], "ascending"),
