@@ -135,7 +135,7 @@ def _problem(part: ErrorDetails, model: type[BaseModel] | None) -> str:
             group = group_of(group, str(name)) if is_model(group) else None
         return f"there is no such field{_there_are(group) if is_model(group) else ''}"
     # A whole config would hide the message.
-    return text if isinstance(part["input"], dict) else f"{text} (given: {part['input']!r})"
+    return text if isinstance(part["input"], dict) else f"{text} (given: {_brief(part['input'])})"
 
 
 def _place(
@@ -211,3 +211,9 @@ def _there_are(model: type[BaseModel]) -> str:
 
 def _takes_none(model: type[BaseModel], name: str) -> bool:
     return type(None) in typing.get_args(model.model_fields[name].annotation)
+
+
+def _brief(value: object) -> str:
+    """Return a value for a message, cut after its beginning."""
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:100]}... ({len(text)} characters)"
