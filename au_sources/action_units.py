@@ -1,4 +1,4 @@
-"""The Action Unit space of miex: 17 AUs, FACS intensities 0 to 5. Every conversion is here."""
+"""Define the Action Unit space of miex (17 AUs, FACS intensities 0 to 5) and its conversions."""
 
 import re
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ MAX_INTENSITY = 5.0
 AUArray: TypeAlias = NDArray[np.float32]
 """AU intensities, ``(..., 17)``, 0 to 5."""
 
-SCORE_SCALE = MAX_INTENSITY
+_SCORE_SCALE = MAX_INTENSITY
 """Intensity that a score of 1 stands for when nothing better is known.
 
 An assumption: py-feat's probabilities and MediaPipe's blendshape scores run from 0 to 1, but a
@@ -86,7 +86,7 @@ not as the widest opening AU27. AU23 and AU25 have no blendshape of their own.
 
 
 def require_aus(aus: ArrayLike, where: str, *, allow_missing: bool = False) -> AUArray:
-    """Checks that an array holds AU intensities.
+    """Check that an array holds AU intensities.
 
     Args:
         aus: ``(..., 17)``.
@@ -128,7 +128,7 @@ def _as_float32(values: ArrayLike, where: str) -> NDArray[np.float32]:
 
 
 def to_condition(aus: ArrayLike) -> AUArray:
-    """The generator's condition of AU intensities: intensity / 5 (GANimation, Pumarola 2018).
+    """Return the generator's condition: AU intensity / 5 (GANimation, Pumarola et al. 2018).
 
     Args:
         aus: ``(..., 17)``, 0 to 5, finite.
@@ -143,7 +143,7 @@ def to_condition(aus: ArrayLike) -> AUArray:
 
 
 def from_condition(condition: ArrayLike) -> AUArray:
-    """AU intensities of a generator's condition, the inverse of `to_condition`.
+    """Return AU intensities of a generator's condition, the inverse of `to_condition`.
 
     Args:
         condition: ``(..., 17)``, 0 to 1.
@@ -155,14 +155,14 @@ def from_condition(condition: ArrayLike) -> AUArray:
     return require_aus(scaled, "condition")
 
 
-def from_pyfeat(probabilities: ArrayLike, scale: float = SCORE_SCALE) -> AUArray:
-    """AU intensities from py-feat's 20 AU columns.
+def from_pyfeat(probabilities: ArrayLike, scale: float = _SCORE_SCALE) -> AUArray:
+    """Return AU intensities from py-feat's 20 AU columns.
 
     Args:
         probabilities: ``(..., 20)`` in the order of `PYFEAT_AU_NUMBERS`, 0 to 1. NaN where
             py-feat found no face.
         scale: Intensity that probability 1 stands for; the default is an assumption, see
-            `SCORE_SCALE`.
+            `_SCORE_SCALE`.
 
     Returns:
         ``(..., 17)``, 0 to 5. NaN for AU45, which py-feat does not have.
@@ -183,8 +183,8 @@ def from_pyfeat(probabilities: ArrayLike, scale: float = SCORE_SCALE) -> AUArray
     return require_aus(aus, "py-feat's AUs, scaled", allow_missing=True)
 
 
-def from_blendshapes(scores: Mapping[str, ArrayLike], scale: float = SCORE_SCALE) -> AUArray:
-    """AU intensities from ARKit's or MediaPipe's blendshape scores.
+def from_blendshapes(scores: Mapping[str, ArrayLike], scale: float = _SCORE_SCALE) -> AUArray:
+    """Return AU intensities from ARKit's or MediaPipe's blendshape scores.
 
     An AU with a left and a right blendshape takes the stronger one: a one-sided AU is a whole AU
     in FACS (L14, R12), and one-sided AUs are frequent in micro-expressions.
@@ -192,7 +192,7 @@ def from_blendshapes(scores: Mapping[str, ArrayLike], scale: float = SCORE_SCALE
     Args:
         scores: Score of each blendshape by its ARKit name, 0 to 1; all of one shape ``S``.
             Names that stand for no AU here are ignored.
-        scale: Intensity that score 1 stands for; the default is an assumption, see `SCORE_SCALE`.
+        scale: Intensity that score 1 stands for; the default is an assumption, see `_SCORE_SCALE`.
 
     Returns:
         ``S + (17,)``, 0 to 5. NaN for AUs without a blendshape.
@@ -263,12 +263,12 @@ class FacsCoding:
 
     @property
     def presence(self) -> NDArray[np.bool_]:
-        """``(17,)``, which AUs are coded, on whichever side and in whichever strength."""
+        """Return ``(17,)``, whether each AU is coded, on any side and with any intensity."""
         return np.isin(AU_NUMBERS, [code.number for code in self.codes])
 
     @property
     def intensities(self) -> AUArray:
-        """``(17,)``: the strongest coded intensity, 0 if absent, NaN if present without letter."""
+        """Return ``(17,)``: the highest coded intensity; 0 if absent, NaN without a letter."""
         aus = np.where(self.presence, np.nan, 0.0).astype(np.float32)
         for code in self.codes:
             if code.number in AU_NUMBERS and code.intensity is not None:
@@ -278,7 +278,7 @@ class FacsCoding:
 
     @property
     def outside(self) -> tuple[FacsCode, ...]:
-        """The codes of AUs that are not among the 17."""
+        """Return the codes of AUs that are not among the 17."""
         return tuple(code for code in self.codes if code.number not in AU_NUMBERS)
 
 
@@ -291,7 +291,7 @@ _CODE = re.compile(r"(?:AU)?\s*([LRTBA])?\s*0*([1-9]\d?)\s*([A-E])?\s*(\?|\(K\))
 
 
 def parse_facs(cell: object, alternatives: Alternatives = "error") -> FacsCoding:
-    """Reads the AU cell of an annotation sheet.
+    """Read the AU cell of an annotation sheet.
 
     Understands what CASME II, SAMM, MMEW, CAS(ME)3 and 4DME write: ``4``, ``4+7``, ``L12``,
     ``R14A``, ``A1B + A2C``, ``24+T18+16``, ``4,10`` (also with a fullwidth comma, and with one
@@ -343,7 +343,7 @@ def _parse_code(option: str, text: str, *, doubtful: bool) -> FacsCode:
 
 
 def format_aus(aus: ArrayLike) -> str:
-    """AU intensities for people: ``AU06 0.8, AU12 1.2``.
+    """Return AU intensities for people: ``AU06 0.8, AU12 1.2``.
 
     Args:
         aus: ``(17,)``, 0 to 5; NaN where not measured.

@@ -1,4 +1,4 @@
-"""What an AU source is, and how one is opened by its name."""
+"""Define AU sources and open one by its name."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,50 +15,50 @@ from miex.datasets.labels import LABEL_SPACES, LabelSpace, parse_emotion
 
 
 class AUSource(Protocol):
-    """Where AU pairs come from. It knows the label space whose classes it is asked for."""
+    """Provide AU pairs of the classes of one label space."""
 
     @property
     def name(self) -> AUSourceName:
-        """Which of the three sources of MiE-X it is: real_mie, early_mae or expert."""
+        """Return which of the three sources of MiE-X it is: real_mie, early_mae or expert."""
         ...
 
     @property
     def label_space(self) -> LabelSpace:
-        """The classes that it can be asked for."""
+        """Return the classes that it can be asked for."""
         ...
 
     @property
     def classes(self) -> frozenset[str]:
-        """Those classes of the label space that it has AUs for."""
+        """Return the classes of the label space that it has AUs for."""
         ...
 
     @property
     def description(self) -> str:
-        """What the source is and the beginning of its hash, one line for a dataset card."""
+        """Return what the source is and the beginning of its hash, one line for a dataset card."""
         ...
 
     @property
     def sha256(self) -> str:
-        """Hash of the content that is drawn from."""
+        """Return the hash of the content from which pairs are drawn."""
         ...
 
     @property
     def citation(self) -> str:
-        """What to cite when it is used."""
+        """Return what to cite when it is used."""
         ...
 
     @property
     def licence(self) -> str:
-        """Under which terms it may be used."""
+        """Return the licence."""
         ...
 
     @property
     def measured_on(self) -> tuple[str, ...]:
-        """Databases all of whose people shaped every draw: a table counted on their clips."""
+        """Return databases whose clips the table counts: all subjects influence a draw."""
         ...
 
     def draw(self, emotion_class: str, rng: np.random.Generator) -> AUPair:
-        """Draws a pair whose emotion belongs to a class, and whose apex differs from its onset.
+        """Draw a pair whose emotion belongs to a class, and whose apex differs from its onset.
 
         The result depends on the generator's state alone. AUs that were not measured are NaN.
 
@@ -74,7 +74,7 @@ def open_source(
     emotion_weights: Mapping[str, float] | None = None,
     label_space: LabelSpace = LABEL_SPACES["three_class"],
 ) -> AUSource:
-    """Opens an AU source.
+    """Open an AU source.
 
     Args:
         spec: `expert:NAME` (a table of miex), `expert:FILE.yaml` (a table of the user) or

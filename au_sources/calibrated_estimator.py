@@ -1,4 +1,4 @@
-"""Estimators whose AUs are mapped onto FACS intensity, and how such a map is fitted to images."""
+"""Map the AUs of estimators onto FACS intensity, and fit such maps to images."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from miex.au_sources.estimators.base import (
 
 
 class CalibratedEstimator:
-    """Measures with another estimator and maps its AUs onto FACS intensity.
+    """Measure with another estimator and map its AUs onto FACS intensity.
 
     AUs without a map are not measured. How many estimates lay outside their map's valid range, and
     were mapped like its end, is counted in `outside`.
@@ -37,7 +37,7 @@ class CalibratedEstimator:
     """
 
     def __init__(self, estimator: AUEstimator, calibration: Calibration) -> None:
-        if not fits(calibration, estimator):
+        if not _fits(calibration, estimator):
             raise ValueError(
                 f"the calibration was fitted to {calibration.estimator} "
                 f"({calibration.estimator_version}), not to {estimator.name} "
@@ -91,8 +91,8 @@ class CalibratedEstimator:
         return Estimates(self.calibration.apply(found.aus), found.valid, found.confidence)
 
 
-def fits(calibration: Calibration, estimator: AUEstimator) -> bool:
-    """Whether a calibration was fitted to an estimator with the same model.
+def _fits(calibration: Calibration, estimator: AUEstimator) -> bool:
+    """Return whether a calibration was fitted to an estimator with the same model.
 
     Versions end in the hash of the model; a newer library with the same model keeps its scale.
     """
@@ -112,7 +112,7 @@ def create_calibrated_estimator(
     download: bool = False,
     person_calibration: bool = False,
 ) -> AUEstimator:
-    """Creates the estimator that a spec names, on the scale of FACS intensity where possible.
+    """Create the estimator that a spec names, on the scale of FACS intensity where possible.
 
     Args:
         spec: As for `create_estimator`.
@@ -137,7 +137,7 @@ def create_calibrated_estimator(
         return estimator
     if calibration == "shipped":
         shipped = None if estimator.scale == "intensity" else shipped_calibration(estimator.name)
-        if shipped is None or not fits(shipped, estimator):
+        if shipped is None or not _fits(shipped, estimator):
             return estimator
         found = shipped
     elif estimator.scale == "intensity":
@@ -175,7 +175,7 @@ def fit_calibration(
     batch_size: int = BATCH_SIZE,
     on_progress: Callable[[int], None] | None = None,
 ) -> Calibration:
-    """Measures faces with two estimators and fits maps from one to the other.
+    """Measure faces with two estimators and fit maps from one to the other.
 
     Args:
         estimator: Whose scale is to be mapped.

@@ -1,10 +1,10 @@
-"""Maps an estimator's scale onto FACS intensity, 0 to 5, as OpenFace measures it.
+"""Map an estimator's scale onto FACS intensity, 0 to 5, as OpenFace measures it.
 
 Each AU gets a monotone piecewise linear map, fitted to estimates of both on the same images:
 averages over quantile bins, made monotone by pool adjacent violators (Ayer, Brunk, Ewing, Reid and
 Silverman: An empirical distribution function for sampling with incomplete information, 1955). It
-gives the mean reference intensity at each estimate, so a weak relation gives a flat map: nothing
-is invented, and an AU that the estimator does not measure stays NaN.
+gives the mean reference intensity at each estimate, so a weak relation gives a flat map. An AU that
+the estimator does not measure stays NaN.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from miex.au_sources.action_units import (
 )
 from miex.datasets.documents import read_document, write_document
 
-Array: TypeAlias = NDArray[np.float64]
+_Array: TypeAlias = NDArray[np.float64]
 
 FORMAT = "miex-calibration-1"
 
@@ -38,7 +38,7 @@ _REMEDY = (
 
 SHIPPED = Path(__file__).parent / "tables"
 
-MIN_PAIRS = 100
+_MIN_PAIRS = 100
 """Fewest pairs of estimates that an AU's map is fitted to."""
 
 WEAK_CORRELATION = 0.4
@@ -93,17 +93,17 @@ class AUMap:
 
     @property
     def weak(self) -> bool:
-        """Whether the correlation is below `WEAK_CORRELATION`."""
+        """Return whether the correlation is below `WEAK_CORRELATION`."""
         return not self.correlation >= WEAK_CORRELATION
 
-    def __call__(self, estimates: ArrayLike) -> Array:
-        """Intensities of estimates of any shape; NaN stays."""
+    def __call__(self, estimates: ArrayLike) -> _Array:
+        """Return intensities of estimates of any shape; NaN stays."""
         inputs, outputs = np.transpose(self.knots)
-        mapped: Array = np.interp(np.asarray(estimates, dtype=np.float64), inputs, outputs)
+        mapped: _Array = np.interp(np.asarray(estimates, dtype=np.float64), inputs, outputs)
         return mapped
 
     def outside(self, estimates: ArrayLike) -> NDArray[np.bool_]:
-        """Which estimates lie outside the valid range, and are mapped like its end."""
+        """Return which estimates lie outside the valid range, and are mapped like its end."""
         values = np.asarray(estimates, dtype=np.float64)
         return (values < self.lowest) | (values > self.highest)
 
@@ -145,7 +145,7 @@ class Calibration:
         folds: int = FOLDS,
         seed: int = 0,
     ) -> Self:
-        """Fits a map for each AU that both measure.
+        """Fit a map for each AU that both measure.
 
         Args:
             estimates: ``(N, 17)``, 0 to 5, on any scale that grows with the AU; NaN where not
@@ -198,23 +198,23 @@ class Calibration:
 
     @property
     def identity(self) -> str:
-        """The maps in short, for provenance: what they aim at and a hash of their knots."""
+        """Return the reference and a hash of the knots, for provenance."""
         knots = json.dumps({name: one.knots for name, one in self.maps.items()}, sort_keys=True)
         digest = hashlib.sha256(knots.encode()).hexdigest()[:12]
         return f"calibrated to {self.reference} with {digest}"
 
     @property
     def aus(self) -> tuple[int, ...]:
-        """FACS numbers of the AUs that have a map."""
+        """Return FACS numbers of the AUs that have a map."""
         return tuple(number for number in AU_NUMBERS if f"AU{number:02d}" in self.maps)
 
     @property
     def weak(self) -> tuple[int, ...]:
-        """FACS numbers of the AUs whose map is weak."""
+        """Return FACS numbers of the AUs whose map is weak."""
         return tuple(number for number in self.aus if self.maps[f"AU{number:02d}"].weak)
 
     def without_weak(self) -> "Calibration":
-        """The same without the maps that are weak; those AUs then are not measured."""
+        """Return the calibration without weak maps; those AUs are then not measured."""
         kept = {name: one for name, one in self.maps.items() if not one.weak}
         dropped = {
             name: f"weak: correlation {one.correlation:.2f}, threshold {WEAK_CORRELATION:g}"
@@ -233,7 +233,7 @@ class Calibration:
         )
 
     def apply(self, aus: ArrayLike) -> AUArray:
-        """Intensities of estimates.
+        """Return intensities of estimates.
 
         Args:
             aus: ``(..., 17)`` estimates, 0 to 5; NaN where not measured. Estimates outside a
@@ -253,7 +253,7 @@ class Calibration:
         return mapped
 
     def outside(self, aus: ArrayLike) -> NDArray[np.int64]:
-        """``(17,)``: how many estimates of each AU lie outside its map's valid range.
+        """Return ``(17,)``: how many estimates of each AU lie outside its map's valid range.
 
         Args:
             aus: As for `apply`.
@@ -267,12 +267,12 @@ class Calibration:
         )
 
     def write(self, path: Path) -> None:
-        """Writes the maps as JSON."""
+        """Write the maps as JSON."""
         write_document(path, {"format": FORMAT, **asdict(self)}, indent=1)
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Reads what `write` wrote.
+        """Read what `write` wrote.
 
         Raises:
             FileNotFoundError: No such file.
@@ -308,7 +308,7 @@ class Calibration:
 
 
 def shipped_calibration(estimator: str) -> Calibration | None:
-    """The calibration that comes with miex for an estimator, if there is one."""
+    """Return the calibration that comes with miex for an estimator, if there is one."""
     path = SHIPPED / f"calibration_{estimator}.json"
     return Calibration.read(path) if path.is_file() else None
 
@@ -318,20 +318,20 @@ def _read_map(entry: Mapping[str, Any]) -> AUMap:
     return AUMap(**{**entry, "knots": knots})
 
 
-def _unfit(estimates: NDArray[Any], reference: NDArray[Any], paired: Array) -> str | None:
-    """Why an AU cannot be calibrated."""
+def _unfit(estimates: NDArray[Any], reference: NDArray[Any], paired: _Array) -> str | None:
+    """Return why an AU cannot be calibrated."""
     if np.isnan(estimates).all():
         return "not measured by the estimator"
     if np.isnan(reference).all():
         return "not measured by the reference"
-    if len(paired) < MIN_PAIRS:
-        return f"{len(paired)} pairs, at least {MIN_PAIRS} are needed"
+    if len(paired) < _MIN_PAIRS:
+        return f"{len(paired)} pairs, at least {_MIN_PAIRS} are needed"
     if np.ptp(paired) == 0:
         return f"the estimate is always {paired[0]:g}"
     return None
 
 
-def _fit_au(x: Array, y: Array, fold: NDArray[np.int64]) -> AUMap:
+def _fit_au(x: _Array, y: _Array, fold: NDArray[np.int64]) -> AUMap:
     predicted = np.full_like(y, np.nan)
     for held_out in np.unique(fold):
         inputs, outputs = _knots(x[fold != held_out], y[fold != held_out])
@@ -350,8 +350,8 @@ def _fit_au(x: Array, y: Array, fold: NDArray[np.int64]) -> AUMap:
     )
 
 
-def _knots(x: Array, y: Array) -> tuple[Array, Array]:
-    """Means over quantile bins of x, those of y made monotone."""
+def _knots(x: _Array, y: _Array) -> tuple[_Array, _Array]:
+    """Return means over quantile bins of x; the means of y are made monotone."""
     edges = np.unique(np.quantile(x, _QUANTILES))
     bins = np.searchsorted(edges[1:-1], x, side="right")
     sums = np.stack([np.bincount(bins, weights=column) for column in (x, y, np.ones_like(x))])
@@ -370,8 +370,8 @@ def _knots(x: Array, y: Array) -> tuple[Array, Array]:
     return inputs[apart], isotonic(outputs[apart], counts[apart])
 
 
-def isotonic(values: Iterable[float], weights: Iterable[float]) -> Array:
-    """The nearest sequence that never falls, in weighted squares (pool adjacent violators)."""
+def isotonic(values: Iterable[float], weights: Iterable[float]) -> _Array:
+    """Return the nearest non-decreasing sequence (weighted squares, pool adjacent violators)."""
     blocks: list[tuple[float, float, int]] = []
     for value, weight in zip(values, weights, strict=True):
         block = (value, weight, 1)

@@ -1,7 +1,8 @@
-"""AUs of early macro-expressions, the second source of MiE-X (Liu et al., ECCV 2022, section 4.2).
+"""Extract AUs of early macro-expressions, the second source of MiE-X.
 
-A macro-expression begins like a micro-expression: the onset is the first frame of a clip of n
-frames, the apex a frame drawn from floor(n * alpha1) to floor(n * alpha2).
+Liu et al., ECCV 2022, section 4.2. A macro-expression begins like a micro-expression: the onset is
+the first frame of a clip of n frames, the apex a frame drawn from floor(n * alpha1) to floor(n *
+alpha2).
 """
 
 from collections import Counter
@@ -32,20 +33,20 @@ from miex.datasets.base import Rejection
 from miex.datasets.clips.base import Clip, ClipReader
 from miex.datasets.flags import Flag
 
-ALPHA = (1 / 4, 1 / 2)
+_ALPHA = (1 / 4, 1 / 2)
 """Shares of the way to the macro apex between which MiE-X's released code draws the apex; it also
 tried (0.1, 0.3) and (0.2, 0.4)."""
 
-SMOOTHING = 5
+_SMOOTHING = 5
 """Frames of the running median that removes single outliers before a search; it leaves a steady
 rise as it is."""
 
-RISE_LEVELS = (0.2, 0.6)
+_RISE_LEVELS = (0.2, 0.6)
 """Shares of the whole rise through which the straight line of a found expression is laid. Rest and
 hold, which a video may show for as long as it likes, then have no say; nor has the slow end of the
 rise, which the early frames are not to be measured by."""
 
-MIN_RISE = 1.0
+_MIN_RISE = 1.0
 """Rise along the expression below which a video shows none, in AU intensity: one AU alone at its
 lowest visible level, A."""
 
@@ -58,7 +59,7 @@ class EarlyMaeConfig(ExtractionConfig):
     """Which early frame is taken, and how its AUs are read."""
 
     alpha: Annotated[tuple[float, float], Flag()] = Field(
-        ALPHA,
+        _ALPHA,
         description="with early_mae: the apex is drawn between these shares of the frames up to "
         "the apex of the macro-expression",
     )
@@ -78,7 +79,7 @@ class EarlyMaeConfig(ExtractionConfig):
 
 
 def window(n: int, alpha: tuple[float, float]) -> range:
-    """Which frames of a macro clip may be the apex, counted from 0, the onset.
+    """Return the frames of a macro clip that may be the apex, counted from 0, the onset.
 
     Args:
         n: Frames from the onset to the macro apex, both counted.
@@ -109,14 +110,14 @@ class Rise:
 
 
 def find_rise(aus: NDArray[np.float32], valid: NDArray[np.bool_]) -> Rise | None:
-    """Finds the neutral onset and the apex of the strongest expression of a video.
+    """Find the neutral onset and the apex of the strongest expression of a video.
 
-    The rule: smooth each AU over the frames with a face by a running median of `SMOOTHING` frames.
+    The rule: smooth each AU over the frames with a face by a running median of `_SMOOTHING` frames.
     The expression is the direction in which the AUs vary most (first principal component, pointing
     to more intensity), and its course the AUs projected onto it: a smile in a long noisy video
     stands out there, not in the sum of all AUs. AU45 takes no part, a blink is no expression. The
     rise leads from the minimum before the maximum up to the maximum. A straight line through the
-    point where it last leaves the lower of `RISE_LEVELS` and the point where it then reaches the
+    point where it last leaves the lower of `_RISE_LEVELS` and the point where it then reaches the
     upper one (between frames, by interpolation) meets rest at the onset and the full height at the
     apex, both rounded down to a frame.
 
@@ -125,42 +126,42 @@ def find_rise(aus: NDArray[np.float32], valid: NDArray[np.bool_]) -> Rise | None
         valid: ``(N,)``, whether there is a face.
 
     Returns:
-        None if fewer than two frames show a face or the rise is below `MIN_RISE`.
+        None if fewer than two frames show a face or the rise is below `_MIN_RISE`.
     """
     rows = np.flatnonzero(valid)
     if len(rows) < 2:
         return None
     known = np.nan_to_num(np.delete(aus[rows], _BLINK, axis=1)).astype(np.float64)
-    smooth = _running_median(known, SMOOTHING)
+    smooth = _running_median(known, _SMOOTHING)
     _, _, directions = np.linalg.svd(smooth - smooth.mean(axis=0), full_matrices=False)
     direction = directions[0] * (1.0 if directions[0].sum() >= 0 else -1.0)
     course = smooth @ direction
     top = int(np.argmax(course))
     base = float(course[: top + 1].min())
     size = float(course[top]) - base
-    if size < MIN_RISE:
+    if size < _MIN_RISE:
         return None
-    low, high = (base + level * size for level in RISE_LEVELS)
+    low, high = (base + level * size for level in _RISE_LEVELS)
     last_low = int(np.flatnonzero(course[:top] <= low)[-1])
     first_high = last_low + int(np.argmax(course[last_low : top + 1] >= high))
     leaves, reaches = _crossing(course, last_low + 1, low), _crossing(course, first_high, high)
-    pace = (reaches - leaves) / (RISE_LEVELS[1] - RISE_LEVELS[0])
+    pace = (reaches - leaves) / (_RISE_LEVELS[1] - _RISE_LEVELS[0])
     # A rise that begins exactly at a frame must not lose it to rounding.
-    onset = max(0, floor(leaves - RISE_LEVELS[0] * pace + _ROUNDING))
+    onset = max(0, floor(leaves - _RISE_LEVELS[0] * pace + _ROUNDING))
     apex = min(
-        len(rows) - 1, max(floor(leaves + (1 - RISE_LEVELS[0]) * pace + _ROUNDING), first_high)
+        len(rows) - 1, max(floor(leaves + (1 - _RISE_LEVELS[0]) * pace + _ROUNDING), first_high)
     )
     return Rise(int(rows[onset]), int(rows[apex]), size)
 
 
 def _crossing(course: NDArray[np.float64], at: int, level: float) -> float:
-    """Where, between a frame and the one before it, the course crosses a level."""
+    """Return the position between two frames at which the curve crosses a level."""
     before, after = float(course[at - 1]), float(course[at])
     return at - (after - level) / (after - before)
 
 
 def _running_median(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """``(N, F)`` of ``(N, F)``; shorter windows at both ends."""
+    """Return the running median ``(N, F)`` of ``(N, F)``; windows are shorter at both ends."""
     half = size // 2
     windows = (values[max(0, at - half) : at + half + 1] for at in range(len(values)))
     return np.stack([np.median(window, axis=0) for window in windows])
@@ -173,10 +174,10 @@ def extract(
     landmarker: Landmarker | None = None,
     on_clip: OnClip | None = None,
 ) -> Extraction:
-    """Draws early apex frames of every macro clip and measures them.
+    """Draw early apex frames of every macro clip and measure them.
 
     Where the database knows the macro apex (CK+ and Oulu-CASIA end at it), n counts the frames
-    from the first to it. Where nobody does (free videos), onset and apex are found in the
+    from the first to it. Without an annotated apex (free videos), onset and apex are found in the
     estimated AUs first, see `find_rise`. Every clip gives `config.draws` pairs, or as many as its
     window has frames; or a rejection: ``too_short``, ``no_face``, ``no_expression``,
     ``unreadable_frame``; and each draw a pair or ``no_face_at_onset``, ``no_face_at_apex``,
@@ -246,7 +247,7 @@ def _extract_clip(
 
 
 def _locate(clip: Clip, course: Course) -> list[int] | Rejection:
-    """Numbers of the frames from the found onset to the found apex."""
+    """Return numbers of the frames from the found onset to the found apex."""
     own = (course.numbers >= clip.onset) & (course.numbers <= clip.offset)
     valid = course.valid[own]
     if np.count_nonzero(valid) < 2:
@@ -254,7 +255,7 @@ def _locate(clip: Clip, course: Course) -> list[int] | Rejection:
         return Rejection(clip.origin, "no_face", detail)
     rise = find_rise(course.aus[own], valid)
     if rise is None:
-        detail = f"no rise of {MIN_RISE:g} in {len(valid)} frames"
+        detail = f"no rise of {_MIN_RISE:g} in {len(valid)} frames"
         return Rejection(clip.origin, "no_expression", detail)
     found: list[int] = course.numbers[own][rise.onset : rise.apex + 1].tolist()
     return found

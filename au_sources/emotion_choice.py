@@ -1,4 +1,4 @@
-"""The draw of a fine emotion inside a coarse class, which every AU source makes the same way."""
+"""Draw a fine emotion of a coarse class, in the same way for every AU source."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from miex.datasets.labels import Emotion, LabelSpace
 
 
 class EmotionChoice:
-    """Draws the emotion of a sample whose class is given.
+    """Draw the emotion of a sample whose class is given.
 
     Args:
         weights: Weight of every emotion that the source has AUs for; within a class, emotions are
@@ -50,7 +50,7 @@ class EmotionChoice:
             )
 
     def draw(self, emotion_class: str, rng: np.random.Generator) -> Emotion:
-        """Draws an emotion of a class. Takes one number from the generator.
+        """Draw an emotion of a class; take one number from the generator.
 
         Raises:
             ValueError: The source has no emotion of that class.

@@ -1,7 +1,7 @@
-"""AUs from expert knowledge: each AU of an emotion is on with the probability that a table gives.
+"""Draw AUs from expert knowledge: an AU is active with the probability that a table gives.
 
-The third AU source of MiE-X (Liu et al., ECCV 2022, section 4.2), without its one flaw: a draw
-that leaves every AU off is an emotion label without motion and does not occur here.
+The third AU source of MiE-X (Liu et al., ECCV 2022, section 4.2), with one
+correction: a draw without any active AU would be a label without motion, and does not occur here.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class _Odds:
 
 
 class ExpertSource:
-    """Draws AU pairs from an expert table: from a neutral face to a few AUs of one emotion.
+    """Draw AU pairs from an expert table: from a neutral face to a few AUs of one emotion.
 
     Args:
         table: Probabilities of the AUs.
@@ -94,7 +94,7 @@ class ExpertSource:
         self._neutral = np.zeros(AU_COUNT, dtype=np.float32)
 
     def draw(self, emotion_class: str, rng: np.random.Generator) -> AUPair:
-        """Draws an AU pair of a class. Takes 35 numbers from the generator, whatever comes out.
+        """Draw an AU pair of a class; always take 35 numbers from the generator.
 
         Raises:
             ValueError: The table has no emotion of that class.
@@ -109,7 +109,7 @@ class ExpertSource:
         )
 
     def draw_apex(self, emotion: Emotion, rng: np.random.Generator) -> AUArray:
-        """Draws the apex of one fine emotion.
+        """Draw the apex of one fine emotion.
 
         The AUs are independent, under the condition that at least one is on: exactly what drawing
         again until one is on converges to, in one pass. Going through the AUs in order, the first
@@ -142,7 +142,7 @@ class ExpertSource:
 
 
 def _combination(sets: Mapping[tuple[int, ...], float], uniform: float) -> NDArray[np.bool_]:
-    """Which AUs are on, ``(17,)``: the combination at a place from 0 to 1 of the weights' sum."""
+    """Return the active AUs ``(17,)`` of the combination at a place, 0 to 1 of the weights."""
     ends = np.cumsum(list(sets.values()))
     chosen = list(sets)[min(int(np.searchsorted(ends, uniform, side="right")), len(sets) - 1)]
     return np.isin(AU_NUMBERS, chosen)

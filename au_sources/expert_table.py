@@ -1,4 +1,4 @@
-"""Expert tables: for every emotion, how likely each AU takes part. Data files in `tables/`."""
+"""Read expert tables: the probability of each AU given the emotion; data files are in `tables/`."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from miex.datasets.documents import place_in_yaml
 from miex.datasets.labels import Emotion, parse_emotion
 from miex.datasets.registry import Registry
 
-PROTOTYPICAL = "prototypical"
+_PROTOTYPICAL = "prototypical"
 """Stands for `ExpertTable.prototypical_probability` in a table file."""
 
 _FOLDER = Path(__file__).parent / "tables"
@@ -141,7 +141,7 @@ class ExpertTable(FrozenConfig):
 
     @property
     def sha256(self) -> str:
-        """Hash of name, version and all figures that a draw depends on, not of the file's text."""
+        """Return the hash of name, version and all figures that a draw depends on."""
         figures = self.model_dump(mode="json", include={"name", "version", "emotions"})
         if self.combinations:
             figures["combinations"] = {
@@ -152,12 +152,12 @@ class ExpertTable(FrozenConfig):
         return hashlib.sha256(content.encode()).hexdigest()
 
     def probabilities(self, emotion: Emotion) -> NDArray[np.float64]:
-        """``(17,)`` probabilities of the AUs, 0 for those that the table does not list."""
+        """Return ``(17,)`` probabilities of the AUs, 0 for those that the table does not list."""
         aus = self.emotions[emotion]
         return np.array([aus[n].probability if n in aus else 0.0 for n in AU_NUMBERS])
 
     def intensities(self, emotion: Emotion, default: tuple[float, float]) -> NDArray[np.float64]:
-        """``(17, 2)`` lower and upper end of every AU's intensity, 0 to 5."""
+        """Return ``(17, 2)`` lower and upper end of every AU's intensity, 0 to 5."""
         ranges = np.tile(np.array(default, dtype=np.float64), (AU_COUNT, 1))
         for number, entry in self.emotions[emotion].items():
             if entry.intensity is not None:
@@ -166,7 +166,7 @@ class ExpertTable(FrozenConfig):
 
 
 def cardinality(table: ExpertTable) -> dict[Emotion, float]:
-    """Expected number of AUs that are on in a draw of each emotion.
+    """Return the expected number of AUs that are on in a draw of each emotion.
 
     Real micro-expressions show 1.25 to 1.7 (AUs per clip in CASME, CASME II, SAMM, MMEW, 4DME and
     CAS(ME)3; counts of github.com/tvaranka/meb). A draw with no AU on does not occur, so the sum
@@ -264,7 +264,7 @@ _KNOWN_KEYS = frozenset({*Emotion, *ExpertTable.model_fields})
 
 
 class _TableLoader(yaml.SafeLoader):
-    """Keys stay text (YAML reads 012 as ten), and none may stand twice (YAML keeps the last)."""
+    """Keep keys as text (YAML reads 012 as ten) and refuse duplicates (YAML keeps the last)."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         mapping: dict[Any, Any] = {}
@@ -274,7 +274,7 @@ class _TableLoader(yaml.SafeLoader):
                 line = key_node.start_mark.line + 1
                 known = re.fullmatch(r"(?:AU)?\d{1,2}", key) or key in _KNOWN_KEYS
                 shown = key if known else "a key"
-                raise ValueError(f"line {line}: {shown} stands twice; keep one of them")
+                raise ValueError(f"line {line}: {shown} occurs twice; keep one of them")
             mapping[key] = self.construct_object(value_node, deep=True)
         return mapping
 
@@ -287,13 +287,13 @@ def _by_emotion(content: Mapping[str, Any], field: str) -> dict[Emotion, Any]:
         except ValueError as error:
             raise ValueError(f"{field}: {error}") from None
         if emotion in found:
-            raise ValueError(f"{field}.{text}: {emotion} stands twice; keep one of them")
+            raise ValueError(f"{field}.{text}: {emotion} occurs twice; keep one of them")
         found[emotion] = aus
     return found
 
 
 def _expand_combinations(content: Mapping[str, Any]) -> dict[Emotion, dict[tuple[int, ...], float]]:
-    """Combinations such as ``AU01+AU02: 5`` by emotion, their weights adding up to one."""
+    """Return combinations such as ``AU01+AU02: 5`` by emotion, their weights adding up to one."""
     expanded = {}
     for emotion, sets in _by_emotion(content, "combinations").items():
         where = f"combinations.{emotion}"
@@ -312,7 +312,7 @@ def _expand_combinations(content: Mapping[str, Any]) -> dict[Emotion, dict[tuple
                 numbers.append(int(match[1]))
             aus = tuple(sorted(set(numbers)))
             if aus in found:
-                raise ValueError(f"{where}.{text}: stands twice; keep one line")
+                raise ValueError(f"{where}.{text}: occurs twice; keep one line")
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
                 raise ValueError(f"{where}.{text}: {weight!r}, expected a weight above 0")
             found[aus] = float(weight)
@@ -322,7 +322,7 @@ def _expand_combinations(content: Mapping[str, Any]) -> dict[Emotion, dict[tuple
 
 
 def _marginal(sets: Mapping[tuple[int, ...], float]) -> dict[str, float]:
-    """Probability of each AU that follows from combinations."""
+    """Return the probability of each AU that follows from combinations."""
     numbers = sorted({number for aus in sets for number in aus})
     return {
         f"AU{number:02d}": min(1.0, sum(weight for aus, weight in sets.items() if number in aus))
@@ -345,12 +345,12 @@ def _expand_aus(emotion: Emotion, aus: Any, field: str, prototypical: Any) -> An
             )
         number = int(match[1])
         if number in expanded:
-            raise ValueError(f"{field}.{emotion}: AU{number:02d} stands twice; keep one of them")
+            raise ValueError(f"{field}.{emotion}: AU{number:02d} occurs twice; keep one of them")
         entry = dict(value) if isinstance(value, Mapping) else {"probability": value}
-        if entry.get("probability") == PROTOTYPICAL:
+        if entry.get("probability") == _PROTOTYPICAL:
             if prototypical is None:
                 raise ValueError(
-                    f"{field}.{emotion}.AU{number:02d}: `{PROTOTYPICAL}` needs the field "
+                    f"{field}.{emotion}.AU{number:02d}: `{_PROTOTYPICAL}` needs the field "
                     "prototypical_probability at the top of the table"
                 )
             entry["probability"] = prototypical
@@ -361,7 +361,7 @@ def _expand_aus(emotion: Emotion, aus: Any, field: str, prototypical: Any) -> An
 def _explain(error: ValidationError) -> str:
     parts = []
     for part in error.errors():
-        # Behind `emotions` and an emotion stands the number of an AU.
+        # The third step of such a path is the number of an AU.
         steps = [
             f"AU{step:02d}" if position == 2 else str(step)
             for position, step in enumerate(part["loc"])

@@ -1,4 +1,4 @@
-"""What `real_mie` and `early_mae` share: options, measuring the frames of a clip, the account."""
+"""Measure the AUs of clips for `real_mie` and `early_mae`, and report on every clip."""
 
 import hashlib
 import json
@@ -69,7 +69,7 @@ class ExtractionConfig(FrozenConfig):
         return value
 
     def wording(self) -> str:
-        """What differs from a plain reading of two frames, for the provenance of a pair."""
+        """Return the options that changed the reading of two frames, for provenance."""
         parts = [f"median of {self.window} frames"] if self.window > 1 else []
         parts += ["change from the onset"] if self.relative else []
         return "".join(f"; {part}" for part in parts)
@@ -93,7 +93,7 @@ class Course:
     there: NDArray[np.int64]
 
     def at(self, number: int, window: int) -> AUArray | None:
-        """Median of the AUs of a frame and its neighbours, among those that show a face.
+        """Return the median of the AUs of a frame and its neighbours, among those that show a face.
 
         Args:
             number: The frame in the middle.
@@ -107,7 +107,7 @@ class Course:
 
 
 def neighbours(there: NDArray[np.int64], number: int, window: int) -> NDArray[np.int64]:
-    """Numbers of the frames that a window around one of them holds."""
+    """Return the numbers of the frames in a window around a frame."""
     at = int(np.searchsorted(there, number))
     half = window // 2
     return there[max(0, at - half) : at + half + 1]
@@ -120,7 +120,7 @@ def measure(
     estimator: AUEstimator,
     landmarker: Landmarker | None,
 ) -> Course:
-    """Estimates the AUs of some frames and of their neighbours.
+    """Estimate the AUs of some frames and of their neighbours.
 
     A `VideoEstimator` is given every frame of the clip, because it measures each against the rest.
 
@@ -149,7 +149,7 @@ def measure(
 def make_pair(
     clip: Clip, course: Course, onset: int, apex: int, config: ExtractionConfig, **provenance: Any
 ) -> AUPair | Rejection:
-    """Reads the pair of a clip out of its course.
+    """Return the AU pair of a clip, given the AUs of its frames.
 
     Args:
         clip: Whose.
@@ -208,7 +208,7 @@ def _change(aus: AUArray, base: AUArray) -> AUArray:
 def _track(
     course: Course, onset: int, apex: int, first: AUArray, last: AUArray, window: int
 ) -> AUArray | None:
-    """``(apex - onset + 1, 17)``; frames that are missing or show no face are interpolated."""
+    """Return ``(apex - onset + 1, 17)``; frames without a face are interpolated."""
     if apex <= onset:
         return None
     knots, rows = [onset], [first]
@@ -227,7 +227,7 @@ def _track(
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """AU pairs of a database, and the account of every clip that gave none.
+    """AU pairs of a database, and a report on every clip that gave none.
 
     Attributes:
         pool: The pairs; may be empty.
@@ -243,11 +243,11 @@ class Extraction:
 
     @property
     def reasons(self) -> dict[str, int]:
-        """How often each reason of a rejection occurs, the most frequent first."""
+        """Return how often each reason of a rejection occurs, the most frequent first."""
         return dict(Counter(rejection.reason for rejection in self.rejections).most_common())
 
     def write(self, path: Path) -> Path:
-        """Writes the pool and, beside it, its account as JSON.
+        """Write the pool and, beside it, its report as JSON.
 
         Args:
             path: The pool, ending in .parquet.
@@ -286,7 +286,7 @@ def extract_clips(
     settings: Mapping[str, Any],
     on_clip: OnClip | None = None,
 ) -> Extraction:
-    """Goes through a database and keeps the books: every clip has pairs or a rejection.
+    """Process the clips of a database; record pairs or a rejection for every clip.
 
     A clip with a frame that cannot be decoded is rejected as ``unreadable_frame``.
 
@@ -328,13 +328,13 @@ def extract_clips(
 
 
 def seeded(seed: int, *key: str) -> np.random.Generator:
-    """The generator of one clip: it depends on the seed and the clip's key, not on its place."""
+    """Return the random generator of a clip; it depends on the seed and the clip's key only."""
     digest = hashlib.sha256("\0".join(key).encode()).digest()
     words = np.frombuffer(digest, dtype="<u4").tolist()
     return np.random.default_rng(np.random.SeedSequence([seed, *words]))
 
 
 def written(estimator: AUEstimator) -> str:
-    """An estimator as provenance names it."""
+    """Return an estimator as provenance names it."""
     scale = "" if estimator.scale == "intensity" else f", {estimator.scale}"
     return f"{estimator.name} ({estimator.version}{scale})"

@@ -1,9 +1,9 @@
-"""How each Action Unit moves the face, and the head pose under which that motion is seen.
+"""Model how each Action Unit moves the face, and fit the head pose.
 
 `tables/au_landmark_motion.csv` holds the neutral 3-D shape of the 68 landmarks and their
 displacement under each AU at full intensity, `tables/au_skin_motion.csv` the same for points of
-the skin between them. Seen through a face's own head pose they say where that face goes: forwards
-for `miex.generators.warp`, backwards for an estimator.
+the skin between them. Under the head pose of a face they give its motion: `miex.generators.warp`
+applies the model, the landmark estimator inverts it.
 """
 
 import csv
@@ -19,8 +19,8 @@ from miex.au_sources.action_units import AU_NAMES
 
 LANDMARK_COUNT = 68
 
-LANDMARK_TABLE = Path(__file__).parent / "tables" / "au_landmark_motion.csv"
-SKIN_TABLE = Path(__file__).parent / "tables" / "au_skin_motion.csv"
+_LANDMARK_TABLE = Path(__file__).parent / "tables" / "au_landmark_motion.csv"
+_SKIN_TABLE = Path(__file__).parent / "tables" / "au_skin_motion.csv"
 
 Points: TypeAlias = NDArray[np.float64]
 
@@ -93,25 +93,25 @@ class HeadPose:
 
     @property
     def yaw(self) -> float:
-        """Head turn, degrees, positive towards the right of the image."""
+        """Return the head turn, degrees, positive towards the right of the image."""
         return float(np.degrees(np.arctan2(self.rotation[0, 2], self.rotation[2, 2])))
 
     @property
     def pitch(self) -> float:
-        """Head nod, degrees, positive downwards."""
+        """Return the head nod, degrees, positive downwards."""
         return float(np.degrees(np.arcsin(np.clip(self.rotation[1, 2], -1.0, 1.0))))
 
     @property
     def roll(self) -> float:
-        """In-plane rotation, degrees, positive clockwise."""
+        """Return the in-plane rotation, degrees, positive clockwise."""
         return float(np.degrees(np.arctan2(self.rotation[1, 0], self.rotation[1, 1])))
 
     def project(self, points: Points) -> Points:
-        """Projects ``(..., 3)`` head coordinates to ``(..., 2)`` pixels."""
+        """Project ``(..., 3)`` head coordinates to ``(..., 2)`` pixels."""
         return self.scale * (points @ self.rotation[:2].T) + self.translation
 
     def project_motion(self, motion: Points) -> Points:
-        """Projects ``(..., 3)`` displacements to ``(..., 2)`` pixels."""
+        """Project ``(..., 3)`` displacements to ``(..., 2)`` pixels."""
         return self.scale * (motion @ self.rotation[:2].T)
 
 
@@ -136,19 +136,19 @@ def _read_table(path: Path) -> tuple[list[dict[str, str]], MotionTable]:
 
 @cache
 def motion_table() -> MotionTable:
-    """The 68 landmarks, with the corrections of `MIXTURES`. Read once."""
-    return _read_table(LANDMARK_TABLE)[1]
+    """Return the motion table of the 68 landmarks, corrected by `MIXTURES`; read once."""
+    return _read_table(_LANDMARK_TABLE)[1]
 
 
 @cache
 def skin_table() -> tuple[tuple[str, ...], MotionTable]:
-    """Points of the skin between the landmarks: the region of each, and their motion. Read once."""
-    rows, table = _read_table(SKIN_TABLE)
+    """Return the skin points between the landmarks, their regions and motions; read once."""
+    rows, table = _read_table(_SKIN_TABLE)
     return tuple(row["region"] for row in rows), table
 
 
 def as_landmarks(landmarks: ArrayLike) -> Points:
-    """Checks landmarks.
+    """Check landmarks.
 
     Args:
         landmarks: ``(68, 2)`` x and y, pixels, iBUG 300-W order.
@@ -174,7 +174,7 @@ def as_landmarks(landmarks: ArrayLike) -> Points:
 
 
 def _landmark_confidence() -> Points:
-    """Weights ``(68,)`` of the landmarks in the pose fit.
+    """Return weights ``(68,)`` of the landmarks in the pose fit.
 
     The jaw contour slides along the cheek as the head turns, and the lips move with every
     expression, so both say less about the pose than eyes, brows and nose.
@@ -186,7 +186,7 @@ def _landmark_confidence() -> Points:
 
 
 def _affine_start(neutral: Points, points: Points, weights: Points) -> tuple[float, Points]:
-    """Scale and rotation nearest to the weighted affine map (POS, DeMenthon and Davis 1995)."""
+    """Return the scale and rotation nearest to an affine map (POS, DeMenthon & Davis 1995)."""
     root = np.sqrt(weights)[:, None]
     design = np.column_stack([neutral, np.ones(len(neutral))])
     affine = np.linalg.lstsq(design * root, points * root, rcond=None)[0][:3].T
@@ -196,7 +196,7 @@ def _affine_start(neutral: Points, points: Points, weights: Points) -> tuple[flo
 
 
 def _rotate(vector: Points) -> Points:
-    """Rotation matrix of a rotation vector (Rodrigues' formula)."""
+    """Return rotation matrix of a rotation vector (Rodrigues' formula)."""
     angle = float(np.linalg.norm(vector))
     if angle < 1e-12:
         return np.eye(3)
@@ -207,7 +207,7 @@ def _rotate(vector: Points) -> Points:
 
 
 def _huber(residuals: Points) -> Points:
-    """Huber weights ``(68,)`` of residuals ``(68, 2)``, scaled by their median."""
+    """Return the Huber weights ``(68,)`` of residuals ``(68, 2)``, scaled by their median."""
     lengths = np.linalg.norm(residuals, axis=1)
     limit = _HUBER_THRESHOLD * 1.4826 * max(float(np.median(lengths)), 1e-9)
     weights: Points = np.minimum(1.0, limit / np.maximum(lengths, 1e-12))
@@ -215,7 +215,7 @@ def _huber(residuals: Points) -> Points:
 
 
 def fit_pose(landmarks: ArrayLike) -> HeadPose:
-    """Fits the head pose under which the neutral shape explains 68 landmarks.
+    """Fit the head pose under which the neutral shape explains 68 landmarks.
 
     Iteratively re-weighted Gauss-Newton on scale, rotation and translation, Huber weights.
 
@@ -254,13 +254,13 @@ def fit_pose(landmarks: ArrayLike) -> HeadPose:
 
 
 def _aperture(points: Points, eye: tuple[int, ...]) -> float:
-    """Mean distance between the lids; `eye` lists the landmarks of an eye in iBUG order."""
+    """Return the mean distance between the lids of `eye` (landmarks in iBUG order)."""
     _, upper_a, upper_b, _, lower_b, lower_a = points[list(eye)]
     return float(np.linalg.norm(upper_a - lower_a) + np.linalg.norm(upper_b - lower_b)) / 2
 
 
 def landmark_motion(landmarks: ArrayLike, pose: HeadPose | None = None) -> NDArray[np.float32]:
-    """Where each AU at full intensity moves the landmarks of a face.
+    """Return where each AU at full intensity moves the landmarks of a face.
 
     Linear: AU intensities ``a`` (0 to 5) displace the landmarks by ``(a / 5) @ motion``.
 
@@ -280,7 +280,7 @@ def landmark_motion(landmarks: ArrayLike, pose: HeadPose | None = None) -> NDArr
     motion = pose.project_motion(table.motion)
     neutral = pose.project(table.neutral)
     for eye in (LEFT_EYE, RIGHT_EYE):
-        # A blink closes the eye that is there, be it narrow or wide.
+        # A blink closes the eye completely, whether it is narrow or wide.
         own = _aperture(points, eye) / max(_aperture(neutral, eye), 1e-6)
         motion[AU_NAMES.index("AU45"), list(eye)] *= min(own, _WIDEST_EYE)
     return motion.astype(np.float32)

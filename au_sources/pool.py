@@ -1,4 +1,4 @@
-"""AU pairs, and the table in which any AU source hands them over."""
+"""Hold AU pairs in a table, the form in which every AU source provides them."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -133,7 +133,7 @@ class PoolSummary:
 
 
 class AUPool:
-    """Many AU pairs as columns. It never changes; every operation returns a new pool.
+    """Many AU pairs as columns. It is immutable; every operation returns a new pool.
 
     Create one with `from_pairs`, `read` or `merge`.
 
@@ -152,7 +152,7 @@ class AUPool:
     def from_pairs(
         cls, pairs: Iterable[AUPair], *, citation: str = "", licence: str = ""
     ) -> "AUPool":
-        """Collects pairs in their order, and what to cite and which terms hold."""
+        """Collect pairs in order, with their citations and licences."""
         columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
         for pair in pairs:
             for name, column in columns.items():
@@ -161,7 +161,7 @@ class AUPool:
 
     @classmethod
     def read(cls, path: Path) -> "AUPool":
-        """Reads a pool that `write` wrote, and checks every value.
+        """Read a pool that `write` wrote, and check every value.
 
         Raises:
             FileNotFoundError: No such file.
@@ -172,7 +172,7 @@ class AUPool:
 
     @classmethod
     def merge(cls, pools: Sequence["AUPool"]) -> "AUPool":
-        """All pairs of several pools, one pool after the other; their citations and licences too.
+        """Return the pairs of several pools, one pool after the other, with citations and licences.
 
         Raises:
             ValueError: No pools.
@@ -188,7 +188,7 @@ class AUPool:
         return cls(pa.concat_tables(tables))
 
     def write(self, path: Path) -> None:
-        """Writes the pool as one Parquet file, whole or not at all.
+        """Write the pool as one Parquet file, atomically.
 
         Raises:
             ValueError: The pool is empty.
@@ -221,12 +221,12 @@ class AUPool:
 
     @cached_property
     def onset(self) -> AUArray:
-        """``(N, 17)``, read-only."""
+        """Return ``(N, 17)``, read-only."""
         return vectors(self._table["onset"])
 
     @cached_property
     def apex(self) -> AUArray:
-        """``(N, 17)``, read-only."""
+        """Return ``(N, 17)``, read-only."""
         return vectors(self._table["apex"])
 
     @cached_property
@@ -235,17 +235,17 @@ class AUPool:
 
     @cached_property
     def emotions(self) -> tuple[Emotion, ...]:
-        """Emotion of every pair."""
+        """Return the emotion of every pair."""
         return tuple(Emotion(text) for text in self._table["emotion"].to_pylist())
 
     @cached_property
     def sources(self) -> tuple[AUSourceName, ...]:
-        """Source of every pair."""
+        """Return the source of every pair."""
         return tuple(self._table["source"].to_pylist())
 
     @cached_property
     def subjects(self) -> tuple[tuple[str, str] | None, ...]:
-        """(dataset, subject) of every pair, None where one of them is unknown."""
+        """Return (dataset, subject) of every pair; None where one of them is unknown."""
         keys = zip(
             self._table["dataset"].to_pylist(), self._table["subject"].to_pylist(), strict=True
         )
@@ -253,13 +253,13 @@ class AUPool:
 
     @cached_property
     def moves(self) -> NDArray[np.bool_]:
-        """``(N,)``, whether any AU that was measured at both ends differs between them."""
+        """Return ``(N,)``, whether any AU that was measured at both ends differs between them."""
         moves: NDArray[np.bool_] = (np.nan_to_num(self.apex - self.onset) != 0).any(axis=1)
         return moves
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the pairs and their order, whatever compression or version wrote the file."""
+        """Return the hash of the pairs and their order, independent of the file's compression."""
         return content_sha256(self._table)
 
     def filter(
@@ -270,7 +270,7 @@ class AUPool:
         emotions: Collection[Emotion] | None = None,
         sources: Collection[AUSourceName] | None = None,
     ) -> "AUPool":
-        """The pairs that meet every condition.
+        """Return the pairs that meet every condition.
 
         Args:
             subjects: Keep only these (dataset, subject); pairs of nobody are left out.
@@ -288,12 +288,12 @@ class AUPool:
         return AUPool(self._table.filter(pa.array(keep, pa.bool_())))
 
     def indices_by_class(self, label_space: LabelSpace) -> dict[str, NDArray[np.int64]]:
-        """Rows of every class of a label space, in order; empty for a class without pairs."""
+        """Return the rows of each class of a label space, in order; empty without pairs."""
         names = np.array([label_space.merge[emotion] or "" for emotion in self.emotions], dtype=str)
         return {name: np.flatnonzero(names == name) for name in label_space.classes}
 
     def describe(self, threshold: float = 0.5) -> PoolSummary:
-        """Counts pairs and AUs.
+        """Count pairs and AUs.
 
         Args:
             threshold: Rise from onset to apex from which on an AU counts as active, on the 0-5

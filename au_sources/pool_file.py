@@ -1,4 +1,4 @@
-"""The Parquet file of an AU pool: its schema, writing whole or not at all, reading with checks."""
+"""Read and write the Parquet file of an AU pool: schema, atomic writing, checks on reading."""
 
 import hashlib
 import json
@@ -118,7 +118,7 @@ def tracks(column: Any) -> tuple[AUArray, NDArray[np.int64]]:
 
 
 def write_table(table: Any, path: Path) -> None:
-    """Write a pool whole or not at all; a pool that stood there before stays until then.
+    """Write a pool atomically; an existing pool stays until the new one is complete.
 
     Raises:
         DiskFullError: The disk is full.

@@ -1,4 +1,4 @@
-"""AUs from a pool: pairs that were measured on real faces, drawn as they are."""
+"""Draw AU pairs from a pool of pairs that were measured on real faces."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from miex.datasets.labels import LABEL_SPACES, Emotion, LabelSpace
 
 
 class PoolSource:
-    """Draws the pairs of an `AUPool`, with replacement.
+    """Draw the pairs of an `AUPool`, with replacement.
 
     Args:
         pool: The pairs, all of one source (`real_mie`, `early_mae` or `expert`).
@@ -75,7 +75,7 @@ class PoolSource:
         )
 
     def draw(self, emotion_class: str, rng: np.random.Generator) -> AUPair:
-        """Draws a pair of a class.
+        """Draw a pair of a class.
 
         Raises:
             ValueError: The pool has no pair of that class that moves.

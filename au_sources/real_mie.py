@@ -1,7 +1,8 @@
-"""AUs of real micro-expressions, the first source of MiE-X (Liu et al., ECCV 2022, section 4.2).
+"""Extract AUs of real micro-expressions, the first source of MiE-X.
 
-From images: onset and apex of every annotated clip through an estimator. From annotations alone:
-the FACS codes that people gave, so that a sheet without images already makes a pool.
+Liu et al., ECCV 2022, section 4.2. Either an estimator measures onset and apex of every annotated
+clip, or the FACS codes of the annotators are used, so that an annotation sheet without images is
+enough for a pool.
 """
 
 from collections import Counter
@@ -37,7 +38,7 @@ from miex.datasets.clips.base import Clip, ClipReader
 from miex.datasets.config import FrozenConfig
 from miex.datasets.flags import Flag
 
-OUTSIDE = "outside of the 17 AUs"
+_OUTSIDE = "outside of the 17 AUs"
 """Ending of the counts of AUs that no vector can hold, as ``AU24 outside of the 17 AUs``."""
 
 
@@ -48,7 +49,7 @@ def extract(
     landmarker: Landmarker | None = None,
     on_clip: OnClip | None = None,
 ) -> Extraction:
-    """Measures onset and apex of every annotated clip.
+    """Measure onset and apex of every annotated clip.
 
     The apex is the reader's, by the rule that it records with each clip (SMIC has none annotated:
     its middle frame); the rule is part of each pair's provenance. Every clip gives one pair, or a
@@ -86,7 +87,7 @@ def _extract_clip(
     landmarker: Landmarker | None,
 ) -> AUPair | Rejection:
     if clip.apex is None:
-        detail = f"{clip.annotation}: nobody says where it is; the source early_mae searches for it"
+        detail = f"{clip.annotation}: no apex is annotated; the source early_mae searches for it"
         return Rejection(clip.origin, "no_apex", detail)
     if clip.apex == clip.onset:
         detail = f"{clip.annotation}: onset and apex are both frame {clip.onset}"
@@ -135,7 +136,7 @@ class FacsConfig(FrozenConfig):
 def from_facs_codes(
     reader: ClipReader, config: FacsConfig | None = None, on_clip: OnClip | None = None
 ) -> Extraction:
-    """Makes pairs of human FACS codes; needs no images.
+    """Make pairs of human FACS codes; needs no images.
 
     The onset is neutral. At the apex every coded AU is on, whatever its side; its intensity is
     that of its letter, or drawn from `FacsConfig.intensity`. A draw depends on the seed, the clip
@@ -158,7 +159,7 @@ def from_facs_codes(
         counted["codes"] += len({code.number for code in coding.codes})
         counted["uncertain codes"] += sum(code.uncertain for code in coding.codes)
         outside = {code.number for code in coding.outside}
-        counted.update(f"AU{number} {OUTSIDE}" for number in sorted(outside))
+        counted.update(f"AU{number} {_OUTSIDE}" for number in sorted(outside))
         counted["clips with none of the 17 AUs"] += not coding.presence.any()
         return [_coded_pair(clip, coding, coded)]
 
@@ -206,7 +207,7 @@ def _coded_pair(clip: Clip, coding: FacsCoding, config: FacsConfig) -> AUPair:
 
 
 def _intensities(clip: Clip, coding: FacsCoding, config: FacsConfig) -> tuple[AUArray, list[str]]:
-    """``(17,)``, and the names of the AUs whose intensity was drawn."""
+    """Return the AUs ``(17,)``, and the names of the AUs whose intensity was drawn."""
     low, high = config.intensity
     coded = coding.intensities
     if config.letters == "micro":

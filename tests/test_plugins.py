@@ -112,7 +112,7 @@ def test_examples_have_sound_types(root: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_suites_test_what_another_package_adds(package: Path, root: Path) -> None:
     names = [name for points in EXAMPLE_POINTS.values() for name in points]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SUITES]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *SUITES]
     environment = os.environ | {"PYTHONPATH": str(package)}
     done = subprocess.run(
         [*command, "-k", " or ".join(names), "-v"],

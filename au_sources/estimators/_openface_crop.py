@@ -1,7 +1,8 @@
-"""The aligned, masked face of 112 x 112 pixels that OpenFace's AU regressors look at.
+"""Crop the aligned, masked face of 112 x 112 pixels that OpenFace's AU regressors take.
 
-As OpenFace's `AlignFaceMask` makes it (Baltrušaitis, Mahmoud and Robinson: Cross-dataset learning
-and person-specific normalisation for automatic Action Unit detection, FG 2015, section III).
+The crop follows OpenFace's `AlignFaceMask` (Baltrušaitis, Mahmoud and Robinson: Cross-dataset
+learning and person-specific normalisation for automatic Action Unit detection, FG 2015, section
+III).
 """
 
 from collections import Counter
@@ -17,7 +18,7 @@ from miex.au_sources.face_motion import LANDMARK_COUNT
 SIDE = 112
 """Pixels of the crop's side (OpenFace's `sim_size_au`)."""
 
-SCALE = 0.7
+_SCALE = 0.7
 """Pixels of the crop for a millimetre of the shape model (OpenFace's `sim_scale_au`)."""
 
 _FOREHEAD = 30.0
@@ -61,7 +62,7 @@ _SUPERSAMPLING = 4
 
 
 def similarity(landmarks: Array, mean: Array, centre: Array) -> Array:
-    """The transform that brings a face to the middle of the crop, upright.
+    """Return the transform that brings a face to the middle of the crop, upright.
 
     Turn and scale bring the rigid landmarks to those of the mean face: the turn by Kabsch's
     method (1976), the scale as the ratio of their spreads (OpenFace's `AlignShapesWithScale`).
@@ -75,7 +76,7 @@ def similarity(landmarks: Array, mean: Array, centre: Array) -> Array:
         ``(2, 3)`` affine matrix from the image to the crop.
     """
     source = landmarks[_RIGID] - landmarks[_RIGID].mean(axis=0)
-    target = SCALE * mean[:2, _RIGID].T
+    target = _SCALE * mean[:2, _RIGID].T
     target = target - target.mean(axis=0)
     left, _, right = np.linalg.svd(target.T @ source)
     turn = left @ np.diag([1.0, np.linalg.det(left @ right)]) @ right
@@ -84,7 +85,7 @@ def similarity(landmarks: Array, mean: Array, centre: Array) -> Array:
 
 
 def read_outline(path: Path) -> NDArray[np.intp]:
-    """Landmarks around the face, in order: the edges that belong to one triangle only.
+    """Return the landmarks of the face outline in order: edges of one triangle only.
 
     Args:
         path: OpenFace's triangulation of the 68 landmarks.
@@ -118,7 +119,7 @@ def read_outline(path: Path) -> NDArray[np.intp]:
 def crop(
     image: NDArray[np.uint8], landmarks: Array, transform: Array, outline: NDArray[np.intp]
 ) -> NDArray[np.uint8]:
-    """Cuts the face out of an image.
+    """Cut the face out of an image.
 
     Args:
         image: ``uint8 (H, W, 3)``.

@@ -1,4 +1,4 @@
-"""Felzenszwalb's histogram of oriented gradients, as dlib computes it, for many images at once.
+"""Compute Felzenszwalb's histogram of oriented gradients as dlib does, for many images at once.
 
 Felzenszwalb, Girshick, McAllester, Ramanan: Object Detection with Discriminatively Trained
 Part-Based Models, PAMI 32(9), 2010, section 6; with dlib's constants (`extract_fhog_features`), on
@@ -39,7 +39,7 @@ _ENERGY_FLOOR = np.float32(1e-4)
 
 @cache
 def _direction_table() -> NDArray[np.uint8]:
-    """Nearest of the 18 directions for every gradient of 8-bit pixels: ``[dy + 255, dx + 255]``."""
+    """Return the nearest of 18 directions of each gradient: ``[dy + 255, dx + 255]``."""
     steps = np.arange(-_STEEPEST, _STEEPEST + 1)
     dy, dx = np.meshgrid(steps, steps, indexing="ij")
     along = dx[..., None] * _DIRECTIONS[:, 0] + dy[..., None] * _DIRECTIONS[:, 1]
@@ -51,7 +51,7 @@ def _direction_table() -> NDArray[np.uint8]:
 
 @cache
 def _cell_weights(size: int) -> NDArray[np.float32]:
-    """``(cells, size - 2)``: share of each inner pixel that each cell receives, linear."""
+    """Return ``(cells, size - 2)``: the linear share of each inner pixel in each cell."""
     cells = size // CELL
     place = (np.arange(1, size - 1) + 0.5) / CELL - 0.5
     distance = np.abs(np.arange(cells)[:, None] - place)
@@ -59,7 +59,7 @@ def _cell_weights(size: int) -> NDArray[np.float32]:
 
 
 def _gradients(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Direction 0-17 and length of the steepest channel's gradient at the inner pixels."""
+    """Return direction 0-17 and length of the steepest channel's gradient, inner pixels."""
     pixels = images.astype(np.int16)
     dx = pixels[:, 1:-1, 2:] - pixels[:, 1:-1, :-2]
     dy = pixels[:, 2:, 1:-1] - pixels[:, :-2, 1:-1]
@@ -78,7 +78,7 @@ def _gradients(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np
 
 
 def _histograms(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """``(N, rows, columns, 18)`` gradient lengths by direction, shared among the nearest cells."""
+    """Return ``(N, rows, columns, 18)``: gradient lengths by direction, shared by cells."""
     count, height, width, _ = images.shape
     directions, lengths = _gradients(images)
     rows, columns = _cell_weights(height), _cell_weights(width)
@@ -90,7 +90,7 @@ def _histograms(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def fhog(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Histograms of oriented gradients.
+    """Return histograms of oriented gradients.
 
     Args:
         images: ``uint8 (N, H, W, 3)`` RGB, H and W multiples of 8, at least 24. Of channels with

@@ -1,4 +1,4 @@
-"""Median of features over a video of any length, in memory that does not grow."""
+"""Compute the median of features over a video of any length in constant memory."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ class HistogramMedian:
         self._counts = np.zeros((features, bins), np.int32)
 
     def add(self, values: NDArray[np.floating]) -> None:
-        """Counts values ``(N, features)``."""
+        """Count values ``(N, features)``."""
         bins = self._counts.shape[1]
         found = np.clip((values - self._low) / self._width, 0, bins - 1).astype(np.intp)
         rows = np.arange(len(self._counts))
@@ -31,7 +31,7 @@ class HistogramMedian:
             self._counts[rows, frame] += 1
 
     def median(self) -> Array:
-        """``(features,)``: middle of the bin in which the lower median lies; NaN without values."""
+        """Return ``(features,)``: the centre of the bin of the lower median; NaN without values."""
         total = int(self._counts[0].sum())
         if not total:
             return np.full(len(self._counts), np.nan)

@@ -1,4 +1,4 @@
-"""OpenFace's linear support vector regressors of AU intensities, read from its model folder."""
+"""Read OpenFace's linear support vector regressors of AU intensities from its model folder."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from miex.au_sources.action_units import AU_COUNT, AU_NAMES
 
 Array = NDArray[np.float64]
 
-Variant: TypeAlias = Literal["static", "dynamic"]
+_Variant: TypeAlias = Literal["static", "dynamic"]
 """`static` judges each image alone; `dynamic` is OpenFace's choice for videos: most AUs relative to
 the person's median face, the others static."""
 
-ENTRY_FILES: dict[Variant, str] = {
+_ENTRY_FILES: dict[_Variant, str] = {
     "static": "main_static_svms.txt",
     "dynamic": "main_dynamic_svms.txt",
 }
@@ -56,21 +56,21 @@ class Regressors:
     sha256: str
 
     @classmethod
-    def read(cls, folder: Path, variant: Variant) -> Self:
-        """Reads OpenFace's folder `AU_predictors`.
+    def read(cls, folder: Path, variant: _Variant) -> Self:
+        """Read OpenFace's folder `AU_predictors`.
 
         Raises:
             FileNotFoundError: The folder or a file that it names is absent.
             ValueError: A file holds something else, or an AU has no regressor.
         """
-        parts = dict(_pairs(_require(folder / ENTRY_FILES[variant])))
+        parts = dict(_pairs(_require(folder / _ENTRY_FILES[variant])))
         try:
             predictors, shape_model, triangulation = (
                 _require(folder / parts[key]) for key in ("AUPredictor", "PDM", "Triangulation")
             )
         except KeyError as error:
             raise ValueError(
-                f"{folder / ENTRY_FILES[variant]}: no line {error}; expected AUPredictor, PDM and "
+                f"{folder / _ENTRY_FILES[variant]}: no line {error}; expected AUPredictor, PDM and "
                 "Triangulation with a file each"
             ) from None
         # Presence classifiers stand in the same list; their files begin with another type.
@@ -101,17 +101,17 @@ class Regressors:
         )
 
     def raw(self, features: NDArray[np.float32]) -> Array:
-        """``(N, 17)`` intensities of features ``(N, F)``, not yet limited, no median subtracted."""
+        """Return unlimited intensities ``(N, 17)`` of features ``(N, F)``, no median subtracted."""
         offset = self.biases - np.einsum("af,af->a", self.means, self.weights)
         intensities: Array = features @ self.weights.T + offset
         return intensities
 
     def of_median(self, median: Array) -> Array:
-        """``(17,)``: what the median features ``(F,)`` contribute to `raw`, 0 if not relative."""
+        """Return ``(17,)``: the share of `raw` that the median features ``(F,)`` explain."""
         return np.where(self.relative, self.weights @ median, 0.0)
 
     def resting_level(self, intensities: Array) -> Array:
-        """``(17,)``: the intensity up to which an AU counts as absent in a video.
+        """Return ``(17,)``: the intensity up to which an AU counts as absent in a video.
 
         The order statistic at the learned cutoff (OpenFace's `ExtractAllPredictionsOfflineReg`).
 
@@ -134,7 +134,7 @@ class _Regressor:
 
 
 def _read_regressor(path: Path) -> _Regressor:
-    """Reads type, cutoff if dynamic, means, weights and bias; little-endian."""
+    """Read type, cutoff if dynamic, means, weights and bias; little-endian."""
     try:
         with path.open("rb") as file:
             kind = int(_numbers(file, "<i4", 1)[0])
@@ -144,7 +144,7 @@ def _read_regressor(path: Path) -> _Regressor:
             means, weights = _read_matrix(file), _read_matrix(file)
             bias = float(_numbers(file, "<f8", 1)[0])
             if file.read(1):
-                raise ValueError("it goes on after the bias")
+                raise ValueError("there is data after the bias")
         if means.shape != (1, weights.size) or weights.shape != (weights.size, 1):
             raise ValueError(f"means {means.shape}, weights {weights.shape}, expected 1 x F, F x 1")
         if cutoff != _NO_CUTOFF and not 0 <= cutoff < 1:
@@ -170,7 +170,7 @@ def _numbers(file: BinaryIO, kind: str, count: int) -> NDArray[Any]:
 
 
 def _pairs(path: Path) -> list[tuple[str, str]]:
-    """The two words of every line that has two."""
+    """Return the two words of every line that has two."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return [(words[0], words[1]) for words in map(str.split, lines) if len(words) == 2]
 

@@ -1,4 +1,4 @@
-"""OpenFace's point distribution model: 68 landmarks in 3-D, and its fit to landmarks in an image.
+"""Fit OpenFace's point distribution model, 68 landmarks in 3-D, to landmarks in an image.
 
 A face is ``scale * R[:2] @ (mean + modes @ q) + t`` (Baltrušaitis, Robinson and Morency:
 Constrained Local Neural Fields, ICCV workshops 2013, equation 1).
@@ -41,7 +41,7 @@ class ShapeFit:
     modes: Array
 
     def of(self, rows: NDArray[np.intp]) -> "ShapeFit":
-        """The fit of some of the faces."""
+        """Return the fit of some of the faces."""
         parts = (self.scale, self.rotation, self.translation, self.modes)
         return ShapeFit(*(part[rows] for part in parts))
 
@@ -62,7 +62,7 @@ class ShapeModel:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Reads a model from OpenFace's text file.
+        """Read a model from OpenFace's text file.
 
         Raises:
             FileNotFoundError: No such file.
@@ -81,7 +81,7 @@ class ShapeModel:
         )
 
     def geometry(self, fit: ShapeFit) -> Array:
-        """OpenFace's geometry features ``(N, 204 + M)``.
+        """Return OpenFace's geometry features ``(N, 204 + M)``.
 
         Displacement of the 68 landmarks from the mean (all x, all y, all z), free of head pose,
         then the amplitudes.
@@ -90,7 +90,7 @@ class ShapeModel:
         return np.hstack([displacement, fit.modes])
 
     def misfit(self, fit: ShapeFit, landmarks: Array) -> Array:
-        """Root mean square distance ``(N,)`` of landmarks from the fitted model, millimetres.
+        """Return the root mean square distance ``(N,)`` of landmarks from the model, mm.
 
         Infinite for a fit that turned the face inside out.
         """
@@ -104,7 +104,7 @@ class ShapeModel:
         return found
 
     def fit(self, landmarks: Array) -> ShapeFit:
-        """Fits the model to landmarks.
+        """Fit the model to landmarks.
 
         Minimises the squared distances in pixels plus ``sum(q**2 / variance)`` by damped
         Gauss-Newton steps, as OpenFace's `PDM::CalcParams`, all faces at once; each ends by itself.
@@ -127,7 +127,7 @@ class ShapeModel:
         return state
 
     def _start(self, landmarks: Array) -> ShapeFit:
-        """A frontal mean face of the landmarks' size and place."""
+        """Return a frontal mean face with the size and position of the landmarks."""
         count = len(landmarks)
         size = np.ptp(landmarks, axis=1)
         scale = (size / np.ptp(self.mean[:2], axis=1)).mean(axis=1)
@@ -136,7 +136,7 @@ class ShapeModel:
         return ShapeFit(scale, rotation, centre, np.zeros((count, len(self.variances))))
 
     def _step(self, fit: ShapeFit, landmarks: Array) -> Array:
-        """Gauss-Newton step ``(N, 6 + M)``: scale, turn about x, y, z, x, y, amplitudes."""
+        """Return the Gauss-Newton step ``(N, 6 + M)``: scale, rotation, x, y, amplitudes."""
         count = len(landmarks)
         shape = self.mean + np.einsum("apm,nm->nap", self.modes, fit.modes)
         scale = fit.scale[:, None, None]
@@ -186,7 +186,7 @@ def _apply(fit: ShapeFit, step: Array) -> ShapeFit:
 
 
 def read_matrices(path: Path, count: int) -> list[Array]:
-    """Reads matrices from OpenFace's text format: rows, columns, element type, then the numbers.
+    """Read matrices from OpenFace's text format: rows, columns, element type, then the numbers.
 
     Args:
         path: The file; lines that begin with ``#`` are comments.

@@ -34,7 +34,7 @@ Scale: TypeAlias = Literal["intensity", "probability", "uncalibrated"]
 measures it: `probability` is 5 times the probability that the AU is there, and `uncalibrated` any
 score that grows with the AU. `miex.au_sources.calibration` maps the last two onto intensity."""
 
-Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 
 BATCH_SIZE = 16
 """Frames that a stream holds at a time."""
@@ -79,7 +79,7 @@ class Estimates:
 
     @classmethod
     def concatenate(cls, parts: Iterable[Self]) -> "Estimates":
-        """Joins batches in their order; a confidence survives if every batch has one."""
+        """Join batches in order; keep the confidence if every batch has one."""
         batches = [part for part in parts if len(part)]
         if not batches:
             return no_faces(0)
@@ -92,43 +92,43 @@ class Estimates:
 
 
 def no_faces(count: int) -> Estimates:
-    """Rows of images without a face: not valid, every AU NaN."""
+    """Return rows of images without a face: not valid, every AU NaN."""
     return Estimates(np.full((count, AU_COUNT), np.nan, np.float32), np.zeros(count, bool))
 
 
 class AUEstimator(Protocol):
-    """Measures AUs in images.
+    """Measure AUs in images.
 
     A row depends on its image (and landmarks) alone, not on the others of the batch.
     """
 
     @property
     def name(self) -> str:
-        """The registered name."""
+        """Return the registered name."""
         ...
 
     @property
     def version(self) -> str:
-        """Library, model and its hash: what provenance has to say to measure the same again."""
+        """Return library, model and hash: the provenance of a measurement."""
         ...
 
     @property
     def aus(self) -> tuple[int, ...]:
-        """FACS numbers of those of the 17 AUs that it measures; the others are NaN."""
+        """Return the FACS numbers of the AUs (of the 17) that it measures; the others are NaN."""
         ...
 
     @property
     def scale(self) -> Scale:
-        """What the numbers mean."""
+        """Return what the numbers mean."""
         ...
 
     @property
     def needs_landmarks(self) -> bool:
-        """Whether `estimate` works only with landmarks; the others find the face themselves."""
+        """Return whether `estimate` needs landmarks; others find the face themselves."""
         ...
 
     def estimate(self, images: Sequence[Frame], landmarks: ArrayLike | None = None) -> Estimates:
-        """Measures the AUs of one face an image.
+        """Measure the AUs of one face per image.
 
         Args:
             images: N images, ``uint8 (H, W, 3)`` RGB, of any sizes.
@@ -152,7 +152,7 @@ class VideoEstimator(Protocol):
         landmarker: Landmarker | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> Estimates:
-        """Measures every frame of a video of one person; see `estimate_video`."""
+        """Measure every frame of a video of one person; see `estimate_video`."""
         ...
 
 
@@ -162,7 +162,7 @@ def stream(
     landmarker: Landmarker | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> Iterator[Estimates]:
-    """Measures frames one batch after the other; holds one batch in memory.
+    """Measure frames batch by batch; only one batch is in memory.
 
     Args:
         estimator: Measures.
@@ -189,7 +189,7 @@ def estimate_video(
     landmarker: Landmarker | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> Estimates:
-    """Measures a video of one person as well as the estimator can.
+    """Measure a video of one person with the estimator's best method.
 
     A `VideoEstimator` does it its own way, the others frame by frame. Memory holds one batch of
     frames and the AUs of all.
@@ -208,15 +208,15 @@ def estimate_video(
     return Estimates.concatenate(stream(estimator, frames, landmarker, batch_size))
 
 
-def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of `size` items, the last one shorter; holds one of them at a time."""
+def batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    """Yield lists of `size` items, the last one shorter; only one is in memory."""
     remaining = iter(items)
     while batch := list(itertools.islice(remaining, size)):
         yield batch
 
 
 def find_landmarks(images: Sequence[Frame], landmarker: Landmarker) -> NDArray[np.float32]:
-    """``float32 (N, 68, 2)`` landmarks of each image, NaN where there is no face."""
+    """Return ``float32 (N, 68, 2)`` landmarks of each image, NaN where there is no face."""
     found = np.full((len(images), LANDMARK_COUNT, 2), np.nan, np.float32)
     for row, image in enumerate(images):
         points = landmarker(image)
@@ -226,7 +226,7 @@ def find_landmarks(images: Sequence[Frame], landmarker: Landmarker) -> NDArray[n
 
 
 def landmarks_are_needed(name: str) -> str:
-    """Message for landmarks that are absent."""
+    """Return the message for landmarks that are absent."""
     return (
         f"{name} needs the {LANDMARK_COUNT} landmarks of each face; give `landmarks` with the "
         "images, or a `landmarker` with the frames of a video"
@@ -234,7 +234,7 @@ def landmarks_are_needed(name: str) -> str:
 
 
 def require_images(images: Sequence[Frame]) -> list[Frame]:
-    """Checks that images are ``uint8 (H, W, 3)``.
+    """Check that images are ``uint8 (H, W, 3)``.
 
     Raises:
         ValueError: Another type or shape, with the number of the image.
@@ -249,7 +249,7 @@ def require_images(images: Sequence[Frame]) -> list[Frame]:
 
 
 def require_landmarks(landmarks: ArrayLike | None, count: int, name: str) -> NDArray[np.float64]:
-    """Checks the landmarks of a batch.
+    """Check the landmarks of a batch.
 
     Args:
         landmarks: ``(N, 68, 2)``; a row that is not finite is an image without a face.
@@ -271,7 +271,7 @@ def require_landmarks(landmarks: ArrayLike | None, count: int, name: str) -> NDA
 
 
 def face_sized(landmarks: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which landmarks may be those of a face, ``(N,)`` of ``(N, 68, 2)``.
+    """Return which landmarks may be those of a face, ``(N,)`` of ``(N, 68, 2)``.
 
     No shape can be fitted to points that are not finite, that lie on one line along an axis, or
     that spread beyond any image: over 1 to 100,000 pixels in x and in y are taken.
@@ -335,7 +335,7 @@ def create_estimator(
     download: bool = False,
     person_calibration: bool = False,
 ) -> AUEstimator:
-    """Creates the estimator that a spec names.
+    """Create the estimator that a spec names.
 
     Args:
         spec: `NAME` or `NAME:MODEL`, for instance ``openface-models:FOLDER``.

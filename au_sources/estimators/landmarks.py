@@ -1,11 +1,11 @@
-"""AUs from 68 landmarks alone: the landmark motion of `miex.au_sources.face_motion`, inverted.
+"""Estimate AUs from 68 landmarks alone: invert the motion of `miex.au_sources.face_motion`.
 
 The landmarks are explained as a neutral shape under a head pose, moved by AUs: ridge regression
-with intensities limited to 0-5, from which pose errors are projected out. Needs no weights and sees
-no texture: weak, except for what moves landmarks far. Against OpenFace's regressors on 2,000
-photographs of Labeled Faces in the Wild AU12 and AU25 correlate about .9, AU02 and AU45 about .7,
-the others .3 to .6 (`tests/benchmarks/bench_calibration.py`); note that the geometry features of
-OpenFace's regressors come from the same landmarks.
+with intensities limited to 0-5, from which pose errors are projected out. The estimator needs no
+weights and does not use texture; it is weak except for AUs with large landmark motion. With
+OpenFace's regressors on 2,000 photographs of Labeled Faces in the Wild AU12 and AU25 correlate
+about .9, AU02 and AU45 about .7, the others .3 to .6 (`tests/benchmarks/bench_calibration.py`);
+note that the geometry features of OpenFace's regressors come from the same landmarks.
 """
 
 import csv
@@ -44,7 +44,7 @@ from miex.au_sources.face_motion import (
 )
 from miex.datasets.registry import Facts
 
-Array: TypeAlias = NDArray[np.float64]
+_Array: TypeAlias = NDArray[np.float64]
 
 NEUTRAL_TABLE = Path(__file__).parents[1] / "tables" / "neutral_landmark_offset.csv"
 
@@ -57,11 +57,11 @@ mouth. AU14 correlates .6, for it comes with smiles (.3 at equal AU12), but wher
 alone no more of it is found than of any other AU: .2 of 2.
 """
 
-MAX_MISFIT = 0.3
+_MAX_MISFIT = 0.3
 """Inter-ocular distances between landmarks and fitted face, root mean square, above which they are
 no face. Those of 2,000 faces of Labeled Faces in the Wild stay below .23."""
 
-REST_SHARE = 0.1
+_REST_SHARE = 0.1
 """Share of a video's frames, those with the least expression, that show the face at rest."""
 
 _JAW = slice(0, 17)
@@ -74,7 +74,7 @@ _SWEEPS = 60
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """How far landmarks are believed.
+    """How much the landmarks are trusted.
 
     Attributes:
         noise: Standard deviation of a landmark that no AU explains, inter-ocular distances.
@@ -85,12 +85,12 @@ class Trust:
     prior: float
 
 
-ANYBODY = Trust(noise=0.05, prior=0.2)
+_ANYBODY = Trust(noise=0.05, prior=0.2)
 """Against the mean face: how people differ, .05, counts as noise, so estimates shrink by half or
 more and need a calibration. Chosen among noise .03-.1 and prior .1-.3 by the mean correlation with
 OpenFace on 2,000 photographs, which hardly changes within a factor of two (.475 to .492)."""
 
-OWN_REST = Trust(noise=0.02, prior=0.4)
+_OWN_REST = Trust(noise=0.02, prior=0.4)
 """Against the person's own face at rest: only the landmark finder errs. Of a planted intensity of
 2.5 four fifths come back for most AUs (2.0 to 2.4; AU06 1.4, AU07 1.1, AU25 1.3)."""
 
@@ -105,13 +105,13 @@ class UprightFaces:
         rotations: ``(N, 2, 3)`` remaining head turn and nod.
     """
 
-    residuals: Array
-    rotations: Array
+    residuals: _Array
+    rotations: _Array
 
 
 @cache
-def neutral_offset() -> Array:
-    """``(68, 2)``: by how much neutral faces, as landmarks are found, differ from the table's.
+def neutral_offset() -> _Array:
+    """Return ``(68, 2)``: the difference of detected landmarks of neutral faces from the table's.
 
     Inter-ocular distances, x right and y down of the upright head.
     """
@@ -121,7 +121,7 @@ def neutral_offset() -> Array:
 
 
 def upright(landmarks: ArrayLike) -> UprightFaces:
-    """Fits each face's head pose and takes it away.
+    """Fit each face's head pose and remove it from the landmarks.
 
     Args:
         landmarks: ``(N, 68, 2)`` x and y, pixels, iBUG 300-W order, finite.
@@ -142,8 +142,8 @@ def upright(landmarks: ArrayLike) -> UprightFaces:
     return UprightFaces(np.concatenate(residuals), np.concatenate(rotations))
 
 
-def invert_motion(faces: UprightFaces, neutral: Array, trust: Trust) -> AUArray:
-    """The AUs that best explain where landmarks lie.
+def _invert_motion(faces: UprightFaces, neutral: _Array, trust: Trust) -> AUArray:
+    """Return the AUs that best explain the landmark positions.
 
     Maximum a posteriori under Gaussian noise and prior, 0 <= intensity <= 5. Errors of the fitted
     pose (small turns, scale, shift) are unknowns with a flat prior and are eliminated first.
@@ -176,8 +176,8 @@ def invert_motion(faces: UprightFaces, neutral: Array, trust: Trust) -> AUArray:
     return (MAX_INTENSITY * shares).astype(np.float32)
 
 
-def _pose_motion(rotations: Array) -> Array:
-    """``(N, 6, 136)``: how small turns about x, y and z, scale, and shifts move the landmarks."""
+def _pose_motion(rotations: _Array) -> _Array:
+    """Return ``(N, 6, 136)``: the landmark motion of small rotations, scale and shifts."""
     third = np.cross(rotations[:, 0], rotations[:, 1])
     head = np.concatenate([rotations, third[:, None]], axis=1)
     x, y, z = np.einsum("pc,nrc->rnp", motion_table().neutral, head)
@@ -188,7 +188,7 @@ def _pose_motion(rotations: Array) -> Array:
 
 
 class LandmarkEstimator:
-    """Measures AUs by where 68 landmarks lie.
+    """Measure AUs by where 68 landmarks lie.
 
     Args:
         neutral: ``(68, 2)`` landmarks, pixels, of the person at rest, for instance at the onset of
@@ -217,7 +217,7 @@ class LandmarkEstimator:
         table = motion_table()
         model = (table.neutral, table.motion, neutral_offset())
         numbers = b"".join((one * 1e5).round().astype("<i8").tobytes() for one in model)
-        settings = f"{self._against} {ANYBODY} {OWN_REST}"
+        settings = f"{self._against} {_ANYBODY} {_OWN_REST}"
         digest = hashlib.sha256(numbers + settings.encode()).hexdigest()
         return f"landmark motion {self._against}, {digest[:12]}"
 
@@ -231,12 +231,12 @@ class LandmarkEstimator:
         points = require_landmarks(landmarks, len(frames), self.name)
         faces, valid = _faces(points)
         if self._rest is None:
-            return _as_estimates(invert_motion(faces, neutral_offset(), ANYBODY), valid)
-        return _as_estimates(invert_motion(faces, self._rest, OWN_REST), valid)
+            return _as_estimates(_invert_motion(faces, neutral_offset(), _ANYBODY), valid)
+        return _as_estimates(_invert_motion(faces, self._rest, _OWN_REST), valid)
 
 
 class PersonCalibratedLandmarkEstimator(LandmarkEstimator):
-    """Measures AUs in videos of one person, relative to the person's face at rest.
+    """Measure AUs in videos of one person, relative to the person's face at rest.
 
     Rest is the median landmark of those frames, a tenth of the video, in which the single-frame
     estimate sees least. A video without rest is measured too low. The scale is that of the motion
@@ -266,33 +266,33 @@ class PersonCalibratedLandmarkEstimator(LandmarkEstimator):
         faces, valid = _faces(np.concatenate(found).astype(np.float64))
         if not valid.any():
             return _as_estimates(np.zeros((0, AU_COUNT), np.float32), valid)
-        expression = invert_motion(faces, neutral_offset(), ANYBODY).sum(axis=1)
+        expression = _invert_motion(faces, neutral_offset(), _ANYBODY).sum(axis=1)
         calmest = np.argsort(expression, kind="stable")[
-            : max(1, round(REST_SHARE * len(expression)))
+            : max(1, round(_REST_SHARE * len(expression)))
         ]
         rest = np.median(faces.residuals[calmest], axis=0)
-        return _as_estimates(invert_motion(faces, rest, OWN_REST), valid)
+        return _as_estimates(_invert_motion(faces, rest, _OWN_REST), valid)
 
 
-def _faces(points: Array) -> tuple[UprightFaces, NDArray[np.bool_]]:
-    """The faces among landmarks ``(N, 68, 2)``, and which of the N those are."""
+def _faces(points: _Array) -> tuple[UprightFaces, NDArray[np.bool_]]:
+    """Return the faces among landmarks ``(N, 68, 2)``, and a mask ``(N,)``."""
     valid = face_sized(points)
     faces = upright(points[valid])
     misfit = np.sqrt((faces.residuals**2).sum(axis=2).mean(axis=1))
-    fits = misfit <= MAX_MISFIT
+    fits = misfit <= _MAX_MISFIT
     valid[valid] = fits
     return UprightFaces(faces.residuals[fits], faces.rotations[fits]), valid
 
 
 def _as_estimates(aus: AUArray, valid: NDArray[np.bool_]) -> Estimates:
-    """Rows for all images from those of the images with a face."""
+    """Return rows for all images from those of the images with a face."""
     rows = np.full((len(valid), AU_COUNT), np.nan, np.float32)
     rows[valid] = aus
     rows[:, [AU_NUMBERS.index(number) for number in UNSEEN_AUS]] = np.nan
     return Estimates(rows, valid)
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="68 landmarks, nothing else; needs nothing, and is weak; calibrated, "
     "14 AUs, not 05 14 20",
     title="landmarks",
@@ -300,9 +300,9 @@ FACTS = Facts(
 )
 
 
-@register_estimator(LandmarkEstimator.name, FACTS)
+@register_estimator(LandmarkEstimator.name, _FACTS)
 def create_landmarks(options: EstimatorOptions) -> AUEstimator:
-    """Creates the estimator; it takes no model."""
+    """Create the estimator; it takes no model."""
     if options.model is not None:
         raise ValueError(
             f"landmarks:{options.model}: this estimator takes no model; write `landmarks` alone"

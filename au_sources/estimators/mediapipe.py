@@ -1,9 +1,9 @@
-"""AUs from the 52 blendshape scores of MediaPipe's face landmarker.
+"""Estimate AUs from the 52 blendshape scores of MediaPipe's face landmarker.
 
 MediaPipe Blendshapes V2 (Grishchenko, Yan, Bazavan, Zanfir et al.: Blendshapes GHUM: Real-time
-Monocular Facial Blendshape Prediction, 2023, arXiv:2309.05782) sees 478 landmarks, no texture. Its
-scores are of no scale: `miex.au_sources.calibration` maps them onto FACS intensity. AU06, AU09,
-AU23 and AU25 are not measured.
+Monocular Facial Blendshape Prediction, 2023, arXiv:2309.05782) takes 478 landmarks, no texture. Its
+scores have no defined scale; `miex.au_sources.calibration` maps them onto FACS intensity. AU06,
+AU09, AU23 and AU25 are not measured.
 """
 
 import hashlib
@@ -30,9 +30,9 @@ from miex.au_sources.estimators.base import (
 )
 from miex.datasets.registry import Facts
 
-MODEL = "face_landmarker.task"
+_MODEL = "face_landmarker.task"
 
-DEAD_AUS = (6, 9)
+_DEAD_AUS = (6, 9)
 """AUs whose blendshapes, cheekSquint and noseSneer, MediaPipe has but never moves.
 
 Over 2,000 photographs of Labeled Faces in the Wild, 800 of them smiling, neither score exceeded
@@ -45,7 +45,7 @@ to see the whole head."""
 
 
 class MediaPipeEstimator:
-    """Measures AUs with MediaPipe.
+    """Measure AUs with MediaPipe.
 
     It finds the face by itself: in images with landmarks the face that they belong to, in others
     the one that its detector is surest of. Every image stands alone, nothing is tracked or
@@ -62,7 +62,7 @@ class MediaPipeEstimator:
 
     name: ClassVar[str] = "mediapipe"
     aus: ClassVar[tuple[int, ...]] = tuple(
-        number for number in BLENDSHAPES if number not in DEAD_AUS
+        number for number in BLENDSHAPES if number not in _DEAD_AUS
     )
     scale: ClassVar[Scale] = "uncalibrated"
     needs_landmarks: ClassVar[bool] = False
@@ -77,14 +77,14 @@ class MediaPipeEstimator:
             ) from None
         if not model.is_file():
             raise FileNotFoundError(
-                f"MediaPipe's model {model} is absent; expected the file `{MODEL}` with "
+                f"MediaPipe's model {model} is absent; expected the file `{_MODEL}` with "
                 "blendshapes, which Google offers for download on the page of MediaPipe's face "
                 "landmarker (ai.google.dev/edge/mediapipe/solutions/vision/face_landmarker)"
             )
         content = model.read_bytes()
         self._version = f"mediapipe {installed}, {hashlib.sha256(content).hexdigest()[:12]}"
         # MediaPipe closes itself in `__del__`, which fails with a traceback while the interpreter
-        # goes down, and earlier too unless its own exit handler came first. The last one
+        # exits, and earlier too unless its own exit handler ran first. The last one
         # registered runs first, so this one has to precede the import.
         opened: list[Any] = []
         weakref.finalize(self, _close, opened)
@@ -104,13 +104,13 @@ class MediaPipeEstimator:
         for row, found in enumerate(scores):
             if found is not None:
                 aus[row] = from_blendshapes(found)
-        aus[:, [AU_NUMBERS.index(number) for number in DEAD_AUS]] = np.nan
+        aus[:, [AU_NUMBERS.index(number) for number in _DEAD_AUS]] = np.nan
         return Estimates(aus, valid)
 
     def blendshapes(
         self, images: Sequence[Frame], landmarks: ArrayLike | None = None
     ) -> list[Mapping[str, float] | None]:
-        """Scores of the 52 blendshapes, 0 to 1, by their names; None without a face.
+        """Return scores of the 52 blendshapes, 0 to 1, by their names; None without a face.
 
         Args:
             images: As for `estimate`.
@@ -131,8 +131,8 @@ class MediaPipeEstimator:
 
 
 def _open(model: Path, content: bytes) -> tuple[Any, Any]:
-    """The library and its landmarker."""
-    # By name, so that neither type checking nor a machine without the package minds.
+    """Return the library and its landmarker."""
+    # Imported by name: type checking, and machines without the package, do not need it.
     mediapipe = importlib.import_module("mediapipe")
     python = importlib.import_module("mediapipe.tasks.python")
     options = python.vision.FaceLandmarkerOptions(
@@ -144,7 +144,7 @@ def _open(model: Path, content: bytes) -> tuple[Any, Any]:
         return mediapipe, python.vision.FaceLandmarker.create_from_options(options)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"{model}: MediaPipe cannot read it as {MODEL}: {reason}") from None
+        raise ValueError(f"{model}: MediaPipe cannot read it as {_MODEL}: {reason}") from None
 
 
 def _close(landmarkers: list[Any]) -> None:
@@ -153,7 +153,7 @@ def _close(landmarkers: list[Any]) -> None:
 
 
 def _around(frame: Frame, points: NDArray[np.float64]) -> Frame:
-    """The part of a frame around a face; all of it where no landmarks are known."""
+    """Return the part of a frame around a face; all of it where no landmarks are known."""
     if not np.isfinite(points).all():
         return frame
     low, high = points.min(axis=0), points.max(axis=0)
@@ -167,7 +167,7 @@ def _around(frame: Frame, points: NDArray[np.float64]) -> Frame:
     return frame[top:bottom, left:right]
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="52 blendshapes; needs `miex[mediapipe]` and `face_landmarker.task` (Apache-2.0); "
     "calibrated, 13 AUs, not 06 09 23 25",
     title="MediaPipe model",
@@ -176,7 +176,7 @@ FACTS = Facts(
 )
 
 
-@register_estimator(MediaPipeEstimator.name, FACTS)
+@register_estimator(MediaPipeEstimator.name, _FACTS)
 def create_mediapipe(options: EstimatorOptions) -> AUEstimator:
-    """Creates the estimator; the model is the file `face_landmarker.task`."""
-    return MediaPipeEstimator(Path(options.model or MODEL))
+    """Create the estimator; the model is the file `face_landmarker.task`."""
+    return MediaPipeEstimator(Path(options.model or _MODEL))

@@ -76,7 +76,7 @@ class OpenFaceRecording:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What one line says. AUs are NaN where OpenFace wrote no finite number."""
+    """The values of one line. AUs are NaN where OpenFace wrote no finite number."""
 
     line: int
     frame: int
@@ -101,7 +101,7 @@ def read_openface(
     Raises:
         FileNotFoundError: No such file.
         ValueError: A column is missing, a row is cut off, holds text for a number or an AU outside
-            0 to 5, a frame stands twice for one face, or the face is not in the file.
+            0 to 5, a frame occurs twice for one face, or the face is not in the file.
     """
     kind, rows = _read(path)
     if not rows:

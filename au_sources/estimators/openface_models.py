@@ -1,11 +1,10 @@
-"""OpenFace's own AU regressors, run from its model files without OpenFace.
+"""Run OpenFace's own AU regressors from its model files, without OpenFace.
 
-The measure behind the AU columns of OpenFace 2.2: the face is aligned to 112 x 112 pixels,
+This is the method of the AU columns of OpenFace 2.2: the face is aligned to 112 x 112 pixels,
 described by a histogram of oriented gradients (4464 features) and by the fitted shape model (238),
-and judged by one linear regressor an AU (Baltrušaitis, Mahmoud and Robinson: Cross-dataset learning
-and person-specific normalisation for automatic Action Unit detection, FG 2015). The landmarks come
-from elsewhere, OpenFace's own finder is not part of it: numbers agree with OpenFace's as far as the
-landmarks do.
+and measured by one linear regressor per AU (Baltrušaitis, Mahmoud and Robinson: Cross-dataset
+learning and person-specific normalisation for automatic Action Unit detection, FG 2015). OpenFace's
+landmark detector is not included: intensities agree with OpenFace's as far as the landmarks do.
 
 OpenFace's models may be used for non-commercial research only.
 """
@@ -41,11 +40,11 @@ from miex.au_sources.estimators.base import (
 )
 from miex.datasets.registry import Facts
 
-FOLDER = "AU_predictors"
+_FOLDER = "AU_predictors"
 
 _HOG_FEATURES = (SIDE // CELL - 2) ** 2 * CHANNELS
 
-MAX_MISFIT = 5.0
+_MAX_MISFIT = 5.0
 """Millimetres between landmarks and shape model, root mean square, above which they are no face.
 
 dlib's landmarks of 2,000 faces of Labeled Faces in the Wild stay below 1.7, random points lie
@@ -61,7 +60,7 @@ _GEOMETRY_HISTOGRAM = (-60.0, 60.0, 10_000)
 
 
 class OpenFaceModels:
-    """Measures AU intensities with OpenFace's regressors for single images.
+    """Measure AU intensities with OpenFace's regressors for single images.
 
     A video is measured frame by frame, without looking at the person's other frames, which suits
     clips too short to show a face at rest (OpenFace's `-au_static`, what MiE-X uses).
@@ -80,7 +79,7 @@ class OpenFaceModels:
     needs_landmarks: ClassVar[bool] = True
 
     def __init__(self, folder: Path) -> None:
-        nested = folder / FOLDER
+        nested = folder / _FOLDER
         self._folder = nested if nested.is_dir() else folder
         self._regressors = Regressors.read(self._folder, "static")
         self._shape = ShapeModel.read(self._regressors.shape_model)
@@ -106,7 +105,7 @@ class OpenFaceModels:
     def _features(
         self, images: Sequence[Frame], landmarks: ArrayLike | None
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Features ``(V, 4702)`` of the V images with a face, and which those are ``(N,)``."""
+        """Return features ``(V, 4702)`` of the V images with a face, and their mask ``(N,)``."""
         frames = require_images(images)
         points = require_landmarks(landmarks, len(frames), self.name)
         valid = face_sized(points)
@@ -115,7 +114,7 @@ class OpenFaceModels:
         for first in range(0, len(rows), _CHUNK):
             chunk = rows[first : first + _CHUNK]
             fit = self._shape.fit(points[chunk])
-            fits = self._shape.misfit(fit, points[chunk]) <= MAX_MISFIT
+            fits = self._shape.misfit(fit, points[chunk]) <= _MAX_MISFIT
             valid[chunk] = fits
             if fits.any():
                 chosen, fit = chunk[fits], fit.of(np.flatnonzero(fits))
@@ -125,7 +124,7 @@ class OpenFaceModels:
     def _describe(
         self, frames: Sequence[Frame], points: Array, fit: ShapeFit
     ) -> NDArray[np.float32]:
-        """Gradient features, then geometry features, of images that all have a face."""
+        """Return gradient features, then geometry features, of images with a face."""
         crops = [
             crop(frame, face, similarity(face, self._shape.mean, centre), self._outline)
             for frame, face, centre in zip(frames, points, fit.translation, strict=True)
@@ -135,7 +134,7 @@ class OpenFaceModels:
 
 
 class PersonCalibratedOpenFaceModels(OpenFaceModels):
-    """Measures AU intensities in videos of one person, relative to the person's face at rest.
+    """Measure AU intensities in videos of one person, relative to the person's face at rest.
 
     OpenFace's way with videos (`FeatureExtraction`): the regressors of most AUs subtract the median
     features over the video; the level below which an AU stays as often as it was absent in the
@@ -197,14 +196,14 @@ class PersonCalibratedOpenFaceModels(OpenFaceModels):
 
 
 def _as_estimates(intensities: Array, valid: NDArray[np.bool_]) -> Estimates:
-    """Rows for all images from those ``(V, 17)`` of the images with a face, limited to 0-5."""
+    """Return rows of all images from rows ``(V, 17)`` of images with a face, limited to 0-5."""
     aus = np.full((len(valid), AU_COUNT), np.nan, np.float32)
     aus[valid] = np.clip(intensities, 0, MAX_INTENSITY)
     return Estimates(aus, valid)
 
 
 def _smooth(aus: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean of each frame and its two neighbours; the first and last frame and gaps stay."""
+    """Return the mean of each frame and its two neighbours; ends and gaps are unchanged."""
     windows = np.stack([aus[:-2], aus[1:-1], aus[2:]]) if len(aus) > 2 else aus[None, :0]
     known = ~np.isnan(windows)
     means = np.where(known, windows, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
@@ -214,7 +213,7 @@ def _smooth(aus: NDArray[np.float32]) -> NDArray[np.float32]:
     return smooth
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="gradients of the aligned face, and its shape; needs OpenFace 2.2's `AU_predictors` "
     "(non-commercial research); intensity, 17 AUs",
     title="OpenFace models",
@@ -223,13 +222,13 @@ FACTS = Facts(
 )
 
 
-@register_estimator(OpenFaceModels.name, FACTS)
+@register_estimator(OpenFaceModels.name, _FACTS)
 def create_openface_models(options: EstimatorOptions) -> AUEstimator:
-    """Creates the estimator; the model is the folder `AU_predictors`."""
+    """Create the estimator; the model is the folder `AU_predictors`."""
     if options.model is None:
         raise ValueError(
             "openface-models needs OpenFace's model files: `openface-models:FOLDER`, where FOLDER "
-            f"is `{FOLDER}` of OpenFace 2.2 (lib/local/FaceAnalyser/{FOLDER} in its repository, "
+            f"is `{_FOLDER}` of OpenFace 2.2 (lib/local/FaceAnalyser/{_FOLDER} in its repository, "
             "and part of its releases); they are for non-commercial research"
         )
     kind = PersonCalibratedOpenFaceModels if options.person_calibration else OpenFaceModels

@@ -1,9 +1,9 @@
-"""AUs from the detectors of py-feat (Cheong et al.: Py-Feat, Affective Science 2023).
+"""Estimate AUs with the detectors of py-feat (Cheong et al.: Py-Feat, Affective Science 2023).
 
-Both generations of py-feat 2.1: Detectorv2, one network for all that a face shows, and Detectorv1,
-boosted trees on gradient histograms. Both give the probability that an AU is there, not how strong
-it is: `miex.au_sources.calibration` maps it onto FACS intensity. Of its 20 AUs the four outside the
-17 are dropped (11, 24, 28, 43); AU45 is not measured, for AU43, closed eyes, is not a blink.
+There are two generations in py-feat 2.1: Detectorv2, one network for all tasks, and Detectorv1,
+boosted trees on gradient histograms. Both give the probability that an AU is present, not its
+intensity: `miex.au_sources.calibration` maps it onto FACS intensity. Of its 20 AUs the four outside
+the 17 are dropped (11, 24, 28, 43); AU45 is not measured: AU43 (closed eyes) is not a blink.
 """
 
 import hashlib
@@ -41,11 +41,11 @@ Generation: TypeAlias = Literal["v1", "v2"]
 
 AU_COLUMNS = tuple(f"AU{number:02d}" for number in PYFEAT_AU_NUMBERS)
 
-BOX_COLUMNS = ("FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight")
+_BOX_COLUMNS = ("FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight")
 
-SCORE_COLUMN = "FaceScore"
+_SCORE_COLUMN = "FaceScore"
 
-FRAME_COLUMN = "frame"
+_FRAME_COLUMN = "frame"
 
 _BOX_TOLERANCE = 0.5
 """How far the middle of the landmarks may lie from the middle of a face's box, shares of its
@@ -61,7 +61,7 @@ class WeightFile:
 
 
 class PyFeatEstimator:
-    """Measures AUs with py-feat.
+    """Measure AUs with py-feat.
 
     It finds the faces by itself; of several it takes the one that given landmarks belong to,
     otherwise the one that its detector is surest of.
@@ -149,7 +149,7 @@ class PyFeatEstimator:
 def from_table(
     table: Mapping[str, Any], count: int, landmarks: NDArray[np.float64] | None = None
 ) -> Estimates:
-    """AUs of py-feat's own result tables.
+    """Return the AUs of a result table of py-feat.
 
     Args:
         table: A `Fex`, or the columns of its CSV by name: a row for each face. Without a column
@@ -164,15 +164,15 @@ def from_table(
     Raises:
         ValueError: A column is absent, a frame beyond N, or a probability outside 0 to 1.
     """
-    needed = (*AU_COLUMNS, *BOX_COLUMNS, SCORE_COLUMN)
+    needed = (*AU_COLUMNS, *_BOX_COLUMNS, _SCORE_COLUMN)
     absent = [name for name in needed if name not in table]
     if absent:
         raise ValueError(f"py-feat's table: columns {', '.join(absent)} absent")
     columns = {name: np.asarray(table[name], dtype=np.float64) for name in needed}
     probabilities = np.stack([columns[name] for name in AU_COLUMNS], axis=-1)
-    boxes = np.stack([columns[name] for name in BOX_COLUMNS], axis=-1)
+    boxes = np.stack([columns[name] for name in _BOX_COLUMNS], axis=-1)
     faces = len(boxes)
-    frames = np.asarray(table[FRAME_COLUMN] if FRAME_COLUMN in table else np.arange(faces))
+    frames = np.asarray(table[_FRAME_COLUMN] if _FRAME_COLUMN in table else np.arange(faces))
     if faces and not 0 <= frames.min() <= frames.max() < count:
         raise ValueError(
             f"py-feat's table: frames {frames.min():g} to {frames.max():g}, expected 0 to "
@@ -184,17 +184,17 @@ def from_table(
     for frame in np.unique(frames[known]).astype(int):
         rows = np.flatnonzero(known & (frames == frame))
         face = landmarks[frame] if landmarks is not None else None
-        row = _choose(boxes[rows], columns[SCORE_COLUMN][rows], face)
+        row = _choose(boxes[rows], columns[_SCORE_COLUMN][rows], face)
         if row is not None:
             aus[frame] = from_pyfeat(probabilities[rows[row]])
-            confidence[frame] = np.clip(columns[SCORE_COLUMN][rows[row]], 0, 1)
+            confidence[frame] = np.clip(columns[_SCORE_COLUMN][rows[row]], 0, 1)
     return Estimates(aus, ~np.isnan(confidence), confidence)
 
 
 def _choose(
     boxes: NDArray[np.float64], scores: NDArray[np.float64], face: NDArray[np.float64] | None
 ) -> int | None:
-    """Which of the boxes of a frame (x, y, width, height) is the face that is meant."""
+    """Return the index of the box (x, y, width, height) of the face that is meant."""
     if face is None or not np.isfinite(face).all():
         return int(np.argmax(scores))
     middles = boxes[:, :2] + boxes[:, 2:] / 2
@@ -205,7 +205,7 @@ def _choose(
 
 
 def _weights(generation: Generation) -> list[WeightFile]:
-    """What a detector of this generation loads for AUs alone (py-feat 2.1)."""
+    """Return the weights that a detector of this generation loads for AUs (py-feat 2.1)."""
     faces = WeightFile(
         "py-feat/retinaface_r34", ("model.safetensors", "retinaface_r34.safetensors")
     )
@@ -221,7 +221,7 @@ def _weights(generation: Generation) -> list[WeightFile]:
 
 
 def _locate(wanted: Sequence[WeightFile], download: bool) -> list[Path]:
-    """Paths of weights in py-feat's cache, after fetching what is absent if that is allowed."""
+    """Return the paths of weights in py-feat's cache; fetch missing ones if that is allowed."""
     hub = importlib.import_module("huggingface_hub")
     folder = importlib.import_module("feat.utils.io").get_resource_path()
     cached = {
@@ -258,7 +258,7 @@ def _locate(wanted: Sequence[WeightFile], download: bool) -> list[Path]:
 
 
 def _create(generation: Generation, device: str) -> Any:
-    """The detector, from weights that are there."""
+    """Create the detector from weights in the cache."""
     torch = importlib.import_module("torch")
     name = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -269,7 +269,7 @@ def _create(generation: Generation, device: str) -> Any:
     feat = importlib.import_module("feat")
     try:
         with _offline(), warnings.catch_warnings():
-            # py-feat warns that RetinaFace gives no head pose, which nobody here asks for.
+            # py-feat warns that RetinaFace gives no head pose, which is not used here.
             warnings.simplefilter("ignore")
             if generation == "v2":
                 return feat.Detectorv2(device=place, identity_model=None)
@@ -283,7 +283,7 @@ def _create(generation: Generation, device: str) -> Any:
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """Keeps the Hugging Face hub from asking the network, even for newer versions of a file."""
+    """Keep the Hugging Face hub from using the network, even for newer versions of a file."""
     constants: Any = importlib.import_module("huggingface_hub.constants")
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = True
@@ -293,7 +293,7 @@ def _offline() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="py-feat's detectors, `pyfeat:v1` or `pyfeat:v2`; needs py-feat's weights, which it "
     "downloads only with `--download`; probability, 16 AUs, not 45",
     title="py-feat",
@@ -301,8 +301,8 @@ FACTS = Facts(
 )
 
 
-@register_estimator(PyFeatEstimator.name, FACTS)
+@register_estimator(PyFeatEstimator.name, _FACTS)
 def create_pyfeat(options: EstimatorOptions) -> AUEstimator:
-    """Creates the estimator; the model is the generation, `v1` or `v2`."""
+    """Create the estimator; the model is the generation, `v1` or `v2`."""
     generation = cast(Generation, options.model or "v2")
     return PyFeatEstimator(generation, options.device, options.download)

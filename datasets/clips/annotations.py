@@ -10,7 +10,7 @@ from miex.datasets.clips.corrections import Correction
 from miex.datasets.clips.frames import FrameFolder, Frames
 from miex.datasets.labels import Emotion
 
-MAX_SHIFT = 3
+_MAX_SHIFT = 3
 """How many frames an onset or apex whose image is missing may move to the nearest one there is:
 15 ms at 200 frames a second, a tenth of the median rise of 32 frames."""
 
@@ -71,7 +71,7 @@ class Problem:
     detail: str
 
 
-Locate = Callable[[Annotation], Located | None]
+_Locate = Callable[[Annotation], Located | None]
 """Finds the frames of an annotation, None if there are none."""
 
 
@@ -94,7 +94,7 @@ class ClipBuilder:
         self,
         database: str,
         fps: float | None,
-        locate: Locate | None,
+        locate: _Locate | None,
         corrections: Mapping[tuple[str, str], Sequence[Correction]],
     ) -> None:
         self.clips: list[Clip] = []
@@ -175,14 +175,14 @@ class ClipBuilder:
         )
 
 
-Change = tuple[str, int | str | None, int | str, str]
+_Change = tuple[str, int | str | None, int | str, str]
 """Field, old value, new value, reason."""
 
 
 def _corrected(
     annotation: Annotation, corrections: Sequence[Correction]
-) -> tuple[Annotation, list[Change]]:
-    changes: list[Change] = []
+) -> tuple[Annotation, list[_Change]]:
+    changes: list[_Change] = []
     for entry in corrections:
         old = getattr(annotation, entry.field)
         if old != entry.old:
@@ -227,13 +227,13 @@ def _settle(annotation: Annotation, numbers: Sequence[int] | None) -> Annotation
         if not there:
             detail = f"none of the frames {onset} to {offset}"
             return Problem("no_frames", f"{detail}, only {numbers[0]} to {numbers[-1]}")
-        if there[0] - onset > MAX_SHIFT:
+        if there[0] - onset > _MAX_SHIFT:
             return Problem("onset_missing", f"no frame {onset}, the next is {there[0]}")
         onset, offset = there[0], there[-1]
     apex = annotation.apex
     if apex is not None and there is not None and ends[0] <= apex <= ends[1]:
         nearest = _nearest(there, apex)
-        if abs(nearest - apex) <= MAX_SHIFT:
+        if abs(nearest - apex) <= _MAX_SHIFT:
             apex = nearest
         elif onset <= apex <= offset:
             return Problem("apex_missing", f"no frame {apex}, the nearest is {nearest}")
@@ -277,7 +277,7 @@ def _nearest(there: Sequence[int], wanted: int) -> int:
     return min(there, key=lambda number: (abs(number - wanted), number))
 
 
-def _changes(before: Annotation, after: Annotation) -> list[Change]:
+def _changes(before: Annotation, after: Annotation) -> list[_Change]:
     """What `_settle` replaced. An apex that nobody annotated is no repair: its rule is recorded."""
     ends_wrong = before.offset < before.onset
     reasons = {
@@ -291,7 +291,7 @@ def _changes(before: Annotation, after: Annotation) -> list[Change]:
         if ends_wrong
         else "no image of the offset: last frame",
     }
-    changes: list[Change] = []
+    changes: list[_Change] = []
     for name, reason in reasons.items():
         old, new = getattr(before, name), getattr(after, name)
         if old is not None and old != new:

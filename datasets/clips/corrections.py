@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from miex.datasets.documents import place_in_yaml
 
-FOLDER = Path(__file__).parents[1] / "corrections"
+_FOLDER = Path(__file__).parents[1] / "corrections"
 """Our own files, one a database."""
 
 
@@ -72,5 +72,5 @@ def read_corrections(path: Path) -> Corrections:
 
 def own_corrections(database: str) -> Corrections:
     """What this project corrects in a database; nothing for most."""
-    path = FOLDER / f"{database}.yaml"
+    path = _FOLDER / f"{database}.yaml"
     return read_corrections(path) if path.is_file() else {}

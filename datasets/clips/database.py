@@ -16,7 +16,7 @@ from miex.datasets.faces.base import SourceSpec
 from miex.datasets.paths import given_path, inside
 from miex.datasets.tables import Columns
 
-SHEET_OPTIONS = ("sheet", "images", "corrections")
+_SHEET_OPTIONS = ("sheet", "images", "corrections")
 """What every database with a sheet understands: where they lie if not under the usual name."""
 
 WITHOUT_IMAGES = (
@@ -189,13 +189,13 @@ def open_sheet_database(
         layout: What is particular to it.
         spec: Its folder, or the sheet itself.
         frames: Whether images are needed.
-        more_options: Options that it knows besides `SHEET_OPTIONS`.
+        more_options: Options that it knows besides `_SHEET_OPTIONS`.
 
     Raises:
         FileNotFoundError: No sheet or no images under any of the names.
         ValueError: An unknown option.
     """
-    options = spec.known_options(*SHEET_OPTIONS, *more_options)
+    options = spec.known_options(*_SHEET_OPTIONS, *more_options)
     path = spec.existing_path()
     name = layout.about.name
     root = path if path.is_dir() else path.parent

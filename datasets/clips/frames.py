@@ -30,7 +30,7 @@ VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".m
 """Endings, lower case, of the files that readers take for videos."""
 
 
-MAX_FPS = 10_000
+_MAX_FPS = 10_000
 """Frames a second; containers that state more state nonsense."""
 
 
@@ -190,7 +190,7 @@ def _open_video(path: Path, _size: int, _modified: int) -> VideoFrames:
         video.release()
     if not count:
         raise ValueError(f"{path}: no frame of the video can be decoded")
-    usable = np.isfinite(fps) and 0 < fps < MAX_FPS
+    usable = np.isfinite(fps) and 0 < fps < _MAX_FPS
     return VideoFrames(path, count, float(fps) if usable else None, max(stated, 0))
 
 

@@ -13,9 +13,9 @@ from miex.datasets.faces.base import SourceSpec, register_face_source
 from miex.datasets.images import IMAGE_SUFFIXES
 from miex.datasets.registry import Facts
 
-IDENTITY_FILE = "identity_CelebA.txt"
+_IDENTITY_FILE = "identity_CelebA.txt"
 
-IMAGE_FOLDERS = ("img_celeba", "img_align_celeba_png", "img_align_celeba", "imgs", "images")
+_IMAGE_FOLDERS = ("img_celeba", "img_align_celeba_png", "img_align_celeba", "imgs", "images")
 """Where the images lie, the photographs in the wild before the small aligned ones."""
 
 
@@ -40,11 +40,11 @@ class CelebA:
         self, root: Path, identities: Path | None = None, images: Path | None = None
     ) -> None:
         self.identity_file = identities or _first_existing(
-            root, [IDENTITY_FILE, f"Anno/{IDENTITY_FILE}"], "the identity file"
+            root, [_IDENTITY_FILE, f"Anno/{_IDENTITY_FILE}"], "the identity file"
         )
-        nested = [f"Img/{folder}" for folder in IMAGE_FOLDERS]
+        nested = [f"Img/{folder}" for folder in _IMAGE_FOLDERS]
         self.images = images or _first_existing(
-            root, [*IMAGE_FOLDERS, *nested], "the folder of images"
+            root, [*_IMAGE_FOLDERS, *nested], "the folder of images"
         )
 
     def photographs(self) -> Sequence[Photograph]:
@@ -72,7 +72,7 @@ class CelebA:
                 )
             file, identity = fields
             if file in seen:
-                raise ValueError(f"{self.identity_file}, line {number}: {file} stands twice")
+                raise ValueError(f"{self.identity_file}, line {number}: {file} occurs twice")
             seen.add(file)
             origin = f"{self.name}:{file}"
             # The lossless release has the same names with another ending.
@@ -115,7 +115,7 @@ def _first_existing(root: Path, candidates: Sequence[str], what: str) -> Path:
     raise FileNotFoundError(f"CelebA: {what} is not in {root}; expected {' or '.join(candidates)}")
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="CelebA with `identity_CelebA.txt`, 10,177 identities",
     title="CelebA",
     written="celeba:FOLDER",
@@ -123,7 +123,7 @@ FACTS = Facts(
 )
 
 
-@register_face_source("celeba", FACTS)
+@register_face_source("celeba", _FACTS)
 def open_celeba(spec: SourceSpec) -> FaceSource:
     """`celeba:ROOT`, with the options `identities` and `images` for files that lie elsewhere."""
     options = spec.known_options("identities", "images")

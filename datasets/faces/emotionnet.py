@@ -27,13 +27,13 @@ from miex.datasets.paths import open_regular
 from miex.datasets.registry import Facts
 from miex.datasets.tables import MAX_LINE
 
-AU_COLUMNS = 60
+_AU_COLUMNS = 60
 """Column k of the AU columns, from 1, is AU k."""
 
 DEAD_LINKS = "failed.tsv"
 """Where the downloader remembers links that led nowhere; no list of photographs."""
 
-UNLABELLED = 999.0
+_UNLABELLED = 999.0
 
 _LONGEST_NAME = 200
 
@@ -75,11 +75,11 @@ def read_list(path: Path) -> Iterator[EmotionNetRow]:
 
 def _parse(line: str, where: str) -> EmotionNetRow:
     fields = [field.strip().strip("'\"") for field in line.rstrip("\r\n").split("\t")]
-    while len(fields) > AU_COLUMNS + 2 and not fields[-1]:
+    while len(fields) > _AU_COLUMNS + 2 and not fields[-1]:
         fields.pop()
-    if len(fields) != AU_COLUMNS + 2:
+    if len(fields) != _AU_COLUMNS + 2:
         raise ValueError(
-            f"{where}: {len(fields)} tab-separated columns, expected {AU_COLUMNS + 2}: two URLs "
+            f"{where}: {len(fields)} tab-separated columns, expected {_AU_COLUMNS + 2}: two URLs "
             "and AU 1 to 60"
         )
     if not fields[0].startswith(("http://", "https://")):
@@ -88,11 +88,11 @@ def _parse(line: str, where: str) -> EmotionNetRow:
         values = np.array([float(field) for field in fields[2:]], dtype=np.float32)
     except ValueError as error:
         raise ValueError(f"{where}: {error}; expected 1, 0 or 999") from None
-    wrong = ~np.isin(values, (0.0, 1.0, UNLABELLED))
+    wrong = ~np.isin(values, (0.0, 1.0, _UNLABELLED))
     if wrong.any():
         au = int(np.flatnonzero(wrong)[0])
         raise ValueError(f"{where}: AU{au + 1} is {values[au]:g}, expected 1, 0 or 999")
-    values[values == UNLABELLED] = np.nan
+    values[values == _UNLABELLED] = np.nan
     return EmotionNetRow(fields[0], fields[1], values)
 
 
@@ -197,7 +197,7 @@ class EmotionNet:
         return photographs, skipped
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="EmotionNet's URL lists and the images they name, the "
     "templates of MiE-X; `miex faces-download LIST` fetches them",
     title="EmotionNet",
@@ -211,7 +211,7 @@ FACTS = Facts(
 )
 
 
-@register_face_source("emotionnet", FACTS)
+@register_face_source("emotionnet", _FACTS)
 def open_emotionnet(spec: SourceSpec) -> FaceSource:
     """`emotionnet:ROOT`: lists `*.txt` or `*.tsv` in ROOT, images in ROOT/images.
 

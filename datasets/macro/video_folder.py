@@ -28,19 +28,19 @@ from miex.datasets.labels import Emotion
 from miex.datasets.paths import in_table
 from miex.datasets.registry import Facts
 
-ABOUT = About(
+_ABOUT = About(
     name="video_folder",
     licence="not stated: the terms of your own videos",
     fps=None,
 )
 
-TABLE = "clips.csv"
+_TABLE = "clips.csv"
 
-REQUIRED = {"path": ("path",), "subject": ("subject",), "emotion": ("emotion",)}
-OPTIONAL = {name: (name,) for name in ("clip", "onset", "apex", "offset", "aus", "fps")}
+_REQUIRED = {"path": ("path",), "subject": ("subject",), "emotion": ("emotion",)}
+_OPTIONAL = {name: (name,) for name in ("clip", "onset", "apex", "offset", "aus", "fps")}
 
 
-def scan(table: Path) -> Iterator[Annotation | Rejection]:
+def _scan(table: Path) -> Iterator[Annotation | Rejection]:
     """Yield the annotations of a table, or why a clip is left out.
 
     Raises:
@@ -48,7 +48,7 @@ def scan(table: Path) -> Iterator[Annotation | Rejection]:
             mistake. File, row and column are named.
     """
     videos: dict[str, Frames] = {}
-    for row in read_rows(table, REQUIRED, OPTIONAL, "table of clips"):
+    for row in read_rows(table, _REQUIRED, _OPTIONAL, "table of clips"):
         path, subject, emotion = row.text("path"), row.text("subject"), row.emotion()
         plain = PurePosixPath(path.replace("\\", "/"))
         name = (plain.with_suffix("") if plain.name else plain).as_posix()
@@ -56,7 +56,7 @@ def scan(table: Path) -> Iterator[Annotation | Rejection]:
             if path not in videos:
                 videos[path] = _open(row, table.parent)
         except ValueError as error:
-            origin = origin_of(ABOUT.name, subject, row.optional_text("clip") or name)
+            origin = origin_of(_ABOUT.name, subject, row.optional_text("clip") or name)
             yield Rejection(origin, "unusable_frames", str(error))
             continue
         yield _annotation(row, name, emotion, videos[path])
@@ -115,7 +115,7 @@ def _open(row: Row, root: Path) -> Frames:
         raise row.error("path", str(error)) from None
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="videos or folders of frames of your own, with a table `clips.csv`",
     title="videos of your own",
     written="video_folder:FOLDER",
@@ -123,11 +123,11 @@ FACTS = Facts(
 )
 
 
-@register_clips("video_folder", FACTS)
+@register_clips("video_folder", _FACTS)
 def open_video_folder(spec: SourceSpec, frames: bool) -> ClipReader:
     """`video_folder:FOLDER` or `video_folder:TABLE.csv`. The videos are looked at either way."""
     spec.known_options()
     table = spec.existing_path()
     if table.is_dir():
-        table = find_table(ABOUT.name, table, TABLE, "table of clips")
-    return ClipDatabase(ABOUT, table.parent, lambda: scan(table), table, table.parent)
+        table = find_table(_ABOUT.name, table, _TABLE, "table of clips")
+    return ClipDatabase(_ABOUT, table.parent, lambda: _scan(table), table, table.parent)

@@ -19,13 +19,13 @@ from miex.datasets.faces.base import SourceSpec
 from miex.datasets.registry import Facts
 
 
-def read(row: Row) -> Annotation:
+def _read(row: Row) -> Annotation:
     """The annotation of a row."""
     number = row.text("subject").lower().removeprefix("sub")
     return read_annotation(row, subject=f"sub{number.zfill(2)}")
 
 
-LAYOUT = SheetLayout(
+_LAYOUT = SheetLayout(
     about=About(
         name="casme2",
         licence="CASME II: research under a signed agreement, no redistribution",
@@ -41,7 +41,7 @@ LAYOUT = SheetLayout(
     ),
     required=CODED_COLUMNS,
     optional={},
-    read=read,
+    read=_read,
     images=(
         "CASME2_RAW_selected/CASME2_RAW_selected",
         "CASME2_RAW_selected",
@@ -53,7 +53,7 @@ LAYOUT = SheetLayout(
 )
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="CASME II: 255 micro-expressions of 26 subjects, 200 fps (Yan et al. 2014)",
     title="CASME II",
     written="casme2:FOLDER",
@@ -64,7 +64,7 @@ FACTS = Facts(
 )
 
 
-@register_clips("casme2", FACTS)
+@register_clips("casme2", _FACTS)
 def open_casme2(spec: SourceSpec, frames: bool) -> ClipReader:
     """`casme2:FOLDER`, with the options `sheet`, `images` and `corrections`."""
-    return open_sheet_database(LAYOUT, spec, frames)
+    return open_sheet_database(_LAYOUT, spec, frames)

@@ -25,33 +25,33 @@ from miex.datasets.registry import Facts
 _LICENCE = "CAS(ME)3: research under a signed agreement, no redistribution of its images"
 
 
-def read_a(row: Row) -> Annotation:
+def _read_a(row: Row) -> Annotation:
     """The annotation of a row of part A."""
     video, onset = row.text("video").lower(), row.frame("onset")
     return read_annotation(row, row.text("subject"), clip=f"{video}_{onset}")
 
 
-def places_a(annotation: Annotation) -> Iterator[tuple[tuple[str, ...], str]]:
+def _places_a(annotation: Annotation) -> Iterator[tuple[tuple[str, ...], str]]:
     """Whole videos, then the release of clips."""
     video = annotation.clip.partition("_")[0]
     yield (annotation.subject, video, "color"), ""
     yield (f"{annotation.subject}_{annotation.clip}",), ""
 
 
-def read_c(row: Row) -> Annotation:
+def _read_c(row: Row) -> Annotation:
     """The annotation of a row of part C."""
     annotation = read_annotation(row, row.text("subject"))
     return replace(annotation, apex_rule=ApexRule.MIDDLE_FRAME)
 
 
-def places_c(annotation: Annotation) -> Iterator[tuple[tuple[str, ...], str]]:
+def _places_c(annotation: Annotation) -> Iterator[tuple[tuple[str, ...], str]]:
     """A folder a clip, as MEB cuts them, or whole videos; subjects with and without padding."""
     for subject in dict.fromkeys((annotation.subject.zfill(2), annotation.subject)):
         yield (subject, annotation.clip, "color"), ""
         yield (subject, "color"), ""
 
 
-PARTS = {
+_PARTS = {
     "A": SheetLayout(
         about=About("casme3", _LICENCE, fps=30.0, published=860),
         sheets=(
@@ -68,9 +68,9 @@ PARTS = {
             "emotion": ("emotion",),
         },
         optional={"objective_class": ("Objective class",)},
-        read=read_a,
+        read=_read_a,
         images=("part_A", "Part_A_ME_clip/frame", "Part_A_ME_clip", "ME_A"),
-        places=places_a,
+        places=_places_a,
     ),
     "C": SheetLayout(
         about=About("casme3", _LICENCE, fps=30.0, published=165),
@@ -84,14 +84,14 @@ PARTS = {
             "emotion": ("emotion",),
         },
         optional={},
-        read=read_c,
+        read=_read_c,
         images=("part_C", "ME_C"),
-        places=places_c,
+        places=_places_c,
     ),
 }
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="CAS(ME)^3: 860 micro-expressions of part A, 165 of part C, 30 fps (Li et al. 2023)",
     title="CAS(ME)^3",
     written="casme3:FOLDER",
@@ -102,10 +102,10 @@ FACTS = Facts(
 )
 
 
-@register_clips("casme3", FACTS)
+@register_clips("casme3", _FACTS)
 def open_casme3(spec: SourceSpec, frames: bool) -> ClipReader:
     """`casme3:FOLDER?part=A` or C, with the options `sheet`, `images` and `corrections`."""
     part = spec.options.get("part", "A").upper()
-    if part not in PARTS:
+    if part not in _PARTS:
         raise ValueError(f"casme3: part {part!r} is unknown; there are A (default) and C")
-    return open_sheet_database(PARTS[part], spec, frames, "part")
+    return open_sheet_database(_PARTS[part], spec, frames, "part")

@@ -36,15 +36,15 @@ from miex.datasets.registry import Facts
 
 NAME = "clip_table"
 
-TABLE = "clip_table.csv"
+_TABLE = "clip_table.csv"
 
-REQUIRED = {name: (name,) for name in ("subject", "clip", "emotion", "onset", "offset")}
-OPTIONAL = {name: (name,) for name in ("apex", "aus", "fps", "frames")}
+_REQUIRED = {name: (name,) for name in ("subject", "clip", "emotion", "onset", "offset")}
+_OPTIONAL = {name: (name,) for name in ("apex", "aus", "fps", "frames")}
 
 _LICENCE = "not stated: the terms of your own clips"
 
 
-def scan(table: Path, frames: bool, name: str = NAME) -> Iterator[Annotation | Rejection]:
+def _scan(table: Path, frames: bool, name: str = NAME) -> Iterator[Annotation | Rejection]:
     """Yield the annotations of a table, or why a clip is left out.
 
     Args:
@@ -57,7 +57,7 @@ def scan(table: Path, frames: bool, name: str = NAME) -> Iterator[Annotation | R
             the user's own, so that this is a mistake. File, row and column are named.
     """
     folders: dict[str, FrameFolder] = {}
-    for row in read_rows(table, REQUIRED, OPTIONAL, "table of clips"):
+    for row in read_rows(table, _REQUIRED, _OPTIONAL, "table of clips"):
         annotation = _annotation(row)
         if not frames:
             yield annotation
@@ -141,7 +141,7 @@ def _database_name(spec: SourceSpec) -> str:
     return name
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="clips of your own: a CSV table and a folder of frames for each clip",
     title="clips of your own",
     written="clip_table:FOLDER",
@@ -149,12 +149,14 @@ FACTS = Facts(
 )
 
 
-@register_clips(NAME, FACTS)
+@register_clips(NAME, _FACTS)
 def open_clip_table(spec: SourceSpec, frames: bool) -> ClipReader:
     """`clip_table:FOLDER` or `clip_table:TABLE.csv`, with the option `name`."""
     about = About(name=_database_name(spec), licence=_LICENCE, fps=None)
     table = spec.existing_path()
     if table.is_dir():
-        table = find_table(NAME, table, TABLE, "table of clips")
+        table = find_table(NAME, table, _TABLE, "table of clips")
     images = table.parent if frames else None
-    return ClipDatabase(about, table.parent, lambda: scan(table, frames, about.name), table, images)
+    return ClipDatabase(
+        about, table.parent, lambda: _scan(table, frames, about.name), table, images
+    )

@@ -20,9 +20,9 @@ from miex.datasets.registry import Facts
 
 NAME = "fourdme"
 
-EMOTION_COLUMNS = ("positive", "negative", "surprise", "repression", "others")
+_EMOTION_COLUMNS = ("positive", "negative", "surprise", "repression", "others")
 
-SWAPPED_ROWS = (146, 147)
+_SWAPPED_ROWS = (146, 147)
 """Excel's rows whose AUs and labels stand in each other's row (MEB counts the clips from 0: 144 and
 145; tvaranka/meb, meb/datasets). Nothing in a row shows it, and which clips they are is not
 published, so that swapping by row number could spoil another version of the sheet: both are left
@@ -31,13 +31,13 @@ out and counted."""
 _CLASSES = LABEL_SPACES["three_class"]
 
 
-def read(row: Row) -> Annotation | Rejection:
+def _read(row: Row) -> Annotation | Rejection:
     """The annotation of a row; a rejection if its emotions belong to different classes."""
     subject, clip = row.text("subject"), row.text("clip")
     marked = _emotions(row)
     text = "+".join(marked)
     classes = {_CLASSES.merge[emotion] for emotion in marked}
-    if row.number in SWAPPED_ROWS:
+    if row.number in _SWAPPED_ROWS:
         detail = f"{row.where}: its labels stand in the neighbouring row (MEB)"
         return Rejection(origin_of(NAME, subject, clip), "labels_swapped", detail)
     if len(marked) > 1 and (len(classes) > 1 or None in classes):
@@ -62,11 +62,11 @@ def _emotions(row: Row) -> list[Emotion]:
     """What the column Emotion names, or the columns of single emotions mark with 1."""
     written = row.optional_text("emotion")
     if written is None:
-        names = [name for name in EMOTION_COLUMNS if row.optional_text(name) == "1"]
+        names = [name for name in _EMOTION_COLUMNS if row.optional_text(name) == "1"]
     else:
         names = [name for name in re.split(r"[+/,&]", written) if name.strip()]
     if not names:
-        columns = ", ".join(EMOTION_COLUMNS)
+        columns = ", ".join(_EMOTION_COLUMNS)
         raise row.error("emotion", f"no emotion, neither here nor marked by 1 in {columns}")
     try:
         return list(dict.fromkeys(parse_emotion(name) for name in names))
@@ -79,7 +79,7 @@ def _common(marked: list[Emotion]) -> Emotion:
     return marked[0] if len(marked) == 1 else Emotion(str(_CLASSES.merge[marked[0]]))
 
 
-LAYOUT = SheetLayout(
+_LAYOUT = SheetLayout(
     about=About(
         name=NAME,
         licence="4DME: research under a signed agreement, no redistribution",
@@ -95,8 +95,8 @@ LAYOUT = SheetLayout(
         "offset": ("Offset",),
         "aus": ("AUs",),
     },
-    optional={"emotion": ("Emotion",), **{name: (name,) for name in EMOTION_COLUMNS}},
-    read=read,
+    optional={"emotion": ("Emotion",), **{name: (name,) for name in _EMOTION_COLUMNS}},
+    read=_read,
     images=("gray_micro", "gray_micro_crop"),
     places=lambda annotation: [
         ((annotation.subject, annotation.clip), ""),
@@ -105,7 +105,7 @@ LAYOUT = SheetLayout(
 )
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="4DME, grey videos: 267 micro-expressions (Li et al. 2022)",
     title="4DME",
     written="fourdme:FOLDER",
@@ -113,7 +113,7 @@ FACTS = Facts(
 )
 
 
-@register_clips(NAME, FACTS)
+@register_clips(NAME, _FACTS)
 def open_fourdme(spec: SourceSpec, frames: bool) -> ClipReader:
     """`fourdme:FOLDER`, with the options `sheet`, `images` and `corrections`."""
-    return open_sheet_database(LAYOUT, spec, frames)
+    return open_sheet_database(_LAYOUT, spec, frames)

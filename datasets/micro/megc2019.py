@@ -44,7 +44,7 @@ EXPECTED: Mapping[str, tuple[int, int, int]] = {
 
 CLIPS, SUBJECTS = 442, 68
 
-HEADER = ("database", "subject", "clip", "label")
+_HEADER = ("database", "subject", "clip", "label")
 """The columns of the list, which has no header; a copy that was given one is read too."""
 
 _OWN_NAMES: Mapping[str, Callable[[str, str], tuple[str, str]]] = {
@@ -95,7 +95,7 @@ def read_list(path: Path) -> list[ListedClip]:
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: A line that cannot be read, a clip that stands twice, or other counts than the
+        ValueError: A line that cannot be read, a clip that occurs twice, or other counts than the
             challenge's, as in the broken sibling `combined_3class_gt-2.csv`.
     """
     if not path.is_file():
@@ -107,11 +107,11 @@ def read_list(path: Path) -> list[ListedClip]:
             cells = _cells(values)
             if not any(cells):
                 blank += 1
-            elif [cell.casefold() for cell in cells] != list(HEADER):
+            elif [cell.casefold() for cell in cells] != list(_HEADER):
                 listed.append(_listed(path, line, cells))
     repeated = [key for key, n in Counter(map(_key, listed)).items() if n > 1]
     if repeated:
-        raise ValueError(f"{path}: {'/'.join(repeated[0])} stands twice")
+        raise ValueError(f"{path}: {'/'.join(repeated[0])} occurs twice")
     _require_whole(path, listed, blank)
     return listed
 
@@ -122,7 +122,7 @@ def _cells(values: Sequence[object]) -> list[str]:
         value.text if isinstance(value, ErrorCell) else whole_number(value) or str(value or "")
         for value in values
     ]
-    while len(cells) > len(HEADER) and not cells[-1]:
+    while len(cells) > len(_HEADER) and not cells[-1]:
         cells.pop()
     return cells
 
@@ -251,7 +251,7 @@ def _readers(options: Mapping[str, str], frames: bool) -> Iterator[tuple[str, Cl
             yield database, open_clips(f"{database}:{options[database]}", frames=frames)
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="MEGC2019 composite: the challenge's list of clips of SMIC, CASME II and SAMM",
     title="MEGC2019",
     written="megc2019:LIST?casme2=FOLDER&smic=FOLDER&samm=FOLDER",
@@ -259,7 +259,7 @@ FACTS = Facts(
 )
 
 
-@register_clips(NAME, FACTS)
+@register_clips(NAME, _FACTS)
 def open_megc2019(spec: SourceSpec, frames: bool) -> ClipReader:
     """`megc2019:LIST`, with the options `casme2`, `smic` and `samm`: the databases' folders."""
     options = spec.known_options(*EXPECTED)

@@ -76,7 +76,7 @@ class Row:
         return (self.database, *own_names(self.database, self.subject, self.clip))
 
 
-def read_table(path: Path) -> list[Row]:
+def _read_table(path: Path) -> list[Row]:
     """Read the table of clips; blank lines are dropped.
 
     Raises:
@@ -171,7 +171,7 @@ class Megc2019Flow:
 
     @cached_property
     def _built(self) -> tuple[list[Clip], list[Rejection]]:
-        rows = read_table(self._table)
+        rows = _read_table(self._table)
         files: dict[str, Path] = {}
         if self._images is not None:
             files = {_stem(path): path for path in sorted(self._images.glob("*.png"))}
@@ -216,14 +216,14 @@ def _stem(path: Path) -> str:
     return path.stem.strip()
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="MEGC2019 composite, published as optical flow images",
     title="MEGC2019 flow",
     written="megc2019_flow:FOLDER",
 )
 
 
-@register_clips(NAME, FACTS)
+@register_clips(NAME, _FACTS)
 def open_megc2019_flow(spec: SourceSpec, frames: bool) -> ClipReader:
     """`megc2019_flow:FOLDER`, with the options `table` and `images`."""
     options = spec.known_options("table", "images")

@@ -21,28 +21,28 @@ from miex.datasets.clips.sheets import Row
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.registry import Facts
 
-EMOTION_FOLDERS = (
+_EMOTION_FOLDERS = (
     *("anger", "disgust", "fear", "happiness", "others", "repression", "sadness", "surprise"),
 )
 """Copies call the folder of `others` also `repression`."""
 
 
-def read(row: Row) -> Annotation:
+def _read(row: Row) -> Annotation:
     """The annotation of a row."""
     number = row.text("subject").upper().removeprefix("S")
     return read_annotation(row, subject=f"S{number.zfill(2)}")
 
 
-def places(annotation: Annotation) -> Iterator[tuple[tuple[str, ...], str]]:
+def _places(annotation: Annotation) -> Iterator[tuple[tuple[str, ...], str]]:
     """The folder of the sheet's emotion, then the others."""
     stated = annotation.emotion_text.lower()
     yield (stated, annotation.clip), ""
-    for folder in EMOTION_FOLDERS:
+    for folder in _EMOTION_FOLDERS:
         if folder != stated:
             yield (folder, annotation.clip), f"lies in the folder {folder}, not {stated}"
 
 
-LAYOUT = SheetLayout(
+_LAYOUT = SheetLayout(
     about=About(
         name="mmew",
         licence="MMEW: research under a signed agreement, no redistribution",
@@ -52,13 +52,13 @@ LAYOUT = SheetLayout(
     sheets=("MMEW_Micro_Exp.xlsx", "MMEW_Final/MMEW_Micro_Exp.xlsx", "MMEW_Micro_Exp.csv"),
     required=CODED_COLUMNS,
     optional={},
-    read=read,
+    read=_read,
     images=("MMEW_Final/Micro_Expression", "Micro_Expression"),
-    places=places,
+    places=_places,
 )
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="MMEW: 300 micro-expressions, 90 fps (Ben et al. 2022)",
     title="MMEW",
     written="mmew:FOLDER",
@@ -69,7 +69,7 @@ FACTS = Facts(
 )
 
 
-@register_clips("mmew", FACTS)
+@register_clips("mmew", _FACTS)
 def open_mmew(spec: SourceSpec, frames: bool) -> ClipReader:
     """`mmew:FOLDER`, with the options `sheet`, `images` and `corrections`."""
-    return open_sheet_database(LAYOUT, spec, frames)
+    return open_sheet_database(_LAYOUT, spec, frames)

@@ -21,12 +21,12 @@ from miex.datasets.faces.base import SourceSpec
 from miex.datasets.registry import Facts
 
 
-def read(row: Row) -> Annotation:
+def _read(row: Row) -> Annotation:
     """The annotation of a row."""
     return read_annotation(row, subject=row.text("subject").zfill(3))
 
 
-LAYOUT = SheetLayout(
+_LAYOUT = SheetLayout(
     about=About(
         name="samm",
         licence="SAMM: research under a signed agreement, no redistribution",
@@ -40,13 +40,13 @@ LAYOUT = SheetLayout(
     ),
     required=CODED_COLUMNS,
     optional={"objective_class": ("Objective Classes", "Objective Class")},
-    read=read,
+    read=_read,
     images=("SAMM", "SAMM_CROP", "."),
     places=lambda annotation: [((annotation.subject, annotation.clip), "")],
 )
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="SAMM: 159 micro-expressions, 200 fps (Davison et al. 2018)",
     title="SAMM",
     written="samm:FOLDER",
@@ -57,7 +57,7 @@ FACTS = Facts(
 )
 
 
-@register_clips("samm", FACTS)
+@register_clips("samm", _FACTS)
 def open_samm(spec: SourceSpec, frames: bool) -> ClipReader:
     """`samm:FOLDER`, with the options `sheet`, `images` and `corrections`."""
-    return open_sheet_database(LAYOUT, spec, frames)
+    return open_sheet_database(_LAYOUT, spec, frames)

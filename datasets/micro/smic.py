@@ -18,28 +18,28 @@ from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import parse_emotion
 from miex.datasets.registry import Facts
 
-ABOUT = About(
+_ABOUT = About(
     name="smic",
     licence="SMIC: research under a signed agreement, no redistribution",
     fps=100.0,
     published=164,
 )
 
-IMAGES = ("SMIC_all_raw/HS", "SMIC_all_cropped/HS", "HS")
+_IMAGES = ("SMIC_all_raw/HS", "SMIC_all_cropped/HS", "HS")
 """Or the root itself, if the folders of subjects lie in it."""
 
-SUBJECTS = "s[0-9]*"
+_SUBJECTS = "s[0-9]*"
 
-EMOTIONS = ("negative", "positive", "surprise")
+_EMOTIONS = ("negative", "positive", "surprise")
 
 
-def scan(images: Path) -> Iterator[Annotation | Rejection]:
+def _scan(images: Path) -> Iterator[Annotation | Rejection]:
     """Yield the annotation of every clip in a folder of subjects, or why it is left out."""
-    for subject in subfolders(images, SUBJECTS):
-        for emotion in EMOTIONS:
+    for subject in subfolders(images, _SUBJECTS):
+        for emotion in _EMOTIONS:
             for clip in subfolders(subject / "micro" / emotion, "*"):
                 where = clip.relative_to(images).as_posix()
-                frames = frames_of(clip, (ABOUT.name, subject.name, clip.name), where)
+                frames = frames_of(clip, (_ABOUT.name, subject.name, clip.name), where)
                 if isinstance(frames, Rejection):
                     yield frames
                     continue
@@ -57,7 +57,7 @@ def scan(images: Path) -> Iterator[Annotation | Rejection]:
                 )
 
 
-FACTS = Facts(
+_FACTS = Facts(
     about="SMIC-HS: 164 micro-expressions of 16 subjects, 100 fps (Li et al. 2013)",
     title="SMIC-HS",
     written="smic:FOLDER",
@@ -68,12 +68,12 @@ FACTS = Facts(
 )
 
 
-@register_clips("smic", FACTS)
+@register_clips("smic", _FACTS)
 def open_smic(spec: SourceSpec, frames: bool) -> ClipReader:
     """`smic:FOLDER`, with the option `images`. The frames are the annotation, so they are read."""
     options = spec.known_options("images")
     root = spec.existing_path()
     images = root
-    if "images" in options or not subfolders(root, SUBJECTS):
-        images = find(ABOUT.name, root, IMAGES, "folder of subjects", options.get("images"))
-    return ClipDatabase(ABOUT, root, lambda: scan(images), images=images)
+    if "images" in options or not subfolders(root, _SUBJECTS):
+        images = find(_ABOUT.name, root, _IMAGES, "folder of subjects", options.get("images"))
+    return ClipDatabase(_ABOUT, root, lambda: _scan(images), images=images)

@@ -1,11 +1,11 @@
-"""An experiment: a table or figure of a paper as a grid of evaluations, from one YAML file.
+"""Read experiments: a table or figure of a paper as a grid of evaluations, from one YAML file.
 
     title: ...            what it shows
-    paper: ...            whose it is
-    place: table 1        where it stands there
+    paper: ...            its publication
+    place: table 1        table or figure of the publication
     protocol: megc2019    `miex.pipeline.recognition.protocols`
     metrics: [uf1, uar]
-    inputs: {faces: a face table, ...}                 files that whoever runs it gives
+    inputs: {faces: a face table, ...}                 files that the user gives
     datasets: {miex: {faces: "${faces}", ...}}         fields of SynthesisConfig, nested with dots
     settings: {evaluation.recognizer: branches}        fields of EvaluateJob, of every cell
     rows: [{name: ..., datasets: [miex], settings: {...}, paper: {COLUMN: {uf1: [.477, .005]}}}]
@@ -40,7 +40,7 @@ _PLACEHOLDER = re.compile(r"\$\{([a-z0-9_]+)\}")
 
 
 class InputFile(FrozenConfig):
-    """A file that an experiment needs and nobody can ship."""
+    """A file that an experiment needs and that the user must provide."""
 
     about: str = Field(description="what it is, and which command makes it")
     optional: bool = Field(False, description="fields that name it are left empty without it")
@@ -116,7 +116,9 @@ class Experiment(FrozenConfig):
         ):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
-                raise ValueError(f"{what} {twice[0]!r} stands there twice; name each {what} once")
+                raise ValueError(
+                    f"{what} {twice[0]!r} is defined twice; give each {what} a unique name"
+                )
         columns = {column.name for column in self.columns}
         for row in self.rows:
             _require_known("dataset", row.datasets, self.datasets, row.name)
@@ -194,12 +196,12 @@ def _require_known(what: str, names: Any, known: Any, row: str) -> None:
 
 
 def experiment_names() -> list[str]:
-    """Every experiment that comes with miex."""
+    """Return every experiment that comes with miex."""
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
 def load_experiment(name: str) -> Experiment:
-    """Reads an experiment.
+    """Read an experiment.
 
     Args:
         name: One of `experiment_names`, or a YAML file.
@@ -231,7 +233,7 @@ def load_experiment(name: str) -> Experiment:
 
 
 def placeholders(value: Any) -> Iterator[str]:
-    """Names of every ``${NAME}`` in a value, however deep."""
+    """Yield the name of every ``${NAME}`` in a value, however deep."""
     if isinstance(value, str):
         yield from _PLACEHOLDER.findall(value)
     elif isinstance(value, Mapping):
@@ -243,7 +245,7 @@ def placeholders(value: Any) -> Iterator[str]:
 
 
 def filled(value: Any, files: Mapping[str, str]) -> Any:
-    """A value with every ``${NAME}`` replaced by its file.
+    """Return a value with every ``${NAME}`` replaced by its file.
 
     Returns:
         The value; None where it names a file that is not given.

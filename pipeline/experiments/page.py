@@ -1,4 +1,4 @@
-"""The table of an experiment as JSON, CSV, Markdown, and one HTML page."""
+"""Write the table of an experiment as JSON, CSV, Markdown, and one HTML page."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from miex.pipeline.reports.templates import load_template
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 
-TABLE = "table.json"
+_TABLE = "table.json"
 
 METRIC_NAMES = {"uf1": "UF1", "uar": "UAR", "accuracy": "Accuracy"}
 
@@ -37,7 +37,7 @@ _CSV = (
 
 
 def write_table(table: Mapping[str, Any], out: Path) -> Path:
-    """Writes a table in every form.
+    """Write a table in every form.
 
     Args:
         table: From `experiment_table.make_table`.
@@ -50,7 +50,7 @@ def write_table(table: Mapping[str, Any], out: Path) -> Path:
         DiskFullError: The disk is full.
     """
     texts = {
-        TABLE: json.dumps(table, indent=2) + "\n",
+        _TABLE: json.dumps(table, indent=2) + "\n",
         "table.csv": as_csv(table),
         "table.md": as_markdown(table),
         PAGE: as_page(table),
@@ -62,7 +62,7 @@ def write_table(table: Mapping[str, Any], out: Path) -> Path:
 
 
 def as_csv(table: Mapping[str, Any]) -> str:
-    """One line for each cell and metric."""
+    """Return one line for each cell and metric."""
     text = io.StringIO()
     writer = csv.DictWriter(text, _CSV, lineterminator="\n")
     writer.writeheader()
@@ -84,7 +84,7 @@ def as_csv(table: Mapping[str, Any]) -> str:
 
 
 def as_markdown(table: Mapping[str, Any]) -> str:
-    """A table for each metric, ours and the paper's side by side."""
+    """Return a table for each metric, ours and the paper's side by side."""
     names = [column["name"] for column in table["columns"]]
     lines = [f"# {table['title']} ({table['standing']})", "", _source(table), ""]
     for metric in table["metrics"]:
@@ -113,7 +113,7 @@ def as_markdown(table: Mapping[str, Any]) -> str:
 
 
 def as_page(table: Mapping[str, Any]) -> str:
-    """One self-contained HTML page."""
+    """Return one self-contained HTML page."""
     return load_template(_TEMPLATE, spread=spread, published=published).render(
         table=table,
         source=_source(table),
@@ -132,12 +132,12 @@ def as_page(table: Mapping[str, Any]) -> str:
 
 
 def spread(cell: Mapping[str, Any] | None, metric: str) -> str:
-    """Our score with its deviation over the seeds; a dash where there is none."""
+    """Return our score with its deviation over the seeds; a dash where there is none."""
     return _number((cell or {"scores": {}})["scores"].get(metric))
 
 
 def published(cell: Mapping[str, Any] | None, metric: str) -> str:
-    """The paper's number; a dash where it prints none."""
+    """Return the paper's number; a dash where it prints none."""
     return _number((cell or {"paper": {}})["paper"].get(metric))
 
 
@@ -161,7 +161,7 @@ def _find(table: Mapping[str, Any], row: str, column: str) -> Mapping[str, Any] 
 
 
 def _baseline(table: Mapping[str, Any], column: str, name: str, metric: str) -> str:
-    """Of a column: every result in it is on the same clips, or their numbers are all given."""
+    """Return whether all results of a column are on the same clips, or all numbers are given."""
     found = {
         f"{cell['baselines'][name][metric]:.3f}"
         for cell in table["cells"]
@@ -171,12 +171,12 @@ def _baseline(table: Mapping[str, Any], column: str, name: str, metric: str) -> 
 
 
 def _baselines(table: Mapping[str, Any]) -> list[str]:
-    """Names of the baselines that the results have."""
+    """Return names of the baselines that the results have."""
     return list(dict.fromkeys(name for cell in table["cells"] for name in cell["baselines"]))
 
 
 def _reasons(table: Mapping[str, Any]) -> list[str]:
-    """Why cells are empty, each reason once."""
+    """Return why cells are empty, each reason once."""
     cells: dict[str, list[str]] = {}
     for cell in table["cells"]:
         if not cell["scores"]:

@@ -1,4 +1,4 @@
-"""What an experiment is going to do: its datasets, its cells, its departures from the paper."""
+"""Plan an experiment: its datasets, its cells, its departures from the paper."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -24,10 +24,10 @@ from miex.pipeline.recognition.protocols import find_protocol
 from miex.pipeline.recognition.recognizers.base import Hyperparameters, recognizer_class
 from miex.pipeline.synthesis.config import SynthesisConfig
 
-PLACES = frozenset({"clips.databases", "synthetic.datasets"})
+_PLACES = frozenset({"clips.databases", "synthetic.datasets"})
 """Fields that the command fills; a setting must not."""
 
-HARMLESS = ("evaluation.run.device", "evaluation.run.checkpoint_seconds", "generator.device")
+_HARMLESS = ("evaluation.run.device", "evaluation.run.checkpoint_seconds", "generator.device")
 """Settings that change no number beyond its last digits."""
 
 
@@ -80,7 +80,7 @@ class Plan:
 def plan_experiment(
     experiment: Experiment, inputs: Inputs, out: Path, scale: Scale | None = None
 ) -> Plan:
-    """Works out every cell, and checks all that can be checked before anything is computed.
+    """Plan every cell, and check what can be checked before anything is computed.
 
     Args:
         experiment: What to do.
@@ -115,7 +115,7 @@ def plan_experiment(
         tuple(row.name for row, line in zip(rows, left, strict=True) if line),
         tuple(cells),
         (*merged, *_selection(experiment, scale, len(rows)), *changed),
-        tuple(each for each in changed if not each.startswith(HARMLESS)),
+        tuple(each for each in changed if not each.startswith(_HARMLESS)),
         scale.stand_in or (f"evaluated by {scale.protocol}" if scale.protocol else None),
     )
 
@@ -137,7 +137,7 @@ def _check_files(experiment: Experiment, files: Mapping[str, str]) -> None:
 
 def _check_settings(experiment: Experiment, scale: Scale) -> None:
     for fields in (experiment.settings, scale.settings):
-        for name in PLACES & set(fields):
+        for name in _PLACES & set(fields):
             raise ValueError(f"{name} is no setting of an experiment: the command fills it")
     if "evaluation.protocol" in scale.settings:
         raise ValueError(
@@ -158,7 +158,7 @@ def _wanted(name: str, patterns: Iterable[str]) -> bool:
 
 
 def _columns(experiment: Experiment, scale: Scale) -> tuple[list[Column], list[str]]:
-    """The columns, and what became of them; on one protocol some of them are the same."""
+    """Return the columns, and notes on merged ones; on one protocol some are the same."""
     if scale.protocol is None:
         return list(experiment.columns), []
     protocol = find_protocol(scale.protocol)
@@ -184,7 +184,7 @@ def _columns(experiment: Experiment, scale: Scale) -> tuple[list[Column], list[s
 
 
 def _selection(experiment: Experiment, scale: Scale, rows: int) -> list[str]:
-    """What of the table is computed."""
+    """Return which part of the table is computed."""
     notes = []
     if rows < len(experiment.rows):
         notes.append(f"{len(experiment.rows) - rows} of {len(experiment.rows)} rows left out")
@@ -194,7 +194,7 @@ def _selection(experiment: Experiment, scale: Scale, rows: int) -> list[str]:
 
 
 def _changes(experiment: Experiment, scale: Scale) -> list[str]:
-    """How what is computed is computed."""
+    """Return how the computation departs from the experiment."""
     notes = []
     own = experiment.settings.get("evaluation.seeds")
     if scale.seeds is not None and own != list(range(scale.seeds)):
@@ -210,7 +210,7 @@ def _changes(experiment: Experiment, scale: Scale) -> list[str]:
 
 
 class _Builder:
-    """Makes the cells."""
+    """Make the cells."""
 
     def __init__(self, experiment: Experiment, inputs: Inputs, out: Path, scale: Scale) -> None:
         self._experiment, self._inputs, self._out, self._scale = experiment, inputs, out, scale
@@ -221,7 +221,7 @@ class _Builder:
         self._generators: dict[GeneratorConfig, str | None] = {}
 
     def cell(self, row: Row, column: Column) -> Cell | None:
-        """A cell; None if its recognizer is not wanted."""
+        """Return a cell; None if its recognizer is not wanted."""
         experiment, scale = self._experiment, self._scale
         where = f"{experiment.name}, row {row.name!r}, column {column.name!r}"
         fields: dict[str, Any] = {"evaluation.protocol": experiment.protocol}
@@ -250,11 +250,11 @@ class _Builder:
         return Cell(row.name, column, job, folder, datasets, cannot, paper)
 
     def notes(self) -> list[str]:
-        """What the datasets that were made differ in from the paper's."""
+        """Return what the datasets that were made differ in from the paper's."""
         return list(self._sizes.values())
 
     def _missing(self, values: list[dict[str, Any]]) -> list[str]:
-        """What of the inputs that some values name is not given."""
+        """Return the inputs that some values name and that are not given."""
         known = self._experiment.inputs
         names = {
             name: None
@@ -282,7 +282,7 @@ class _Builder:
         return job.model_copy(update={"evaluation": evaluation})
 
     def _dataset(self, name: str, label_space: str) -> tuple[Path, SynthesisConfig]:
-        """Folder and config of a dataset in some classes."""
+        """Return folder and config of a dataset in some classes."""
         fields = dict(self._experiment.datasets[name])
         stated = {key: fields[key] for key in ("identities", "samples")}
         fields |= self._sized(fields) | self._scale.synthesis
@@ -298,7 +298,7 @@ class _Builder:
         return folder, config
 
     def _unable(self, config: SynthesisConfig) -> str | None:
-        """Why a dataset cannot be rendered, as when its generator's weights are not there."""
+        """Return why a dataset cannot be rendered, for example for lack of weights."""
         generator = config.generator.model_copy(update={"device": "cpu", "compile": False})
         if generator not in self._generators:
             try:
@@ -310,7 +310,7 @@ class _Builder:
         return problem and f"dataset {config.name}: {problem}"
 
     def _sized(self, fields: Mapping[str, Any]) -> dict[str, int]:
-        """Identities, samples and AU triplets of a dataset, smaller by what the scale says."""
+        """Return identities, samples and AU triplets of a dataset, reduced by the scale."""
         scale, datasets = self._scale, self._experiment.datasets.values()
         most = {key: max(int(each[key]) for each in datasets) for key in ("identities", "samples")}
         people = 1.0 if scale.identities is None else scale.identities / most["identities"]
@@ -325,7 +325,7 @@ class _Builder:
 
 
 def _portable(job: EvaluateJob) -> EvaluateJob:
-    """The job with its datasets by name, so that a folder that was moved finds its cells again."""
+    """Return the job with its datasets by name, so that a moved folder finds its cells."""
     names = tuple(Path(folder).name for folder in job.synthetic.datasets)
     return job.model_copy(
         update={"synthetic": job.synthetic.model_copy(update={"datasets": names})}
@@ -333,7 +333,7 @@ def _portable(job: EvaluateJob) -> EvaluateJob:
 
 
 def pretraining_key(job: EvaluateJob) -> str:
-    """Hash of all that a cell's pretraining depends on, its seeds and refused people apart.
+    """Return the hash of all that a cell's pretraining depends on, except seeds and refused people.
 
     Cells that differ in what comes after it, or in nothing but the clips, share it.
     """

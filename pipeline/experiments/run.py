@@ -1,12 +1,12 @@
-"""Runs an experiment: synthesizes its datasets, evaluates its cells, writes its table.
+"""Run an experiment: synthesize its datasets, evaluate its cells, write its table.
 
 OUT/datasets/miex-3f9c...   each dataset once, found by the hash of its config
 OUT/cells/branches-...      each evaluation, found by the hash of its job
 OUT/pretrained/...          pretrainings that several cells share
-OUT/inputs.json             hashes of what it was begun with
+OUT/inputs.json             hashes of its inputs
 OUT/index.html              the table; also table.json, table.csv, table.md
 
-The table is written anew after every cell. Run again, the experiment goes on where it stopped.
+The table is rewritten after every cell. An interrupted experiment resumes when it is run again.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ from miex.pipeline.reports.results_page import write_results_page
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.job import Job
 
-INPUTS = "inputs.json"
+_INPUTS = "inputs.json"
 """Hashes of the files and annotations that the cells in a folder were computed of."""
 
 
@@ -56,7 +56,7 @@ def run_experiment(
     workers: int | None = None,
     on_stage: OnStage | None = None,
 ) -> dict[str, Any]:
-    """Runs an experiment, or goes on with one that was interrupted.
+    """Run an experiment, or resume one that was interrupted.
 
     What cannot be computed, for want of a file, a checkpoint or clips, is an empty cell with its
     reason; the others are computed.
@@ -95,7 +95,7 @@ def run_experiment(
 
 
 def _claim(out: Path, inputs: Inputs) -> None:
-    """Pins what an experiment is computed of; finished cells would be taken for those of others.
+    """Record the inputs of an experiment, so that finished cells are not taken for those of others.
 
     Raises:
         ValueError: No clips; or a file or the annotation of a database is another than before.
@@ -107,7 +107,7 @@ def _claim(out: Path, inputs: Inputs) -> None:
     for spec in inputs.clips:
         clips = "\n".join(map(repr, open_clips(spec).clips()))
         found[spec] = hashlib.sha256(clips.encode()).hexdigest()
-    path = out / INPUTS
+    path = out / _INPUTS
     try:
         before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError:
@@ -127,7 +127,7 @@ def _paths(inputs: Inputs) -> dict[str, str]:
 
 
 class _Runner:
-    """Evaluates cells; remembers what several of them need."""
+    """Evaluate cells; keep in memory what several of them need."""
 
     def __init__(
         self, plan: Plan, out: Path, cache: Path, workers: int | None, on_stage: OnStage | None
@@ -137,7 +137,7 @@ class _Runner:
         self._read = remember(self._read_clips)
 
     def run(self, cell: Cell) -> Outcome:
-        """A cell's result, or why there is none."""
+        """Return a cell's result, or the reason why there is none."""
         if cell.job is None or cell.folder is None:
             return Outcome(cell, None, cell.cannot)
         try:
@@ -145,7 +145,7 @@ class _Runner:
         except (FileNotFoundError, ValueError):
             if cell.cannot:
                 return Outcome(cell, None, cell.cannot)
-            # Not finished, or damaged: the folds that are whole are taken from it all the same.
+            # Not finished, or damaged: its complete folds are reused.
             return self._evaluate(cell, cell.job, cell.folder)
         return Outcome(cell, result, None)
 
@@ -170,12 +170,12 @@ class _Runner:
         return Outcome(cell, result, None)
 
     def _read_clips(self, data: str, space: str) -> tuple[list[ClipBlock], list[Rejection]]:
-        # Every cell would decode and search the same clips again.
+        # Otherwise every cell would decode the same clips again.
         found: LabelSpace = LABEL_SPACES[space]
         return read_clips(ClipData.model_validate_json(data), found, self._on_stage)
 
     def _synthesize(self, folder: Path, config: SynthesisConfig) -> str | None:
-        """Makes a dataset unless it is there; says why it cannot."""
+        """Make a dataset unless it exists; return why it cannot be made, if so."""
         if folder not in self._problems:
             try:
                 self._make(folder, config)
@@ -205,7 +205,7 @@ class _Runner:
             )
 
     def _share_pretraining(self, folder: Path, key: str) -> None:
-        """Lets a cell find the pretrainings of others that are the same."""
+        """Let a cell find equal pretrainings of other cells."""
         link, shared = folder / "pretrained", self._out / "pretrained" / key
         shared.mkdir(parents=True, exist_ok=True)
         if not link.exists():
@@ -214,7 +214,7 @@ class _Runner:
 
 
 def show_plan(plan: Plan) -> Mapping[str, list[str]]:
-    """For each reason why a cell cannot be computed, the cells; under '' those that can."""
+    """Return cells by the reason why they cannot be computed; under '' those that can."""
     found: dict[str, list[str]] = {}
     for cell in plan.cells:
         found.setdefault(cell.cannot or "", []).append(f"{cell.row}, {cell.column.name}")

@@ -1,4 +1,4 @@
-"""The table of an experiment: our scores, the paper's, and whether they may be compared."""
+"""Make the table of an experiment: our scores, the paper's, and whether they are comparable."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ NO_RESULT = "no result yet"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a cell.
+    """The outcome of a cell.
 
     Attributes:
         cell: Which one.
@@ -33,7 +33,7 @@ class Outcome:
 
 
 def make_table(plan: Plan, outcomes: Sequence[Outcome], out: Path) -> dict[str, Any]:
-    """The table as it stands.
+    """Return the table with the cells that are finished.
 
     Args:
         plan: The experiment's.
@@ -75,7 +75,7 @@ def standing(
     stand_in: str | None,
     changed: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What the clips of a column are, and whether its scores may be put beside the paper's.
+    """Return the clips of a column, and whether its scores are comparable with the paper's.
 
     Args:
         contents: Of the results in it.
@@ -122,7 +122,7 @@ def _clips(content: Mapping[str, Any], column: Column) -> int:
 
 
 def _overall(columns: Sequence[Mapping[str, Any]]) -> str:
-    """One standing for the whole table, the worst one."""
+    """Return the standing of the whole table: the worst of its columns."""
     there = [each for each in columns if each["clips"] != NO_RESULT] or columns
     worst = [each["clips"] for each in there if not each["comparable"]]
     return "; ".join(dict.fromkeys(worst or [each["clips"] for each in there]))
@@ -171,7 +171,7 @@ def _cell(outcome: Outcome, plan: Plan, out: Path) -> dict[str, Any]:
 
 
 def _notes(outcomes: Sequence[Outcome]) -> list[str]:
-    """What must be known of the results, and of which columns where it is not of all."""
+    """Return what must be known of the results, and of which columns where it is not of all."""
     found: dict[str, dict[str, None]] = {}
     refused: list[int] = []
     there: dict[str, None] = {}
@@ -183,7 +183,7 @@ def _notes(outcomes: Sequence[Outcome]) -> list[str]:
         if content["pretrained_on"]["samples"]:
             parts = content["training"].values()
             refused.append(sum(part["refused_synthetic"] for part in parts))
-        # Their number differs from cell to cell: one line says it for all.
+        # Their number differs between cells: one line covers all.
         alike = {**content, "pretrained_on": {**content["pretrained_on"], "samples": 0}}
         for note in notes_of(alike):
             found.setdefault(note, {})[column] = None
@@ -206,7 +206,7 @@ def _published(value: Published) -> dict[str, float | None]:
 
 
 def _started_from(outcomes: Sequence[Outcome]) -> list[str]:
-    """Which weights each recognizer started from: random ones are a departure nobody asked for."""
+    """Return the initial weights of each recognizer; random ones are a departure."""
     found: dict[str, set[str]] = {}
     for each in outcomes:
         if each.result is not None:

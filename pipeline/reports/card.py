@@ -1,4 +1,4 @@
-"""The dataset card: what a person, and the Hugging Face Hub, read first."""
+"""Write the dataset card, which people and the Hugging Face Hub read first."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ COLUMN_MEANINGS = {
 
 
 def dataset_card(manifest: Mapping[str, Any]) -> str:
-    """Writes the `README.md` of a dataset, with Hugging Face's front matter.
+    """Write the `README.md` of a dataset, with Hugging Face's front matter.
 
     It holds no date and no path of the output, so that equal datasets have equal cards.
 
@@ -135,7 +135,7 @@ def _front_matter(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _type_name(field: pa.Field) -> str:
-    """`float32`, `string?` for a nullable column, or the words for a nested one."""
+    """Return the type of a column in words: `float32`, `string?` if nullable."""
     nested = {
         "aus": "list of float32[17]",
         "frames": "list of images",
@@ -150,6 +150,6 @@ def _sentence(text: str) -> str:
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    """`no_face 12, too_blurred 3`, the most frequent first."""
+    """Return counts as text, most frequent first: `no_face 12, too_blurred 3`."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in ordered)

@@ -1,7 +1,7 @@
-"""Draws the plots of a report as SVG that takes its colours from the page.
+"""Draw the plots of a report as SVG that takes its colours from the page.
 
-Vector drawings of a few kilobytes follow light and dark, print sharply, need no script to appear,
-and leave the page to a phone; plotly's library alone would add 4.8 MB to every report.
+SVG drawings of a few kilobytes follow light and dark mode, print sharply, need no script and fit a
+phone; plotly's library alone would add 4.8 MB to every report.
 """
 
 from collections.abc import Sequence
@@ -20,19 +20,19 @@ MARKS = 5
 
 
 def number(value: float) -> str:
-    """Three significant digits; a dash for what was not measured."""
+    """Return a number with three significant digits; a dash for NaN."""
     return "\u2013" if np.isnan(value) else f"{value:.3g}"
 
 
 def percent(share: float | None) -> str:
-    """A share of 1 as percent; a dash for what was not measured."""
+    """Return a share of 1 as percent; a dash for what was not measured."""
     if share is None or np.isnan(share):
         return "\u2013"
     return "0" if share == 0 else f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
 
 
 def mark(shape: int, x: float, y: float) -> Markup:
-    """The sign of the n-th real database."""
+    """Return the sign of the n-th real database."""
     match shape % MARKS:
         case 0:
             return Markup(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
@@ -47,7 +47,7 @@ def mark(shape: int, x: float, y: float) -> Markup:
 
 
 def au_bars(group: GroupStatistics, real: Sequence[RealDatabase], top: float, name: str) -> Markup:
-    """How often each AU is active, beside real databases.
+    """Draw how often each AU is active, beside real databases.
 
     Args:
         group: Whose bars.
@@ -111,7 +111,7 @@ def count_bars(shares: Sequence[float], real: Sequence[RealDatabase], name: str)
 
 
 def intensity_boxes(group: GroupStatistics, top: float, name: str) -> Markup:
-    """Distribution of the intensity at the apex of each AU where it is active.
+    """Draw the distribution of the intensity at the apex of each AU where it is active.
 
     5 to 95 % as a line, the middle half as a box, the median as a stroke; the mean at the onset as
     a ring.
@@ -151,7 +151,7 @@ def _box(summary: Summary, scale: float, y: float, name: str) -> str:
 
 
 def co_occurrence(group: GroupStatistics, name: str) -> Markup:
-    """Heat map of the AUs that are active together, as shares of the samples."""
+    """Draw a heat map of the AUs that are active together, as shares of the samples."""
     side, left, top = 34, 60, 22
     total = max(group.samples, 1)
     most = max(float(group.together.max()) / total, 1e-9)
@@ -190,7 +190,7 @@ def histogram_chart(
     published: Sequence[Published] = (),
     other: tuple[str, Sequence[Bar]] | None = None,
 ) -> Markup:
-    """A histogram with its 5, 50 and 95 % lines, beside published ranges or a second dataset.
+    """Draw a histogram with its 5, 50 and 95 % lines, beside published ranges or a second dataset.
 
     Args:
         bars: Of equal width.
@@ -246,7 +246,7 @@ def histogram_chart(
 
 
 def _densities(bars: Sequence[Bar]) -> list[float]:
-    """Share of all values per unit of width, so that bars of different width compare."""
+    """Return the share of all values per unit of width, so that bars of different width compare."""
     total = max(sum(bar.count for bar in bars), 1)
     return [bar.count / total / (bar.high - bar.low) for bar in bars]
 
@@ -281,7 +281,7 @@ def scatter(
     axes: tuple[str, str],
     label: str,
 ) -> Markup:
-    """Points in a plane, coloured by kind; equal ones share a place and grow with their number.
+    """Draw points in a plane, coloured by kind.
 
     Args:
         points: ``(M, 2)``.
@@ -310,7 +310,7 @@ def scatter(
 
 
 def direction_words(axis: NDArray[np.float64]) -> str:
-    """The AUs that a direction consists of, the strongest first: `AU12 +0.8, AU25 +0.5`."""
+    """Return the AUs of a direction, strongest first: `AU12 +0.8, AU25 +0.5`."""
     strongest = [int(au) for au in np.argsort(-np.abs(axis))[:3] if abs(axis[au]) > 0.2]
     return ", ".join(f"{AU_NAMES[au]} {axis[au]:+.1f}" for au in strongest) or "none"
 

@@ -1,4 +1,4 @@
-"""Compares two datasets or pools, distribution by distribution, with effect sizes."""
+"""Compare two datasets or pools, distribution by distribution, with effect sizes."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -43,7 +43,7 @@ class Compared:
     effect: Effect
 
     def as_dict(self) -> dict[str, Any]:
-        """Flat, for JSON and CSV."""
+        """Return a flat dictionary for JSON and CSV."""
         effect = asdict(self.effect)
         means, medians = effect.pop("means"), effect.pop("medians")
         return {
@@ -60,7 +60,7 @@ class Compared:
 
 
 def measures_of(samples: Samples, pixels: Pixels | None) -> dict[str, NDArray[np.float64]]:
-    """Every measure that is known of any sample, in the order of `MEASURE_WORDS`."""
+    """Return every measure that is known of any sample, in the order of `MEASURE_WORDS`."""
     every = dict(samples.measures)
     if pixels is not None:
         every |= {"psnr": pixels.psnr, "ssim": pixels.ssim}
@@ -74,7 +74,7 @@ def measures_of(samples: Samples, pixels: Pixels | None) -> dict[str, NDArray[np
 def compare_samples(
     first: tuple[Samples, Pixels | None], second: tuple[Samples, Pixels | None]
 ) -> list[Compared]:
-    """Compares every quantity that both have, over all samples and in every class they share.
+    """Compare every quantity that both have, over all samples and in every class they share.
 
     Returns:
         The largest effects first, those of fewer than ten values at the end.
@@ -95,7 +95,7 @@ def compare_samples(
 
 
 def _few(effect: Effect) -> bool:
-    """Whether so few values were compared that their effect is chance; those come last."""
+    """Return whether so few values were compared that their effect is chance; those come last."""
     return min(effect.first, effect.second) < _LEAST_VALUES
 
 
@@ -118,12 +118,12 @@ def _quantities(
 
 
 def category_divergence(first: Sequence[str], second: Sequence[str]) -> float:
-    """Jensen-Shannon divergence of two columns of names, bits."""
+    """Return the Jensen-Shannon divergence of two columns of names, bits."""
     codes = {name: code for code, name in enumerate(sorted({*first, *second}))}
     # The divergence of few different numbers is that of their counts, whatever the numbers are.
     return jensen_shannon([codes[n] for n in first], [codes[n] for n in second])
 
 
-def class_shares(samples: Samples) -> dict[str, float]:
-    """Share of the samples in each class."""
+def _class_shares(samples: Samples) -> dict[str, float]:
+    """Return the share of the samples in each class."""
     return {name: n / max(len(samples), 1) for name, n in counts_of(samples.emotion).items()}

@@ -1,4 +1,4 @@
-"""How much two distributions differ: effect sizes first, p-values after."""
+"""Compute how much two distributions differ: effect sizes, then p-values."""
 
 import math
 from dataclasses import dataclass
@@ -40,13 +40,13 @@ class Effect:
 
     @property
     def magnitude(self) -> str:
-        """Cliff's delta in a word: negligible, small, medium or large."""
+        """Return Cliff's delta in a word: negligible, small, medium or large."""
         size = abs(self.cliffs_delta)
         return next((word for bound, word in _MAGNITUDES if size < bound), "large")
 
 
 def measure_effect(first: ArrayLike, second: ArrayLike) -> Effect | None:
-    """Compares two samples; NaN counts nowhere; None if one of them has no value."""
+    """Compare two samples; NaN counts nowhere; None if one of them has no value."""
     a, b = (_known(values) for values in (first, second))
     if not a.size or not b.size:
         return None
@@ -70,7 +70,7 @@ def _known(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def _order(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Of all pairs, in how many the first is smaller, larger, equal."""
+    """Return in how many pairs the first value is smaller, larger, equal."""
     ordered = np.sort(b)
     smaller = np.searchsorted(ordered, a, side="left")
     not_larger = np.searchsorted(ordered, a, side="right")
@@ -89,7 +89,7 @@ def _cohens_d(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 
 def jensen_shannon(first: ArrayLike, second: ArrayLike) -> float:
-    """Jensen-Shannon divergence (Lin, IEEE Trans. Information Theory 37(1), 1991), bits, 0 to 1.
+    """Return the Jensen-Shannon divergence in bits, 0 to 1 (Lin, IEEE T-IT 37(1), 1991).
 
     Over 30 equal bins of the common range, or over the values themselves where there are fewer.
     """
@@ -111,7 +111,7 @@ def _kullback_leibler(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
 
 
 def _p_value(u: float, a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Two-sided p of the Mann-Whitney U (normal approximation, corrected for ties)."""
+    """Return the two-sided p-value of Mann-Whitney's U (normal, corrected for ties)."""
     count = a.size + b.size
     _, ties = np.unique(np.concatenate([a, b]), return_counts=True)
     correction = float((ties.astype(np.float64) ** 3 - ties).sum()) / (count * (count - 1.0))

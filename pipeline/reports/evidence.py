@@ -1,4 +1,4 @@
-"""What findings are drawn from, and what a finding says."""
+"""Define findings and the evidence for them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What findings are drawn from.
+    """The evidence for findings.
 
     Attributes:
         samples: What the report is about.

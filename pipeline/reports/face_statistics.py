@@ -1,4 +1,4 @@
-"""The faces of a dataset: what their table measured, and where they come from."""
+"""Summarise the faces of a dataset: the measurements of their table, and their origin."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from miex.datasets.files import sha256_file
 from miex.pipeline.faces.table import QUALITIES, FaceTable
 from miex.pipeline.reports.samples import Samples
 
-OWN_TABLE = "faces.parquet"
+_OWN_TABLE = "faces.parquet"
 """Where a run keeps the face table that it prepared itself, inside the dataset folder."""
 
 
@@ -45,7 +45,7 @@ class Faces:
 
 
 def read_faces(samples: Samples) -> Faces:
-    """Reads the face table that the manifest names, if it is there and unchanged."""
+    """Read the face table that the manifest names, if it is there and unchanged."""
     count = Counter(samples.identity)
     if samples.dataset is None:
         return Faces(count, None, "AU pools show no faces.", 0, {}, None, [], {})
@@ -72,7 +72,7 @@ def read_faces(samples: Samples) -> Faces:
 def _locate(dataset: DatasetFolder) -> tuple[Path | None, str]:
     recorded = dataset.manifest["inputs"]["faces"]
     named = Path(str(recorded.get("table", "")))
-    for path in (dataset.folder / OWN_TABLE, named):
+    for path in (dataset.folder / _OWN_TABLE, named):
         if path.suffix != ".parquet" or not path.is_file():
             continue
         try:
@@ -88,7 +88,7 @@ def _locate(dataset: DatasetFolder) -> tuple[Path | None, str]:
 
 
 def alike_faces(faces: Faces, distance: float) -> list[tuple[str, str, float]]:
-    """Pairs of identities whose embeddings are closer than a Euclidean distance, closest first."""
+    """Return pairs of identities whose embeddings are closer than a distance, closest first."""
     if faces.embedding is None:
         return []
     vectors = faces.embedding.astype(np.float32)

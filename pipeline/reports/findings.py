@@ -1,4 +1,4 @@
-"""What a reader of a report must know first: faults, doubts, and what was found in order."""
+"""Find faults and doubts in a dataset, which a reader of its report must know first."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -24,34 +24,34 @@ from miex.pipeline.reports.suspects import (
     shared_by,
 )
 
-ALWAYS_ON = 0.9
+_ALWAYS_ON = 0.9
 """An AU that is on in so large a share of every class says nothing about any of them. The most
 frequent AU of a real database is AU04 of CASME II, in 51 % of the clips."""
 
-CARDINALITY_FACTOR = 1.25
+_CARDINALITY_FACTOR = 1.25
 """More than so many times the largest published mean number of AUs in a clip is too many; the
 published means differ by 1.36 from the smallest to the largest."""
 
-REPEATED_SHARE = 0.5
+_REPEATED_SHARE = 0.5
 """Where more samples than this repeat AUs of others, the number of samples promises too much."""
 
-IMBALANCE = 2.0
+_IMBALANCE = 2.0
 """The largest class has more than so many times the samples of the smallest."""
 
-SAME_PERSON_DISTANCE = 0.35
+_SAME_PERSON_DISTANCE = 0.35
 """Euclidean distance of two dlib embeddings below which the face preparation takes two identities
 for one person (`FaceConfig.same_person_distance`)."""
 
-LOST_IDENTITY = 0.8
+_LOST_IDENTITY = 0.8
 """Cosine of the embeddings (dlib ResNet) of apex and template. dlib's own threshold for one person,
 a distance of 0.6 between embeddings of length about 1.4, is a cosine of about .9."""
 
-LEAST_SAMPLES = 20
+_LEAST_SAMPLES = 20
 """Fewer samples of a class or source say nothing about how frequent an AU is in it."""
 
 
 def find(evidence: Evidence) -> list[Finding]:
-    """Runs every check; faults first."""
+    """Run every check; return faults first."""
     if not len(evidence.samples):
         return [Finding("empty", "warning", "There are no samples, so nothing to judge.", 0, "run")]
     found = [finding for check in CHECKS for finding in check(evidence)]
@@ -60,7 +60,7 @@ def find(evidence: Evidence) -> list[Finding]:
 
 
 def null_pairs(evidence: Evidence) -> Iterable[Finding]:
-    """Samples whose apex equals the onset: in the pictures, the measured motion, or the AUs."""
+    """Report samples whose apex equals the onset: in pixels, measured motion or AUs."""
     samples, total = evidence.samples, len(evidence.samples)
     still = ~(np.nan_to_num(samples.rises) != 0).any(axis=1)
     if evidence.pixels is not None:
@@ -83,17 +83,17 @@ def null_pairs(evidence: Evidence) -> Iterable[Finding]:
 
 
 def always_on(evidence: Evidence) -> list[int]:
-    """AUs that are on in nearly every sample of every class, at the apex or in the change."""
+    """Return AUs that are active in nearly all samples of each class, at apex or as change."""
     emotion = np.array(evidence.samples.emotion, dtype=object)
-    if len(emotion) < LEAST_SAMPLES or len(set(emotion)) < 2:
+    if len(emotion) < _LEAST_SAMPLES or len(set(emotion)) < 2:
         return []
     on = np.nan_to_num(evidence.samples.apex) >= ACTIVE_FROM
     least = np.min([on[emotion == name].mean(axis=0) for name in sorted(set(emotion))], axis=0)
-    return [int(au) for au in np.flatnonzero(least >= ALWAYS_ON)]
+    return [int(au) for au in np.flatnonzero(least >= _ALWAYS_ON)]
 
 
 def constant_aus(evidence: Evidence) -> Iterable[Finding]:
-    """An AU that is always on, whatever the class."""
+    """Warn of an AU that is active in every class."""
     for au in always_on(evidence):
         share = float((np.nan_to_num(evidence.samples.apex[:, au]) >= ACTIVE_FROM).mean())
         most, where = _most_real(evidence.real, au)
@@ -106,7 +106,7 @@ def constant_aus(evidence: Evidence) -> Iterable[Finding]:
 
 
 def swapped_labels(evidence: Evidence) -> Iterable[Finding]:
-    """Labels that contradict the class, the fine emotion or the AUs of their row."""
+    """Report labels that contradict the class, the fine emotion or the AUs of their row."""
     samples = evidence.samples
     doubts = doubt_labels(samples, always_on(evidence))
     rows = doubts.rows
@@ -132,7 +132,7 @@ def swapped_labels(evidence: Evidence) -> Iterable[Finding]:
 
 
 def duplicated_faces(evidence: Evidence) -> Iterable[Finding]:
-    """One photograph, or one person, under several identities."""
+    """Report photographs or persons that occur under several identities."""
     samples, pixels = evidence.samples, evidence.pixels
     if pixels is None:
         return
@@ -158,19 +158,19 @@ def duplicated_faces(evidence: Evidence) -> Iterable[Finding]:
         )
         yield Finding("duplicated_faces", "good", text, 0, "faces")
     alike = [
-        pair for pair in alike_faces(evidence.faces, SAME_PERSON_DISTANCE) if pair[:2] not in names
+        pair for pair in alike_faces(evidence.faces, _SAME_PERSON_DISTANCE) if pair[:2] not in names
     ]
     if alike:
         text = (
             f"{len(alike):,} pairs of identities look like one person (distance of their "
-            f"embeddings below {SAME_PERSON_DISTANCE})."
+            f"embeddings below {_SAME_PERSON_DISTANCE})."
         )
         examples = tuple(f"{a} = {b} ({gap:.2f})" for a, b, gap in alike[:5])
         yield Finding("alike_faces", "warning", text, len(alike), "faces", examples)
 
 
 def foreign_faces(evidence: Evidence) -> Iterable[Finding]:
-    """Frames that show another person than the rest of the sample or of the template."""
+    """Report frames that show another person than the sample or its template."""
     samples, pixels = evidence.samples, evidence.pixels
     if pixels is None or not pixels.decoded.any():
         return
@@ -190,7 +190,7 @@ def foreign_faces(evidence: Evidence) -> Iterable[Finding]:
 
 
 def unreadable_frames(evidence: Evidence) -> Iterable[Finding]:
-    """Frames that are no image."""
+    """Report frames that cannot be decoded."""
     if evidence.pixels is None or not evidence.pixels.unreadable:
         return
     rows = np.array(evidence.pixels.unreadable)
@@ -200,7 +200,7 @@ def unreadable_frames(evidence: Evidence) -> Iterable[Finding]:
 
 
 def too_frequent_aus(evidence: Evidence) -> Iterable[Finding]:
-    """AUs that are much more frequent than in any real database, and in which class most."""
+    """Report AUs that are much more frequent than in any real database, with the class."""
     constant = set(always_on(evidence))
     found = []
     for au, name in enumerate(AU_NAMES):
@@ -210,7 +210,7 @@ def too_frequent_aus(evidence: Evidence) -> Iterable[Finding]:
         shares = [
             (float(group.share[au]), group.emotion)
             for (source, emotion), group in evidence.groups.items()
-            if source == ALL and emotion != ALL and group.samples >= LEAST_SAMPLES
+            if source == ALL and emotion != ALL and group.samples >= _LEAST_SAMPLES
         ]
         overall = float(evidence.groups[ALL, ALL].share[au])
         share, emotion = max(shares, default=(overall, ALL))
@@ -227,26 +227,26 @@ def too_frequent_aus(evidence: Evidence) -> Iterable[Finding]:
 
 
 def too_many_aus(evidence: Evidence) -> Iterable[Finding]:
-    """More AUs at a time than real micro-expressions show."""
+    """Warn if samples have more active AUs than real micro-expressions."""
     mean, (low, high) = evidence.groups[ALL, ALL].mean_active, REAL_AUS_PER_CLIP
     text = (
         f"{mean:.2f} AUs are active at a time on the average, in real micro-expressions "
         f"{low:.2f} to {high:.2f}"
     )
-    if mean > CARDINALITY_FACTOR * high:
+    if mean > _CARDINALITY_FACTOR * high:
         yield Finding("cardinality", "warning", f"{text}: too many.", mean, "cardinality")
-    elif mean < low / CARDINALITY_FACTOR:
+    elif mean < low / _CARDINALITY_FACTOR:
         yield Finding("cardinality", "warning", f"{text}: too few.", mean, "cardinality")
     else:
         yield Finding("cardinality", "good", f"{text}.", mean, "cardinality")
 
 
 def repeated_aus(evidence: Evidence) -> Iterable[Finding]:
-    """AU vectors that several samples share."""
+    """Report AU vectors that several samples share."""
     count, total = evidence.coverage.duplicates, len(evidence.samples)
     if not count:
         return
-    severity: Severity = "warning" if count / total > REPEATED_SHARE else "note"
+    severity: Severity = "warning" if count / total > _REPEATED_SHARE else "note"
     text = (
         f"{count:,} samples ({_share(count / total)}) repeat the AUs of another one; the most "
         f"frequent pair of AU vectors occurs {evidence.coverage.most_repeated:,} times."
@@ -255,7 +255,7 @@ def repeated_aus(evidence: Evidence) -> Iterable[Finding]:
 
 
 def missing_aus(evidence: Evidence) -> Iterable[Finding]:
-    """AUs that were not measured."""
+    """Report AUs that were not measured."""
     group = evidence.groups[ALL, ALL]
     absent = {
         name: int(group.samples - group.measured[au])
@@ -269,13 +269,13 @@ def missing_aus(evidence: Evidence) -> Iterable[Finding]:
 
 
 def unbalanced_classes(evidence: Evidence) -> Iterable[Finding]:
-    """Classes of very different size."""
+    """Warn of classes of very different size."""
     counts = {
         emotion: group.samples
         for (source, emotion), group in evidence.groups.items()
         if source == ALL and emotion != ALL
     }
-    if len(counts) > 1 and max(counts.values()) > IMBALANCE * min(counts.values()):
+    if len(counts) > 1 and max(counts.values()) > _IMBALANCE * min(counts.values()):
         most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
         ratio = counts[most] / counts[least]
         text = (
@@ -286,7 +286,7 @@ def unbalanced_classes(evidence: Evidence) -> Iterable[Finding]:
 
 
 def too_strong(evidence: Evidence) -> Iterable[Finding]:
-    """Intensities above what the generator renders believably."""
+    """Warn of intensities above the range of the generator."""
     if evidence.samples.dataset is None:
         return
     limit = evidence.samples.dataset.manifest["inputs"]["generator"].get("max_intensity")
@@ -308,16 +308,16 @@ def too_strong(evidence: Evidence) -> Iterable[Finding]:
 
 
 def lost_identity(evidence: Evidence) -> Iterable[Finding]:
-    """Apex frames in which the person of the template is no longer recognized."""
+    """Warn of apex frames in which the identity of the template is lost."""
     values = evidence.samples.measures.get("identity_similarity")
     if values is None or np.isnan(values).all():
         return
-    low = np.flatnonzero(np.nan_to_num(values, nan=1.0) < LOST_IDENTITY)
+    low = np.flatnonzero(np.nan_to_num(values, nan=1.0) < _LOST_IDENTITY)
     measured = int((~np.isnan(values)).sum())
     if low.size:
         text = (
             f"{low.size:,} of {measured:,} measured samples lose the identity (cosine below "
-            f"{LOST_IDENTITY})."
+            f"{_LOST_IDENTITY})."
         )
         yield Finding(
             "lost_identity", "warning", text, low.size, "identity", _names(evidence.samples, low)

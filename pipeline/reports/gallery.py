@@ -1,4 +1,4 @@
-"""The gallery of a report: samples to flip, to step through, and to trace back to their origin."""
+"""Draw the gallery of a report: samples to flip, to step through, and to trace to their origin."""
 
 import base64
 import io
@@ -72,12 +72,12 @@ class _Film:
 
     @property
     def apex(self) -> int:
-        """Index of the apex in `numbers`."""
+        """Return the index of the apex in `numbers`."""
         return self.numbers.index(self.row["apex_index"])
 
 
 def gallery_section(dataset: DatasetFolder | None, *, samples: int = 72, seed: int = 0) -> str:
-    """Draws the gallery as a piece of HTML with its own style and script.
+    """Draw the gallery as a piece of HTML with its own style and script.
 
     It uses the colours that `report.css.html` defines, and asks for nothing over the network.
 
@@ -126,13 +126,13 @@ def gallery_section(dataset: DatasetFolder | None, *, samples: int = 72, seed: i
 
 
 def image_uri(image: bytes) -> str:
-    """A PNG, WebP or JPEG file as a ``data:`` address."""
+    """Return a PNG, WebP or JPEG file as a ``data:`` address."""
     kinds = {b"\x89PNG": "png", b"RIFF": "webp"}
     return f"data:image/{kinds.get(image[:4], 'jpeg')};base64,{base64.b64encode(image).decode()}"
 
 
 def _affordable(dataset: DatasetFolder, samples: int) -> int:
-    """How many samples fit into memory and into the page."""
+    """Return how many samples fit into memory and into the page."""
     config = dataset.manifest["config"]
     stored = sum(shard["bytes"] for shard in dataset.manifest["shards"]) / len(dataset)
     frames = min(dataset.manifest["counts"]["frames"] / len(dataset), _MOST_FRAMES)
@@ -142,7 +142,7 @@ def _affordable(dataset: DatasetFolder, samples: int) -> int:
 
 
 def _interleaved(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One of every class and source in turn, so that the first screen shows all of them."""
+    """Return samples of each class and source in turn, so that the first screen shows all."""
     cells: dict[tuple[int, str], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         cells[row["label"], source_label(row)].append(row)
@@ -155,7 +155,7 @@ def _interleaved(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _films(rows: Sequence[dict[str, Any]]) -> tuple[list[_Film], list[str]]:
-    """What can be shown, and the ids of the samples of which a frame is no image."""
+    """Return what can be shown, and the ids of samples with a frame that cannot be decoded."""
     films, unreadable = [], []
     for row in rows:
         try:
@@ -185,13 +185,13 @@ def _film(row: dict[str, Any]) -> _Film:
 
 
 def _flow_scale(films: Sequence[_Film]) -> float:
-    """Length that gets the brightest colour, pixels: three of four samples stay below it."""
+    """Return the motion in pixels that gets the brightest colour: 75 % of the samples are below."""
     peaks = [float(np.quantile(flow_length(film.flows[film.apex]), 0.995)) for film in films]
     return max(0.1, float(np.quantile(peaks, 0.75)))
 
 
 def _difference_gain(films: Sequence[_Film]) -> int:
-    """By how much differences are amplified, 2 to 32: one figure for the whole gallery."""
+    """Return the factor that amplifies differences, 2 to 32, for the whole gallery."""
     peaks = [
         float(np.quantile(np.abs(film.frames[film.apex].astype(int) - film.frames[0]), 0.995))
         for film in films
@@ -200,7 +200,7 @@ def _difference_gain(films: Sequence[_Film]) -> int:
 
 
 def _au_scale(films: Sequence[_Film]) -> int:
-    """End of the axis of the AU bars: the highest requested intensity, rounded up."""
+    """Return the end of the axis of the AU bars: the highest requested intensity, rounded up."""
     highest = np.nanmax([np.nanmax(_vectors(film.row), initial=0.0) for film in films])
     return max(1, math.ceil(float(highest)))
 
@@ -210,7 +210,7 @@ def _vectors(row: Mapping[str, Any]) -> NDArray[np.float32]:
 
 
 def _entry(film: _Film, flow_scale: float, gain: int, verbatim: bool) -> dict[str, Any]:
-    """What the script knows about a sample: its row and its images, None where there is none."""
+    """Return a sample for the script: its row and images; None without them."""
     stored = [film.row["frames"][number]["bytes"] for number in film.numbers]
     side = film.frames.shape[1]
     onset = film.frames[0].astype(int)
@@ -242,7 +242,7 @@ def _webp(image: Image.Image, quality: int) -> str:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """A column's value as JSON; images by their file names and sizes."""
+    """Return a column's value as JSON; images by their file names and sizes."""
     if name == "frames":
         return [{"path": frame["path"], "bytes": len(frame["bytes"])} for frame in value]
     if isinstance(value, list):
@@ -253,11 +253,11 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def _card(film: _Film, entry: dict[str, Any]) -> dict[str, Any]:
-    """What the page shows of a sample even without a script."""
+    """Return what the page shows of a sample even without a script."""
     row = film.row
     images = entry["frames"]
     onset, apex = images[0], images[film.apex]
-    # They are in the page already; the script takes them from there.
+    # The page already contains them; the script reads them from there.
     entry["frames"] = [
         None if place in (0, film.apex) else image for place, image in enumerate(images)
     ]

@@ -1,4 +1,4 @@
-"""Draws where a face moves: a heat map with arrows on the grey onset."""
+"""Draw where a face moves: a heat map with arrows on the grey onset."""
 
 from typing import TypeAlias
 
@@ -26,7 +26,7 @@ _SUPERSAMPLED = 4
 
 
 def measure_flow(onset: NDArray[np.uint8], apex: NDArray[np.uint8]) -> Flow:
-    """Dense optical flow from onset to apex (Farneback, SCIA 2003; OpenCV).
+    """Return the dense optical flow from onset to apex (Farneback, SCIA 2003; OpenCV).
 
     Of the three flows that docs/image_formats.md compares it comes closest to known motion.
 
@@ -55,18 +55,18 @@ def measure_flow(onset: NDArray[np.uint8], apex: NDArray[np.uint8]) -> Flow:
 
 
 def flow_length(flow: Flow) -> NDArray[np.float32]:
-    """Length of every vector, ``(S, S)`` pixels."""
+    """Return the length of every vector, ``(S, S)`` pixels."""
     return np.asarray(np.hypot(flow[..., 0], flow[..., 1]), dtype=np.float32)
 
 
 def heat_colours(length: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Colours of lengths, 0 to 1 of the scale, ``(H, W)`` to RGB ``(H, W, 3)``."""
+    """Return colours ``(H, W, 3)``, RGB, of lengths ``(H, W)`` from 0 to 1."""
     levels = np.rint(np.clip(length, 0, 1) * 255).astype(np.uint8)
     return np.asarray(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1], dtype=np.uint8)
 
 
 def motion_panel(onset: NDArray[np.uint8], flow: Flow, scale: float, side: int) -> Image.Image:
-    """Draws the motion of one sample.
+    """Draw the motion of one sample.
 
     Args:
         onset: ``uint8 (S, S, 3)`` RGB.
@@ -98,7 +98,7 @@ def _arrows(flow: Flow, share: NDArray[np.float32], side: int, factor: float) ->
             at = np.array([(column + 0.5) * step, (row + 0.5) * step])
             x, y = at.astype(int)
             if share[y, x] >= _ARROW_FROM:
-                # Never longer than the scale's arrow: one wild vector must not cross the face.
+                # Never longer than the scale's arrow: one outlier must not cross the face.
                 vector = flow[y, x] * factor / max(1.0, float(share[y, x]))
                 _draw_arrow(draw, at * _SUPERSAMPLED, vector * _SUPERSAMPLED)
     return mask.resize((side, side), Image.Resampling.LANCZOS)
@@ -107,7 +107,7 @@ def _arrows(flow: Flow, share: NDArray[np.float32], side: int, factor: float) ->
 def _draw_arrow(
     draw: ImageDraw.ImageDraw, start: NDArray[np.float64], vector: NDArray[np.float32]
 ) -> None:
-    """An arrow that begins at `start`; its head takes a third of the length."""
+    """Draw an arrow that begins at `start`; its head takes a third of the length."""
     end = start + vector
     width = round(1.6 * _SUPERSAMPLED)
     draw.line([*start, *(end - vector * 0.2)], fill=255, width=width)

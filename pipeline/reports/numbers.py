@@ -1,4 +1,4 @@
-"""Writes every number of a report beside it: `numbers.json` and one CSV for each table."""
+"""Write every number of a report beside it: `numbers.json` and one CSV for each table."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from miex.pipeline.reports.statistics import GroupStatistics
 
 
 def write_numbers(folder: Path, numbers: Mapping[str, Any]) -> None:
-    """Writes the numbers.
+    """Write the numbers.
 
     Args:
         folder: Where the report is.
@@ -51,7 +51,7 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON knows it: numbers that are not finite become null."""
+    """Return a value that JSON can hold: numbers that are not finite become null."""
     if isinstance(value, Mapping):
         return {str(name): _plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
@@ -64,7 +64,7 @@ def _plain(value: Any) -> Any:
 
 
 def au_rows(groups: Mapping[tuple[str, str], GroupStatistics]) -> list[dict[str, Any]]:
-    """One row for every group and AU."""
+    """Return one row for every group and AU."""
     return [
         {
             "source": source,
@@ -85,7 +85,7 @@ def au_rows(groups: Mapping[tuple[str, str], GroupStatistics]) -> list[dict[str,
 
 
 def together_rows(groups: Mapping[tuple[str, str], GroupStatistics]) -> list[dict[str, Any]]:
-    """One row for every group and pair of AUs that is active together at least once."""
+    """Return one row for every group and pair of AUs that is active together at least once."""
     return [
         {
             "source": source,
@@ -103,7 +103,7 @@ def together_rows(groups: Mapping[tuple[str, str], GroupStatistics]) -> list[dic
 
 
 def cardinality_rows(groups: Mapping[tuple[str, str], GroupStatistics]) -> list[dict[str, Any]]:
-    """One row for every group and number of active AUs that occurs."""
+    """Return one row for every group and number of active AUs that occurs."""
     return [
         {
             "source": source,

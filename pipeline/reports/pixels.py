@@ -1,4 +1,4 @@
-"""Looks at the frames of a dataset once: equal frames, foreign faces, PSNR and SSIM."""
+"""Measure the frames of a dataset in one pass: equal frames, foreign faces, PSNR and SSIM."""
 
 import hashlib
 import math
@@ -30,7 +30,7 @@ Structural Similarity, IEEE TIP 13(4), 2004, section III.B."""
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """What the frames of N samples show. NaN where a sample was not decoded.
+    """Measurements of the frames of N samples; NaN where a sample was not decoded.
 
     Attributes:
         onset_hash: ``uint64 (N,)`` hash of the encoded onset (BLAKE2b); 0 where there is none.
@@ -56,7 +56,7 @@ class Pixels:
 def inspect_pixels(
     dataset: DatasetFolder, *, screened: int = SCREENED, compared: int = COMPARED, seed: int = 0
 ) -> Pixels:
-    """Reads every frame of onset and apex once, on all cores; memory holds one row group a core.
+    """Read every onset and apex frame once, on all cores; memory holds one row group per core.
 
     Args:
         dataset: What to look at.
@@ -84,7 +84,7 @@ def inspect_pixels(
         unreadable=[],
     )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    # Threads are ours: OpenCV's and Arrow's own would only get in their way.
+    # These threads use all cores; those of OpenCV and Arrow would compete with them.
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -98,7 +98,7 @@ def inspect_pixels(
 
 
 def _parts(dataset: DatasetFolder) -> Iterator[tuple[Path, int, int]]:
-    """(shard, row group, number of its first row)."""
+    """Return (shard, row group, number of its first row)."""
     start = 0
     for path in dataset.shards:
         with open_shard(path) as file:
@@ -108,7 +108,7 @@ def _parts(dataset: DatasetFolder) -> Iterator[tuple[Path, int, int]]:
 
 
 def _inspect(part: tuple[Path, int, int], task: NDArray[np.int8], found: Pixels) -> list[int]:
-    """Fills in the rows of one row group; the numbers of the unreadable ones come back."""
+    """Fill in the rows of one row group; return the numbers of unreadable rows."""
     path, group, start = part
     with open_shard(path) as file:
         table = file.read_row_group(group, columns=["frames", "apex_index"], use_threads=False)
@@ -170,7 +170,7 @@ def _shrink(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def correlation(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Pearson correlation of two grey images; 1 for two flat ones, 0 if only one is flat."""
+    """Return the Pearson correlation of two grey images; 1 if both are flat, 0 if one is."""
     first, second = (image.astype(np.float32).ravel() for image in (a, b))
     first, second = first - first.mean(), second - second.mean()
     norms = float(np.linalg.norm(first)), float(np.linalg.norm(second))
@@ -180,7 +180,7 @@ def correlation(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
 
 
 def structural_similarity(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Mean SSIM of two grey images (Wang et al., IEEE TIP 13(4), 2004, equation 13).
+    """Return the mean SSIM of two grey images (Wang et al., IEEE TIP 13(4), 2004, equation 13).
 
     Gaussian window of 11 pixels and standard deviation 1.5, ``K1 = .01``, ``K2 = .03``, range 255;
     windows that reach over the edge are left out, as there.

@@ -1,4 +1,4 @@
-"""AU pools beside real micro-expressions: AUs per clip, how often each AU, and what is too much."""
+"""Compare AU pools with real micro-expressions: AUs per clip, and the frequency of each AU."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ OVERSHOOT_FACTOR, OVERSHOOT_SHARE = 2.0, 0.05
 which shows it most, and in this share of the pairs more. Smaller differences lie between the real
 databases themselves: AU04 is in 14 % of SAMM's clips and 51 % of CASME II's."""
 
-LEAST_PAIRS = 30
+_LEAST_PAIRS = 30
 """Pairs that a pool must have before its frequencies are judged: of fewer, a share is off by
 more than 15 points (two standard deviations) where an AU is in a quarter of them."""
 
-DRAWS = 1000
+_DRAWS = 1000
 """Pairs of each class that stand for an expert table; the frequencies are good to 3 points."""
 
 
@@ -46,7 +46,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Overshoot:
-    """An AU that a pool shows too often.
+    """An AU that is too frequent in a pool.
 
     Attributes:
         column: Which pool.
@@ -70,7 +70,7 @@ class Overshoot:
 
 
 def compare(pools: Mapping[str, AUPool], threshold: float = ACTIVE_FROM) -> list[Column]:
-    """Pools, then the published counts of CASME II, SAMM and CAS(ME)3.
+    """Return one column per pool, then the published counts of CASME II, SAMM and CAS(ME)3.
 
     Args:
         pools: By name.
@@ -88,7 +88,7 @@ def compare(pools: Mapping[str, AUPool], threshold: float = ACTIVE_FROM) -> list
 
 
 def overshoots(columns: list[Column]) -> list[Overshoot]:
-    """Every AU that a pool shows too often, the worst first; see `OVERSHOOT_FACTOR`.
+    """Return every AU that a pool shows too often, the worst first; see `OVERSHOOT_FACTOR`.
 
     AUs that no real database counted are passed over, and so are pools of few pairs.
     """
@@ -104,7 +104,7 @@ def overshoots(columns: list[Column]) -> list[Overshoot]:
         most, where = max(counted)
         for column in columns:
             share = column.shares[au]
-            if column.real or share is None or column.clips < LEAST_PAIRS:
+            if column.real or share is None or column.clips < _LEAST_PAIRS:
                 continue
             if share > OVERSHOOT_FACTOR * most and share - most > OVERSHOOT_SHARE:
                 found.append(Overshoot(column.name, name, share, most, where))
@@ -112,13 +112,13 @@ def overshoots(columns: list[Column]) -> list[Overshoot]:
 
 
 def too_many(columns: list[Column]) -> list[Column]:
-    """The pools that have more AUs per clip than any real database, see `REAL_AUS_PER_CLIP`."""
-    judged = [column for column in columns if not column.real and column.clips >= LEAST_PAIRS]
+    """Return the pools with more AUs per clip than real databases (`REAL_AUS_PER_CLIP`)."""
+    judged = [column for column in columns if not column.real and column.clips >= _LEAST_PAIRS]
     return [column for column in judged if column.aus_per_clip > REAL_AUS_PER_CLIP[1]]
 
 
-def draw_pool(source: AUSource, draws: int = DRAWS, seed: int = 0) -> AUPool:
-    """A pool of what a source draws, the same number for each of its classes.
+def draw_pool(source: AUSource, draws: int = _DRAWS, seed: int = 0) -> AUPool:
+    """Return a pool of pairs that a source draws, equally many of each class.
 
     Args:
         source: An expert table, for instance.

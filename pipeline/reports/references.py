@@ -1,4 +1,4 @@
-"""What was published about real micro-expressions and about MiE-X, to hold a dataset against."""
+"""Provide published figures of real micro-expressions and of MiE-X for comparison."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,7 +75,7 @@ MIEX_NULL_SHARE = 934 / 15_000
 
 
 def real_databases() -> list[RealDatabase]:
-    """Real micro-expression databases to compare with, from `real_aus.yaml`."""
+    """Return real micro-expression databases to compare with, from `real_aus.yaml`."""
     text = (Path(__file__).parent / "real_aus.yaml").read_text(encoding="utf-8")
     return [
         RealDatabase(

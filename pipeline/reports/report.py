@@ -1,4 +1,4 @@
-"""The report on a dataset or on AU pools: one HTML file that needs no network, and its numbers."""
+"""Write the report on a dataset or on AU pools: one offline HTML file, and its numbers."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -47,7 +47,7 @@ _GALLERY = 48
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that a report says, before it is drawn.
+    """The content of a report before it is rendered.
 
     Attributes:
         evidence: Samples, statistics, pixels and faces.
@@ -67,7 +67,7 @@ class Report:
 def write_report(
     target: Path | Sequence[Path], out: Path | None = None, *, against: Path | None = None
 ) -> Path:
-    """Writes `index.html`, `numbers.json` and CSV tables about a dataset or AU pools.
+    """Write `index.html`, `numbers.json` and CSV tables about a dataset or AU pools.
 
     Args:
         target: A dataset folder or an AU pool (Parquet), or several. Pools behind a dataset are
@@ -107,7 +107,7 @@ def write_report(
 
 
 def examine(targets: Sequence[Path], against: Path | None = None) -> Report:
-    """Measures and judges, without writing anything.
+    """Compute statistics and findings without writing anything.
 
     Args:
         targets: See `write_report`.
@@ -139,7 +139,7 @@ def examine(targets: Sequence[Path], against: Path | None = None) -> Report:
 
 
 def _reference(pool: Samples) -> RealDatabase:
-    """A pool as the plots show a published database."""
+    """Return the statistics of a pool in the form of a published database."""
     group = describe_group(pool, np.arange(len(pool)), (ALL, ALL))
     return RealDatabase(
         name=pool.name,
@@ -156,7 +156,7 @@ def _pixels(dataset: DatasetFolder | None) -> Pixels | None:
 
 
 def _distinct(parts: Sequence[Samples]) -> list[Samples]:
-    """Two targets of one name get numbers, so that their sources stay apart."""
+    """Return the number targets of the same name, so that their sources stay apart."""
     names = [part.name for part in parts]
     return [
         replace(part, name=f"{part.name} {number}") if names.count(part.name) > 1 else part
@@ -171,7 +171,7 @@ def _default_folder(paths: Sequence[Path]) -> Path:
 
 
 def report_numbers(report: Report) -> dict[str, Any]:
-    """Every number of a report by table; see `write_numbers`."""
+    """Return every number of a report by table; see `write_numbers`."""
     evidence = report.evidence
     samples, faces, coverage = evidence.samples, evidence.faces, evidence.coverage
     measures = measures_of(samples, evidence.pixels)

@@ -1,4 +1,4 @@
-"""What the template of a report shows, worked out from the evidence."""
+"""Prepare what the template of a report shows."""
 
 import io
 import json
@@ -68,7 +68,7 @@ def content(
     compared: Sequence[Compared],
     plots: Plots,
 ) -> dict[str, Any]:
-    """Everything that `report.html` asks for."""
+    """Return everything that `report.html` asks for."""
     samples, groups = evidence.samples, evidence.groups
     whole = groups[ALL, ALL]
     measures = _measures(evidence, other)
@@ -132,7 +132,7 @@ def _manifest_content(dataset: DatasetFolder) -> dict[str, Any]:
 
 
 def _run_figures(text: str, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The entries of `run.json` as words and values, and the frames a second that follow."""
+    """Return the entries of `run.json` as words and values, and frames per second."""
     try:
         run = json.loads(text)
     except ValueError:
@@ -157,7 +157,7 @@ def _flat(entries: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
 
 
 def _panels(evidence: Evidence) -> list[dict[str, Any]]:
-    """The AU plots of every group; the page shows one group at a time."""
+    """Return the AU plots of every group; the page shows one group at a time."""
     groups = list(evidence.groups.values())
     real = [*evidence.real, *evidence.beside]
     known = [s for database in real for s in database.shares if s is not None]
@@ -214,7 +214,7 @@ def _combinations(evidence: Evidence) -> list[tuple[str, int]]:
 def _count_tables(
     samples: Samples, manifest: Mapping[str, Any] | None
 ) -> list[tuple[str, Mapping[str, int], bool]]:
-    """(title, counts, verbatim) of each table of what there is."""
+    """Return (title, counts, verbatim) of each table of what there is."""
     if manifest is not None:
         counts = manifest["counts"]
         return [
@@ -264,7 +264,7 @@ def _measures(
 
 
 def _extremes(samples: Samples, values: NDArray[np.float64]) -> list[dict[str, Any]]:
-    """The samples with the lowest and with the highest values, with their pictures."""
+    """Return the samples with the lowest and with the highest values, with their pictures."""
     if samples.dataset is None:
         return []
     known = np.flatnonzero(~np.isnan(values))
@@ -296,7 +296,7 @@ def _picture(row: Mapping[str, Any], value: float) -> dict[str, Any]:
 
 
 def _thumbnail(encoded: bytes) -> str:
-    """The image as stored if it is small, else made small; nothing where it cannot be read."""
+    """Return the image, reduced if it is large; empty if it cannot be read."""
     try:
         stored = Image.open(io.BytesIO(encoded))
         if max(stored.size) <= _THUMBNAIL:

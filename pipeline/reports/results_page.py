@@ -1,4 +1,4 @@
-"""The page about evaluations: scores side by side, confusion matrices, and what to know of them."""
+"""Write the page about evaluations: scores side by side, confusion matrices, and notes."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ def write_results_page(
     title: str | None = None,
     pictures: Mapping[str, Sequence[tuple[str, str]]] | None = None,
 ) -> Path:
-    """Writes one self-contained HTML page about results that may stand side by side.
+    """Write one self-contained HTML page about results that may stand side by side.
 
     Args:
         results: Of one protocol on one list of clips.
@@ -65,7 +65,7 @@ def write_results_page(
 
 
 def name_of(content: Mapping[str, Any]) -> str:
-    """A result in few words: its recognizer and what it was trained on."""
+    """Return a result in few words: its recognizer and what it was trained on."""
     config = content["config"]
     parts = [content["recognizer"]]
     pretrained = content["pretrained_on"]
@@ -78,7 +78,7 @@ def name_of(content: Mapping[str, Any]) -> str:
 
 
 def notes_of(content: Mapping[str, Any]) -> list[str]:
-    """What must be known beside the scores of a result."""
+    """Return what must be known beside the scores of a result."""
     found = []
     if content["oracle"]:
         found.append("NOT A RESULT: the epoch was chosen on the test clips")
@@ -113,7 +113,7 @@ def notes_of(content: Mapping[str, Any]) -> list[str]:
     ]
     if content["apex_rules"].get("annotated"):
         found.append(
-            f"{content['apex_rules']['annotated']} apexes are annotated: where nobody annotates"
+            f"{content['apex_rules']['annotated']} apexes are annotated: without an annotation"
             " they must be spotted; clips.samples.apex=spotted measures that"
         )
     if content["rejections"]:
@@ -124,7 +124,7 @@ def notes_of(content: Mapping[str, Any]) -> list[str]:
 
 
 def _named(results: Sequence[Result]) -> dict[str, Result]:
-    """Results by name; those of one name are told apart by their folders."""
+    """Return results by name; those of one name are told apart by their folders."""
     names = [name_of(result.content) for result in results]
     folders = [result.folder.name for result in results]
     found = {}

@@ -1,4 +1,4 @@
-"""What a report looks at: a dataset, or a pool of AU pairs, as columns without the images."""
+"""Read a dataset or AU pools as columns without images, for reports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -74,12 +74,12 @@ class Samples:
 
     @property
     def rises(self) -> NDArray[np.float32]:
-        """``(N, 17)`` apex minus onset, NaN where one of them was not measured."""
+        """Return ``(N, 17)`` apex minus onset, NaN where one of them was not measured."""
         return self.apex - self.onset
 
 
 def open_target(path: Path) -> Samples:
-    """Opens a dataset folder or an AU pool.
+    """Open a dataset folder or an AU pool.
 
     Raises:
         FileNotFoundError: Nothing there, or a folder without a finished dataset.
@@ -94,11 +94,11 @@ def open_target(path: Path) -> Samples:
             f"{path} does not exist; expected a dataset folder that `miex synthesize` made, or an "
             "AU pool (Parquet) that `miex extract-aus` made"
         )
-    return read_pool(path)
+    return _read_pool(path)
 
 
 def read_dataset(dataset: DatasetFolder) -> Samples:
-    """Reads every column that is asked for here, but no frame.
+    """Read every column that is asked for here, but no frame.
 
     Raises:
         ValueError: The manifest lacks a field, or a shard is missing, damaged or of another schema.
@@ -149,8 +149,8 @@ def read_dataset(dataset: DatasetFolder) -> Samples:
     )
 
 
-def read_pool(path: Path) -> Samples:
-    """Reads an AU pool; its emotions are merged into the three classes where they belong to one.
+def _read_pool(path: Path) -> Samples:
+    """Read an AU pool; its emotions are merged into the three classes where they belong to one.
 
     Raises:
         FileNotFoundError: No such file.
@@ -183,7 +183,7 @@ def read_pool(path: Path) -> Samples:
 
 
 def join(parts: Sequence[Samples]) -> Samples:
-    """Several targets as one, each source named with its target; without images.
+    """Join several targets into one without images; each source is named with its target.
 
     Raises:
         ValueError: No target.
@@ -253,7 +253,7 @@ def _check_schema(path: Path, schema: pa.Schema) -> None:
 
 
 def _ends(path: Path, batch: pa.RecordBatch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """AUs at the onset and at the apex, ``(N, 17)`` each."""
+    """Return AUs at the onset and at the apex, ``(N, 17)`` each."""
     aus = batch.column("aus")
     # DLPack, because pyarrow's `to_numpy` imports pandas, which takes longer than all the rest.
     vectors = np.from_dlpack(aus.flatten().flatten().fill_null(np.nan)).reshape(-1, AU_COUNT)

@@ -1,4 +1,4 @@
-"""Chooses samples that stand for a whole dataset, and reads no others."""
+"""Choose samples that represent a whole dataset, and read no others."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ _KEYS = ("identity", "label", "fine_emotion", "au_source", "au_estimator", "sour
 
 @contextmanager
 def open_shard(path: Path) -> Iterator[pq.ParquetFile]:
-    """Opens a shard for reading.
+    """Open a shard for reading.
 
     Raises:
         ValueError: It is missing or damaged, also when that shows only while reading from it.
@@ -36,7 +36,7 @@ def open_shard(path: Path) -> Iterator[pq.ParquetFile]:
 
 
 def source_label(row: Mapping[str, Any]) -> str:
-    """Where a row's AUs come from, in few words: ``expert, miex 1`` or ``real_mie, casme2``."""
+    """Return the source of a row's AUs: ``expert, miex 1`` or ``real_mie, casme2``."""
     origin = row["source_dataset"]
     if origin is None and row["au_estimator"] is not None:
         origin = row["au_estimator"].split(" (")[0].removeprefix("table ")
@@ -44,7 +44,7 @@ def source_label(row: Mapping[str, Any]) -> str:
 
 
 def choose_samples(dataset: DatasetFolder, count: int, seed: int) -> list[dict[str, Any]]:
-    """Reads a few rows, balanced over classes and AU sources, then identities and emotions.
+    """Read a few rows, balanced over classes and AU sources, then identities and emotions.
 
     Args:
         dataset: Where to choose.
@@ -72,11 +72,11 @@ def choose_samples(dataset: DatasetFolder, count: int, seed: int) -> list[dict[s
 
 
 def _spread(keys: Mapping[int, Mapping[str, Any]], order: Sequence[int], count: int) -> list[int]:
-    """Takes rows from every cell (class, source) in turn, the least seen identity first."""
+    """Take rows from every cell (class, source) in turn, the least seen identity first."""
     cells: dict[tuple[str, int], list[int]] = defaultdict(list)
     for number in order:
         cells[source_label(keys[number]), keys[number]["label"]].append(number)
-    # Classes change faster than sources: a last turn that is cut short spoils their balance least.
+    # Classes vary faster than sources, so that an incomplete last round keeps them balanced.
     turn = [cells[cell] for cell in sorted(cells)]
     identities: Counter[str] = Counter()
     emotions: Counter[str | None] = Counter()
@@ -99,7 +99,7 @@ def _spread(keys: Mapping[int, Mapping[str, Any]], order: Sequence[int], count: 
 def read_rows(
     dataset: DatasetFolder, numbers: Sequence[int], columns: Sequence[str] | None
 ) -> Iterator[dict[str, Any]]:
-    """Rows by their number in the dataset, ascending; only their row groups are read."""
+    """Read rows by their number in the dataset, ascending; only their row groups are read."""
     wanted = np.asarray(numbers, dtype=np.int64)
     start = 0
     for path in dataset.shards:

@@ -1,4 +1,4 @@
-"""The contact sheet: one image that shows what a dataset looks like, and where its faces move."""
+"""Draw the contact sheet: one image with samples of a dataset and their motion."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class _Card:
 def contact_sheet(
     folder: Path, out: Path | None = None, *, samples: int = 24, seed: int = 0
 ) -> Path:
-    """Draws onset, apex and motion of a few samples into one PNG.
+    """Draw onset, apex and motion of a few samples into one PNG.
 
     Longer samples show up to six of their frames. The motion panel is the onset in grey under the
     optical flow from onset to apex, colour and arrows on one scale for the whole sheet. The sheet
@@ -85,7 +85,7 @@ def contact_sheet(
 
 
 def draw_contact_sheet(dataset: DatasetFolder, samples: int = 24, seed: int = 0) -> Image.Image:
-    """Draws what `contact_sheet` writes.
+    """Draw what `contact_sheet` writes.
 
     Raises:
         ValueError: The dataset is empty or damaged, or `samples` or `seed` is out of range.
@@ -127,7 +127,7 @@ def _draw_sheet(cards: Sequence[_Card], dataset: DatasetFolder) -> Image.Image:
 
 
 def _motion_scale(cards: Sequence[_Card]) -> float:
-    """Length that gets the brightest colour, pixels: three of four samples stay below it.
+    """Return the motion in pixels that gets the brightest colour: 75 % of the samples are below.
 
     The very longest vectors of a sample are errors of the flow and the few strongest samples are
     no measure for the others; neither may darken every panel.
@@ -192,7 +192,7 @@ def _draw_caption(sheet: Image.Image, at: tuple[int, int], row: dict[str, Any], 
 
 
 def _tag(sheet: Image.Image, at: tuple[int, int], text: str) -> None:
-    """A small label in the corner of a frame, readable on any photograph."""
+    """Draw a small label in the corner of a frame, readable on any photograph."""
     draw = ImageDraw.Draw(sheet, "RGBA")
     x, y = at
     width = draw.textlength(text, _font(15))
@@ -201,7 +201,7 @@ def _tag(sheet: Image.Image, at: tuple[int, int], text: str) -> None:
 
 
 def _fitting(draw: ImageDraw.ImageDraw, text: str, size: int, width: float) -> str:
-    """The text, cut where it would be wider than `width`."""
+    """Return the text, cut where it would be wider than `width`."""
     if draw.textlength(text, _font(size)) <= width:
         return text
     while text and draw.textlength(text + "…", _font(size)) > width:

@@ -1,4 +1,4 @@
-"""Statistics of AUs and measures. NaN stands for not measured: it enters no figure, and counts."""
+"""Compute statistics of AUs and measures. NaN is not measured: excluded, and counted."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ ACTIVE_FROM = 0.25
 """An AU counts as active when it rises by this between onset and apex, on the scale of 0 to 5:
 below the smallest intensity that MiE-X draws (0.5), above what an estimator reads from noise."""
 
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 ALL = "all"
 """Key of a group that does not ask for a source, or for a class."""
@@ -32,7 +32,7 @@ class Summary:
         deviation: Standard deviation of the measured ones (divided by their number).
         low: The smallest.
         high: The largest.
-        quantiles: At `QUANTILES`, with linear interpolation.
+        quantiles: At `_QUANTILES`, with linear interpolation.
     """
 
     count: int
@@ -45,12 +45,12 @@ class Summary:
 
     @property
     def median(self) -> float:
-        """Half of the measured values lie below it."""
+        """Return the median of the measured values."""
         return self.quantiles[2]
 
     def as_dict(self) -> dict[str, Any]:
-        """Flat, for JSON and CSV."""
-        names = [f"q{round(100 * share):02d}" for share in QUANTILES]
+        """Return a flat dictionary for JSON and CSV."""
+        names = [f"q{round(100 * share):02d}" for share in _QUANTILES]
         return {
             "count": self.count,
             "missing": self.missing,
@@ -63,14 +63,14 @@ class Summary:
 
 
 def summarise(values: ArrayLike) -> Summary:
-    """Sums up values of any shape; NaN counts as missing."""
+    """Summarise values of any shape; NaN counts as missing."""
     every = np.asarray(values, dtype=np.float64).ravel()
     known = every[~np.isnan(every)]
     missing = every.size - known.size
     if not known.size:
         nan = float("nan")
-        return Summary(0, missing, nan, nan, nan, nan, (nan,) * len(QUANTILES))
-    quantiles = tuple(float(value) for value in np.quantile(known, QUANTILES))
+        return Summary(0, missing, nan, nan, nan, nan, (nan,) * len(_QUANTILES))
+    quantiles = tuple(float(value) for value in np.quantile(known, _QUANTILES))
     return Summary(
         known.size,
         missing,
@@ -92,7 +92,7 @@ class Bar:
 
 
 def histogram(values: ArrayLike, most: int = 36) -> list[Bar]:
-    """Counts values in at most `most` equal bars with round ends; NaN counts nowhere.
+    """Count values in at most `most` equal bars with round ends; NaN counts nowhere.
 
     Values outside the middle 99.8 % (of more than 1,000) fall into the outermost bars, so that
     one wild value does not squeeze all others into one bar.
@@ -115,7 +115,7 @@ def histogram(values: ArrayLike, most: int = 36) -> list[Bar]:
 
 
 def _round_step(least: float) -> float:
-    """The smallest of 1, 2, 5, 10, ... times a power of ten that is not below `least`."""
+    """Return the smallest of 1, 2, 5, 10, ... times a power of ten that is not below `least`."""
     power = 10.0 ** np.floor(np.log10(least))
     return float(next(step * power for step in (1, 2, 5, 10) if step * power >= least * (1 - 1e-9)))
 
@@ -154,12 +154,12 @@ class GroupStatistics:
 
     @property
     def mean_active(self) -> float:
-        """Mean number of active AUs; NaN without samples."""
+        """Return the mean number of active AUs; NaN without samples."""
         return float(self.active.sum()) / self.samples if self.samples else float("nan")
 
 
 def active_aus(rises: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """``(N, 17)``, which AUs are active; one that was not measured is not."""
+    """Return ``(N, 17)``, whether each AU is active; an AU that was not measured is not."""
     active: NDArray[np.bool_] = np.nan_to_num(rises, nan=0.0) >= ACTIVE_FROM
     return active
 
@@ -167,7 +167,7 @@ def active_aus(rises: NDArray[np.float32]) -> NDArray[np.bool_]:
 def describe_group(
     samples: Samples, members: NDArray[np.intp], key: tuple[str, str]
 ) -> GroupStatistics:
-    """AU statistics of some samples.
+    """Return AU statistics of some samples.
 
     Args:
         samples: All of them.
@@ -197,7 +197,7 @@ def describe_group(
 
 
 def describe_groups(samples: Samples) -> dict[tuple[str, str], GroupStatistics]:
-    """AU statistics of the whole, of every source, of every class, and of both together.
+    """Return AU statistics of all samples, each source, each class, and each combination.
 
     The whole comes first; sources follow in the order of their names, classes in theirs.
     """
@@ -225,7 +225,7 @@ def describe_groups(samples: Samples) -> dict[tuple[str, str], GroupStatistics]:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How much of the AU space samples fill.
+    """The variety of AUs in some samples.
 
     Attributes:
         combinations: How many different sets of active AUs occur.
@@ -252,14 +252,14 @@ class Coverage:
 
 
 def cover(samples: Samples, most: int = 1500, seed: int = 0) -> Coverage:
-    """Measures how varied the AUs are; see `Coverage`.
+    """Measure how varied the AUs are; see `Coverage`.
 
     Args:
         samples: What to look at.
         most: How many points to project at most; equal seeds choose equal ones.
         seed: Of that choice.
     """
-    codes = pattern_codes(active_aus(samples.rises))
+    codes = _pattern_codes(active_aus(samples.rises))
     counts = Counter(codes.tolist())
     shares = np.array(list(counts.values()), dtype=np.float64) / max(len(samples), 1)
     effective = float(np.exp(-(shares * np.log(shares)).sum())) if len(samples) else 0.0
@@ -282,8 +282,8 @@ def cover(samples: Samples, most: int = 1500, seed: int = 0) -> Coverage:
     )
 
 
-def pattern_codes(active: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Sets of active AUs as numbers: ``(N, 17)`` to ``(N,)``, AU01 the lowest bit."""
+def _pattern_codes(active: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return sets of active AUs ``(N, 17)`` as numbers ``(N,)``; AU01 is the lowest bit."""
     return active.astype(np.int64) @ (1 << np.arange(AU_COUNT, dtype=np.int64))
 
 
@@ -297,7 +297,7 @@ def _means(rises: NDArray[np.float32]) -> Values:
 
 
 def principal_axes(rises: NDArray[np.float32]) -> tuple[Values, tuple[float, float]]:
-    """The two directions in which AU changes vary most (principal component analysis).
+    """Return the two directions in which AU changes vary most (principal component analysis).
 
     AUs that were not measured stand as no change: a projection needs a number.
 
@@ -317,5 +317,5 @@ def principal_axes(rises: NDArray[np.float32]) -> tuple[Values, tuple[float, flo
 
 
 def counts_of(texts: Sequence[str | None]) -> Mapping[str, int]:
-    """How often each text occurs, the most frequent first; None as `unknown`."""
+    """Return how often each text occurs, the most frequent first; None as `unknown`."""
     return dict(Counter("unknown" if text is None else text for text in texts).most_common())

@@ -1,4 +1,4 @@
-"""Finds rows that look wrong: labels that contradict the AUs, faces that stand in for others."""
+"""Find rows that look wrong: labels that contradict the AUs, frames of another person."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -15,25 +15,25 @@ from miex.pipeline.reports.pixels import Pixels
 from miex.pipeline.reports.samples import Samples
 from miex.pipeline.reports.statistics import active_aus
 
-Rows = NDArray[np.intp]
+_Rows = NDArray[np.intp]
 
-LIKELIHOOD_RATIO = 50.0
+_LIKELIHOOD_RATIO = 50.0
 """The AUs of a row contradict its class if another class of the same source makes them so many
 times as likely."""
 
-LEAST_ROWS = 30
+_LEAST_ROWS = 30
 """Rows of a class and source that it takes to estimate how likely AUs are in it."""
 
-ALIKE = 0.93
+_ALIKE = 0.93
 """Onset and apex correlate (grey, 32 by 32 pixels) at least so much if they show one person. In
 45,000 samples of `warp` on LFW the least is .952; 97 % of the pairs of two different people
 in aligned LFW crops are below .8."""
 
-OUTLYING = 8.0
+_OUTLYING = 8.0
 """... and a foreign face must be so many standard deviations from the rest, too: where frames
 differ more throughout (strong expressions, a restless generator), that is no foreign face."""
 
-SAME_PICTURE = 0.9985
+_SAME_PICTURE = 0.9985
 """Two onsets of 16 by 16 pixels that correlate so much are one photograph, re-encoded or slightly
 edited. Of 10,150 pairs of photographs of one person in LFW (middle 130 pixels), two lie above .999,
 the next at .986."""
@@ -41,26 +41,26 @@ the next at .986."""
 
 @dataclass(frozen=True, slots=True)
 class LabelDoubts:
-    """Rows whose label does not fit.
+    """Rows with a doubtful label.
 
     Attributes:
         inconsistent: Label, class and fine emotion of the row contradict one another.
         impossible: The expert table that the row names never draws its AUs in its class.
-        unlikely: Another class makes the AUs `LIKELIHOOD_RATIO` times as likely, by the dataset's
+        unlikely: Another class makes the AUs `_LIKELIHOOD_RATIO` times as likely, by the dataset's
             own statistics.
         expected: How many of the unlikely ones chance explains.
         judged: How many rows could be judged by a table or by statistics.
     """
 
-    inconsistent: Rows
-    impossible: Rows
-    unlikely: Rows
+    inconsistent: _Rows
+    impossible: _Rows
+    unlikely: _Rows
     expected: float
     judged: int
 
     @property
-    def rows(self) -> Rows:
-        """All of them; the unlikely ones only where chance does not explain their number."""
+    def rows(self) -> _Rows:
+        """Return all doubtful rows; unlikely ones only if chance does not explain their number."""
         parts = [self.inconsistent, self.impossible]
         if len(self.unlikely) > 2 * self.expected + 5:
             parts.append(self.unlikely)
@@ -68,7 +68,7 @@ class LabelDoubts:
 
 
 def doubt_labels(samples: Samples, always_on: Sequence[int] = ()) -> LabelDoubts:
-    """Looks for swapped labels.
+    """Look for swapped labels.
 
     Args:
         samples: What to look at.
@@ -77,8 +77,8 @@ def doubt_labels(samples: Samples, always_on: Sequence[int] = ()) -> LabelDoubts
     used = np.setdiff1d(np.arange(AU_COUNT), np.asarray(always_on, dtype=np.int64))
     source = np.array(samples.source, dtype=object)
     emotion = np.array(samples.emotion, dtype=object)
-    impossible: list[Rows] = []
-    unlikely: list[Rows] = []
+    impossible: list[_Rows] = []
+    unlikely: list[_Rows] = []
     expected, judged = 0.0, 0
     space = _label_space(samples)
     rises = np.nan_to_num(samples.rises)[:, used]
@@ -115,7 +115,7 @@ def _label_space(samples: Samples) -> LabelSpace | None:
     return LABEL_SPACES.get(samples.dataset.manifest["label_space"].get("name", ""))
 
 
-def _inconsistent(samples: Samples, space: LabelSpace | None) -> Rows:
+def _inconsistent(samples: Samples, space: LabelSpace | None) -> _Rows:
     wrong = []
     known = {str(emotion): emotion for emotion in Emotion}
     for row, (label, emotion, fine) in enumerate(
@@ -128,8 +128,8 @@ def _inconsistent(samples: Samples, space: LabelSpace | None) -> Rows:
     return np.array(wrong, dtype=np.intp)
 
 
-def _expert(samples: Samples, rows: Rows) -> ExpertSource | None:
-    """The table that comes with miex and that these rows say they were drawn from, hash and all."""
+def _expert(samples: Samples, rows: _Rows) -> ExpertSource | None:
+    """Return the table that these rows were drawn from, if its hash is that of a known one."""
     if samples.dataset is None or not len(rows):
         return None
     description = samples.source[rows[0]].removeprefix("expert, ")
@@ -148,13 +148,13 @@ def _expert(samples: Samples, rows: Rows) -> ExpertSource | None:
 
 def _impossible(
     samples: Samples,
-    rows: Rows,
+    rows: _Rows,
     active: NDArray[np.bool_],
     source: ExpertSource,
     space: LabelSpace,
     used: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
-    """Whether no emotion of a row's class can draw exactly its AUs; ``(len(rows),)``."""
+    """Return whether no emotion of a row's class can draw exactly its AUs; ``(len(rows),)``."""
     odds = {e: source.table.probabilities(e)[used] for e in source.table.emotions}
     possible = {
         emotion: ~((active & (p == 0)).any(axis=1) | (~active & (p == 1)).any(axis=1))
@@ -178,13 +178,13 @@ def _impossible(
 def _unlikely(
     active: NDArray[np.bool_], emotion: NDArray[np.object_], fine: Sequence[str | None]
 ) -> tuple[NDArray[np.bool_], float]:
-    """Rows of one source that another class explains better, and how many chance explains.
+    """Return rows of one source that another class explains better, and how many chance explains.
 
     Every fine emotion is a product of Bernoulli variables, a class their mixture. Chance is what
     the same search finds in as many rows drawn from the mixture that fits all rows.
     """
     nothing = np.zeros(len(active), bool)
-    classes = [c for c in sorted(set(emotion)) if np.count_nonzero(emotion == c) >= LEAST_ROWS]
+    classes = [c for c in sorted(set(emotion)) if np.count_nonzero(emotion == c) >= _LEAST_ROWS]
     if len(classes) < 2:
         return nothing, 0.0
     fines = np.array(["" if text is None else text for text in fine], dtype=object)
@@ -208,7 +208,7 @@ def _search(
     some: NDArray[np.bool_],
     classes: Sequence[str],
 ) -> NDArray[np.bool_]:
-    """Rows in doubt among `some`.
+    """Return rows in doubt among `some`.
 
     They are left out and the mixture is fitted again, so that swapped rows do not vouch for
     themselves.
@@ -246,12 +246,12 @@ def _contradict(
     own = np.array(best)
     for name, values in likelihood.items():
         own[emotion == name] = values[emotion == name]
-    contradicted: NDArray[np.bool_] = best - own > np.log(LIKELIHOOD_RATIO)
+    contradicted: NDArray[np.bool_] = best - own > np.log(_LIKELIHOOD_RATIO)
     return contradicted
 
 
 def shared_by(keys: Iterable[object], owners: Iterable[str]) -> list[list[str]]:
-    """Owners of every key that has more than one, e.g. identities of one photograph."""
+    """Return owners of every key that has more than one, e.g. identities of one photograph."""
     found: dict[object, set[str]] = defaultdict(set)
     for key, owner in zip(keys, owners, strict=True):
         found[key].add(owner)
@@ -259,7 +259,7 @@ def shared_by(keys: Iterable[object], owners: Iterable[str]) -> list[list[str]]:
 
 
 def same_pictures(samples: Samples, pixels: Pixels) -> list[tuple[str, str]]:
-    """Pairs of identities whose first decoded onsets are one picture, see `SAME_PICTURE`."""
+    """Return pairs of identities with the same first onset image, see `_SAME_PICTURE`."""
     first: dict[str, int] = {}
     for row in np.flatnonzero(pixels.decoded).tolist():
         first.setdefault(samples.identity[row], row)
@@ -267,19 +267,19 @@ def same_pictures(samples: Samples, pixels: Pixels) -> list[tuple[str, str]]:
     vectors = _unit(pixels.onset_small[rows])
     found = []
     for start in range(0, len(rows), 1024):
-        alike = vectors[start : start + 1024] @ vectors.T > SAME_PICTURE
+        alike = vectors[start : start + 1024] @ vectors.T > _SAME_PICTURE
         for a, b in np.argwhere(alike):
             if start + a < b:
                 found.append((names[start + a], names[b]))
     return found
 
 
-def foreign_frames(samples: Samples, pixels: Pixels) -> tuple[Rows, Rows]:
-    """Rows that show two people, and rows that show another person than their template.
+def foreign_frames(samples: Samples, pixels: Pixels) -> tuple[_Rows, _Rows]:
+    """Return rows that show two people, and rows that show another person than their template.
 
     Returns:
         Rows whose apex does not look like their onset, and rows whose onset does not look like
-        the other onsets of the same template; see `ALIKE`.
+        the other onsets of the same template; see `_ALIKE`.
     """
     between = _outliers(pixels.likeness)
     alone = np.full(len(samples), np.nan)
@@ -287,26 +287,26 @@ def foreign_frames(samples: Samples, pixels: Pixels) -> tuple[Rows, Rows]:
     for row in np.flatnonzero(pixels.decoded).tolist():
         members[samples.identity[row], samples.template[row]].append(row)
     for rows in members.values():
-        # Of two that differ nobody can tell which one is foreign.
+        # Of two different persons it is unknown which one is wrong.
         if len(rows) >= 3:
             middle = np.median(pixels.onset_small[rows], axis=0)[None]
             alone[rows] = _unit(pixels.onset_small[rows]) @ _unit(middle)[0]
     return between, _outliers(alone)
 
 
-def _outliers(likeness: NDArray[np.float64]) -> Rows:
+def _outliers(likeness: NDArray[np.float64]) -> _Rows:
     known = likeness[~np.isnan(likeness)]
     if not known.size:
         return np.empty(0, np.intp)
     middle = np.median(known)
     # 1.4826 makes the median absolute deviation of a normal distribution its standard deviation.
     spread = 1.4826 * float(np.median(np.abs(known - middle)))
-    limit = min(ALIKE, float(middle) - OUTLYING * spread)
+    limit = min(_ALIKE, float(middle) - _OUTLYING * spread)
     return np.flatnonzero(np.nan_to_num(likeness, nan=1.0) < limit)
 
 
 def _unit(images: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Flat images without their mean, of length 1, so that a product is a correlation."""
+    """Return flattened images, centred, of length 1, so that a product is a correlation."""
     flat = images.reshape(len(images), -1).astype(np.float32)
     flat = flat - flat.mean(axis=1, keepdims=True)
     length = np.linalg.norm(flat, axis=1, keepdims=True)

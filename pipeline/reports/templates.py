@@ -1,4 +1,4 @@
-"""The templates of every page that miex writes."""
+"""Load the templates of all pages."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""One image that shows what a generator learns from: random photographs, and each AU's strongest.
+"""Draw a sheet of training photographs: random ones, and the strongest of each AU.
 
-Wrong labels show at a glance: a row of people who smile must be the row of AU12.
+Wrong labels become visible: for example, the row of AU12 must show smiles.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ class _Line:
 
 
 def training_sheet(training_set: TrainingSet, out: Path, seed: int = 0) -> Path:
-    """Draws photographs of the split `train` with their AUs into one PNG.
+    """Draw photographs of the split `train` with their AUs into one PNG.
 
     Args:
         training_set: What is shown; its validation and held-out people stay unseen.

@@ -164,7 +164,7 @@ class TestFolder:
             ("", "map.csv is empty"),
             ("path,identity\na.jpg,\n", r"row 2, column B \(identity\): the cell is empty"),
             ("path,identity\n,x\n", r"row 2, column A \(path\): the cell is empty"),
-            ("path,identity\na.jpg,x\na.jpg,y\n", "line 3: a.jpg stands twice"),
+            ("path,identity\na.jpg,x\na.jpg,y\n", "line 3: a.jpg occurs twice"),
             ("path,identity\nnobody.jpg,x\n", "none of its 1 files is there"),
         ],
     )
@@ -219,7 +219,7 @@ class TestCelebA:
         ("text", "message"),
         [
             ("000001.jpg\n", "line 1: '000001.jpg', expected a file name and an identity"),
-            ("000001.jpg 1\n000001.jpg 2\n", "line 2: 000001.jpg stands twice"),
+            ("000001.jpg 1\n000001.jpg 2\n", "line 2: 000001.jpg occurs twice"),
             ("../../etc/x.jpg 1\n", "line 1"),
             ("000007.jpg 1\n", "none of the 1 images"),
         ],

@@ -53,7 +53,7 @@ def test_a_clip_that_stands_twice(fictitious, tmp_path):
     lines = (fictitious("megc2019").folder / LIST_FILE).read_text().splitlines()
     path = tmp_path / "list.csv"
     path.write_text("\n".join([*lines, lines[0]]))
-    with pytest.raises(ValueError, match="stands twice"):
+    with pytest.raises(ValueError, match="occurs twice"):
         read_list(path)
 
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from miex.datasets.base import FaceSource, Photograph, Rejection
-from miex.datasets.faces.base import IMAGE_SUFFIXES, SourceSpec, register_face_source
+from miex.datasets.faces.base import SourceSpec, register_face_source
+from miex.datasets.images import IMAGE_SUFFIXES
 from miex.datasets.registry import Facts
 
 

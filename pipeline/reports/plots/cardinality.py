@@ -1,4 +1,4 @@
-"""How many AUs are active at a time, beside real databases."""
+"""Draw how many AUs are active at a time, beside real databases."""
 
 import numpy as np
 

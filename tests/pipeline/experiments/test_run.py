@@ -90,7 +90,7 @@ def make(tmp_path: Path) -> MakeExperiment:
         ({"rows": [{"name": "a", "datasets": ["none"]}]}, "row 'a' names dataset 'none'; there"),
         ({"rows": [{"name": "a", "paper": {"x": {}}}]}, "names column 'x'; there are: narrow"),
         ({"rows": [{"name": "a", "paper": {"wide": {"uar": 1}}}]}, "names metric 'uar'"),
-        ({"rows": [{"name": "a"}, {"name": "a"}]}, "row 'a' stands there twice"),
+        ({"rows": [{"name": "a"}, {"name": "a"}]}, "row 'a' is defined twice"),
         ({"inputs": {}}, "placeholders and inputs differ in faces"),
         ({"inputs": {"faces": "f", "pool": "p"}}, "placeholders and inputs differ in pool"),
         ({"metrics": ["f1"]}, "metrics.0: Input should be 'uf1', 'uar' or 'accuracy'"),
