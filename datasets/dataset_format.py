@@ -97,12 +97,30 @@ COLUMN_NOTES: dict[str, str] = {
 """Units and definitions, written into the metadata of every shard's schema."""
 
 
-def huggingface_features(classes: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the `huggingface` schema metadata, with which `load_dataset` decodes the images.
+def card_features(classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the columns as the front matter of a dataset card states them (`dataset_info`).
+
+    `load_dataset` takes them from there, with `label` as a `ClassLabel`. The metadata of a shard
+    cannot say so: `datasets` ignores it where its types are not those of the file.
 
     Args:
-        classes: Names of the classes in the order of `label`, which then is a `ClassLabel`.
+        classes: Names of the classes in the order of `label`.
     """
+    special: dict[str, dict[str, Any]] = {
+        "label": {"dtype": {"class_label": {"names": dict(enumerate(classes))}}},
+        "aus": {"list": {"list": "float32", "length": _AU_COUNT}},
+        "landmarks": {"list": {"list": "float32", "length": 2}},
+        "frames": {"list": "image"},
+    }
+    features = huggingface_features()["info"]["features"]
+    return [
+        {"name": name, **(special.get(name) or {"dtype": features[name]["dtype"]})}
+        for name in SCHEMA.names
+    ]
+
+
+def huggingface_features() -> dict[str, Any]:
+    """Return the `huggingface` schema metadata, with which `load_dataset` decodes the images."""
     scalar = {
         pa.string(): "string",
         pa.int8(): "int8",
@@ -116,8 +134,6 @@ def huggingface_features(classes: Sequence[str] = ()) -> dict[str, Any]:
         for field in SCHEMA
         if field.type in scalar
     }
-    if classes:
-        features["label"] = {"names": list(classes), "_type": "ClassLabel"}
     vector = {
         "feature": {"dtype": "float32", "_type": "Value"},
         "length": _AU_COUNT,

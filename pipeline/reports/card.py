@@ -10,7 +10,7 @@ import pyarrow as pa
 import yaml
 from markupsafe import Markup
 
-from miex.datasets.dataset_format import COLUMN_NOTES, SCHEMA
+from miex.datasets.dataset_format import COLUMN_NOTES, SCHEMA, card_features
 
 _SIZES = {
     1_000: "n<1K",
@@ -116,6 +116,7 @@ def _front_matter(manifest: Mapping[str, Any]) -> dict[str, Any]:
             next((name for bound, name in _SIZES.items() if samples < bound), "100M<n<1B")
         ],
         "annotations_creators": ["machine-generated"],
+        "dataset_info": {"features": card_features(manifest["label_space"]["classes"])},
         "tags": [
             "synthetic",
             "micro-expression",

@@ -64,7 +64,7 @@ def render_shard(job: Job, number: int, on_samples: OnSamples | None = None) -> 
         job.shards,
         indices,
         rows(),
-        schema_with_metadata(job.config.canonical(), job.inputs.plan.label_space.classes),
+        schema_with_metadata(job.config.canonical()),
         job.fingerprint,
     )
     record_shard(job, record)

@@ -1,7 +1,7 @@
 """Writing of Parquet shards, and recognition of the shards that an earlier run finished."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,16 +49,15 @@ def _shard_path(number: int, count: int) -> str:
     return f"data/train-{number:05d}-of-{count:05d}.parquet"
 
 
-def schema_with_metadata(config_json: str, classes: Sequence[str]) -> pa.Schema:
+def schema_with_metadata(config_json: str) -> pa.Schema:
     """Return the dataset schema with the metadata that every shard carries.
 
     Args:
         config_json: The synthesis config, see `SynthesisConfig.canonical`.
-        classes: Names of the classes, in the order of their labels.
     """
     return SCHEMA.with_metadata(
         {
-            "huggingface": json.dumps(huggingface_features(classes)),
+            "huggingface": json.dumps(huggingface_features()),
             "miex.format": FORMAT,
             "miex.config": config_json,
             "miex.columns": json.dumps(COLUMN_NOTES),
