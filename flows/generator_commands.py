@@ -1,7 +1,4 @@
-"""The command `miex train-generator`.
-
-Whatever is slow to import is imported inside the command that needs it.
-"""
+"""Define the command `miex train-generator`; torch is imported inside it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,37 +17,37 @@ _UNITS = {"faces": "faces", "warps": "faces", "steps": "steps"}
 
 def train_generator(
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="What `miex training-set` made (.parquet).")
+        Path, typer.Argument(metavar="DATA", help="Training set of `miex training-set` (.parquet).")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; one in it goes on.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder; a run in it resumes.")],
     recipe: Annotated[str, typer.Option(help="guided, miex, pumarola or donydchen.")] = "guided",
     pairs: Annotated[
         Path | None,
-        typer.Option(help="Frames of people in motion, a training set, too: real pairs."),
+        typer.Option(help="Second training set, of frames of people in motion: real pairs."),
     ] = None,
     start: Annotated[
-        Path | None, typer.Option(help="Weights to begin with, in place of random ones.")
+        Path | None, typer.Option(help="Weights to start from instead of random ones.")
     ] = None,
     photographs: Annotated[
-        int | None, typer.Option(min=1, help="Learn from so many of the photographs.")
+        int | None, typer.Option(min=1, help="Number of training photographs; all by default.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="In all, in place of the recipe's epochs.")
+        int | None, typer.Option(min=1, help="Number of steps, instead of the recipe's epochs.")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Stop after so many; the next run goes on.")
+        float | None, typer.Option(help="Stop after this time; the next run resumes.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is random.")] = 0,
+    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda, cuda:1, ...")] = "auto",
     compile: Annotated[
-        bool, typer.Option("--compile", help="torch.compile; worth its minute on a GPU.")
+        bool, typer.Option("--compile", help="Use torch.compile; takes a minute, pays on a GPU.")
     ] = False,
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="A field of the recipe; repeatable."),
+        typer.Option("--set", metavar="FIELD=VALUE", help="Field of the recipe. Repeatable."),
     ] = None,
 ) -> None:
-    """Trains GANimation's generator on faces with AUs; a run that was stopped goes on.
+    """Train GANimation's generator on faces with AUs; resumes when run again.
 
     --set takes fields of the recipe, as batch=32 or weights.cycle=5.
     """
@@ -67,12 +64,12 @@ def train_generator(
 
 
 def run_training(terminal: Terminal, config: "TrainingConfig") -> None:
-    """Trains and prints what came out.
+    """Train a generator with progress, and print the result.
 
     Raises:
-        FileNotFoundError: No training set.
+        FileNotFoundError: There is no such training set.
         ValueError: Data, recipe and machine do not fit, or the folder holds another training.
-        TrainingFailedError: It diverged or does nothing.
+        TrainingFailedError: The training diverged, or the generator changes nothing.
     """
     from miex.generators.ganimation.training import train
 
@@ -81,15 +78,15 @@ def run_training(terminal: Terminal, config: "TrainingConfig") -> None:
         def show(stage: str, done: int, total: int, losses: Mapping[str, float]) -> None:
             meter = stages.of(stage, _UNITS[stage])
             meter.note = "  ".join(f"{name} {value:.3g}" for name, value in losses.items())
-            # What an earlier run did says nothing about the pace of this one.
+            # Steps of an earlier run do not count for the pace.
             meter.to(done, total, timed=meter.total is not None)
 
         result = train(config, show)
     weights = escape(str(result.weights))
     terminal.say(f"weights: {weights} (step {result.step} of {result.total})")
     terminal.say(
-        f"AUs of strangers: squared error {result.au_error:.3f}, of their mean"
+        f"AUs of validation identities: squared error {result.au_error:.3f}, of their mean"
         f" {result.au_error_constant:.3f}"
     )
     if result.step < result.total:
-        terminal.say("the time is over; the same command goes on from here")
+        terminal.say("the time limit is reached; the same command resumes from here")

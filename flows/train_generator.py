@@ -1,21 +1,20 @@
-"""The Prefect flow `train-generator`: from a training set to the weights of a generator.
+"""Define the Prefect flow `train-generator`: from a training set to the weights of a generator.
 
 python flows/train_generator.py run -p data=training.parquet -p out=runs/gan
 python flows/train_generator.py serve                      # then, in another shell:
 prefect deployment run train-generator/local -p data=training.parquet --watch
 
-A run that was killed goes on from its last state when the same parameters are started again.
+A run that was killed resumes from its last state when it is started again with the same parameters.
 """
 
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 
 from miex.flows.artifacts import preview
-from miex.flows.entry import is_transient, run_or_serve
+from miex.flows.entry import retried, run_or_serve
 from miex.generators.ganimation.monitor import GRIDS
 from miex.generators.ganimation.recipe import choose_recipe
 from miex.generators.ganimation.training import TrainingConfig, TrainingResult
@@ -26,7 +25,10 @@ from miex.generators.ganimation.training import train as train_network
 def train_generator(
     data: Path,
     out: Path = Path("runs/generator"),
-    recipe: str = "miex",
+    recipe: str = "guided",
+    pairs: Path | None = None,
+    start: Path | None = None,
+    photographs: int | None = None,
     steps: int | None = None,
     minutes: float | None = None,
     seed: int = 0,
@@ -34,45 +36,49 @@ def train_generator(
     compile: bool = False,
     settings: dict[str, Any] | None = None,
 ) -> str:
-    """Trains GANimation's generator, or goes on with it.
+    """Train GANimation's generator, or resume a training that was interrupted.
 
     Args:
-        data: A training set that `miex training-set` made.
+        data: Training set of `miex training-set` (.parquet).
         out: Folder of the run.
-        recipe: miex, pumarola or donydchen.
-        steps: Steps in all, in place of the recipe's epochs.
-        minutes: Stop after so many; the next run goes on.
-        seed: Of everything random.
+        recipe: Recipe: guided, miex, pumarola or donydchen.
+        pairs: Second training set, of frames of people in motion: real pairs.
+        start: Weights to start from instead of random ones.
+        photographs: Number of training photographs; all by default.
+        steps: Number of steps, instead of the recipe's epochs.
+        minutes: Stop after this time; the next run resumes.
+        seed: Seed of everything that is random.
         device: Where to compute: auto, cpu, cuda, ...
-        compile: torch.compile the generator.
+        compile: Use torch.compile for the generator.
         settings: Fields of the recipe to change: {"weights.cycle": 5}.
 
     Returns:
         The weights.
     """
     config = TrainingConfig(
-        data=data, out=out, recipe=choose_recipe(recipe, settings), seed=seed, steps=steps,
-        minutes=minutes, device=device, compile=compile,
+        data=data, out=out, recipe=choose_recipe(recipe, settings), pairs=pairs, start=start,
+        photographs=photographs, seed=seed, steps=steps, minutes=minutes, device=device,
+        compile=compile,
     )  # fmt: skip
     result = train(config)
     publish(config, result)
     return str(result.weights)
 
 
-@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=is_transient)
+@retried
 def train(config: TrainingConfig) -> TrainingResult:
-    """Trains in this process."""
+    """Train in this process."""
     return train_network(config)
 
 
 def publish(config: TrainingConfig, result: TrainingResult) -> None:
-    """Shows how far the training is, how well AUs are read, and the last samples."""
+    """Publish the progress, the errors of the AUs and the last samples."""
     rows = {
         "Weights": f"`{result.weights}`",
         "Steps": f"{result.step} of {result.total}",
         "Recipe": config.recipe.name,
         "Images a second": f"{result.images_per_second:.0f}",
-        "Squared error of the AUs of strangers": f"{result.au_error:.3f}",
+        "Squared error of the AUs of validation identities": f"{result.au_error:.3f}",
         "The same of their mean": f"{result.au_error_constant:.3f}",
     }
     lines = ["# Generator", "", "| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())]
@@ -85,7 +91,7 @@ def publish(config: TrainingConfig, result: TrainingResult) -> None:
 
 
 def main() -> None:
-    """Runs the flow, or serves a deployment of it."""
+    """Run the flow, or serve a deployment of it."""
     run_or_serve(train_generator)
 
 

@@ -37,7 +37,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[TrainingConfig]:
 
 def test_the_command_says_what_came_out(asked: list[TrainingConfig], tmp_path: Path) -> None:
     words = ["set.parquet", "-o", str(tmp_path), "--steps", "40", "--minutes", "9"]
-    words += ["--set", "weights.cycle=5", "--set", "batch=32"]
+    words += ["--recipe", "miex", "--set", "weights.cycle=5", "--set", "batch=32"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     (config,) = asked
@@ -45,8 +45,8 @@ def test_the_command_says_what_came_out(asked: list[TrainingConfig], tmp_path: P
     assert (config.recipe.weights.cycle, config.recipe.batch) == (5, 32)
     assert result.stdout.splitlines() == [
         f"weights: {tmp_path / 'generator.safetensors'} (step 20 of 40)",
-        "AUs of strangers: squared error 0.500, of their mean 0.750",
-        "the time is over; the same command goes on from here",
+        "AUs of validation identities: squared error 0.500, of their mean 0.750",
+        "the time limit is reached; the same command resumes from here",
     ]
 
 
