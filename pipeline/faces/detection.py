@@ -9,26 +9,25 @@ which permits research use only), and the 128-dimensional ResNet embedding (dlib
 import importlib.metadata
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from miex.pipeline.faces.config import FaceConfig
-from miex.pipeline.faces.embedding import (
-    CHIP_SIDE,
-    EMBEDDING_VERSION,
-    FaceEmbedding,
-    read_model,
-)
 from miex.pipeline.faces.models import (
+    CHIP_SIDE,
     CNN_MODEL,
     EMBEDDING_MODEL,
+    EMBEDDING_VERSION,
     MODELS,
     SHAPE_MODEL,
     model_file,
 )
+
+if TYPE_CHECKING:
+    from miex.pipeline.faces.embedding import FaceEmbedding
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom edge of a face, in pixels."""
@@ -136,7 +135,10 @@ class DlibDetector:
         return self._dlib.shape_predictor(self._files[SHAPE_MODEL])
 
     @cached_property
-    def _embedding(self) -> FaceEmbedding:
+    def _embedding(self) -> "FaceEmbedding":
+        # Imported here so that configs and help texts need no PyTorch.
+        from miex.pipeline.faces.embedding import read_model
+
         return read_model(Path(self._files[EMBEDDING_MODEL]))
 
     def find(self, image: NDArray[np.uint8]) -> list[Box]:

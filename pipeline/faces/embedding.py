@@ -16,12 +16,6 @@ from torch.nn import functional
 
 from miex.datasets.device import one_thread
 
-CHIP_SIDE = 150
-"""Side of the aligned face that is the input of the network, in pixels."""
-
-EMBEDDING_VERSION = "PyTorch 1"
-"""Version of the computation, stored in face tables; it changes if the embeddings change."""
-
 _MEAN = (122.782, 117.001, 104.298)
 """Mean of red, green and blue that dlib's input layer subtracts (`input_rgb_image_sized`)."""
 

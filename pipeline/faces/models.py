@@ -19,6 +19,12 @@ MODELS = {
 }
 """Purpose of each model file."""
 
+CHIP_SIDE = 150
+"""Side of the aligned face that is the input of the embedding network, in pixels."""
+
+EMBEDDING_VERSION = "PyTorch 1"
+"""Version of the computation, stored in face tables; it changes if the embeddings change."""
+
 
 def model_file(name: str) -> Path:
     """Return the path of one of dlib's model files.

@@ -37,9 +37,23 @@ def test_aus_are_as_frequent_as_the_table_says(name: str) -> None:
     source = ExpertSource(table)
     for emotion in table.emotions:
         active = apexes(source, emotion, 4000) > 0
-        p = conditional(table, emotion)
+        p = shares(table, emotion)
         sigma = np.sqrt(p * (1 - p) / len(active))
         assert (np.abs(active.mean(axis=0) - p) <= 4.5 * sigma + 1e-9).all()
+
+
+def shares(table: ExpertTable, emotion: Emotion) -> np.ndarray:
+    """Return how often each AU is active: of combinations by their weights."""
+    together = table.combinations.get(emotion)
+    if together is None:
+        return conditional(table, emotion)
+    weights = {aus: float(weight) for aus, weight in together.items()}
+    return np.array(
+        [
+            sum(w for aus, w in weights.items() if n in aus) / sum(weights.values())
+            for n in AU_NUMBERS
+        ]
+    )
 
 
 def test_no_draw_is_empty_and_combinations_follow_the_condition() -> None:

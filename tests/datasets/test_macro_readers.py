@@ -33,7 +33,7 @@ def test_ckplus_bad_files(fictitious, tmp_path):
     shutil.copytree(fictitious("ckplus").folder, folder)
     (label,) = (folder / "Emotion" / "S005" / "001").glob("*_emotion.txt")
     for text, message in [
-        ("sad", "_emotion.txt: could not convert"),
+        ("sad", "_emotion.txt: text, expected numbers"),
         ("1 2", "expected one number, the emotion"),
         ("2.5", "expected whole numbers"),
         ("", "expected one number"),

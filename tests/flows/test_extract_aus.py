@@ -128,9 +128,12 @@ def test_the_same_call_makes_the_same_pool(databases: dict[str, str], tmp_path: 
     [
         (("nothing:/data",), "names no database of clips"),
         (("samples", "-e", "magic"), "no AU estimator is called 'magic'"),
-        (("samples", "-o", "pool.csv"), "an AU pool ends in .parquet"),
+        (("samples", "-o", "pool.csv"), "name of an AU pool must end in .parquet"),
         (("samples", "--source", "late"), "source: Input should be 'real_mie' or 'early_mae'"),
-        (("samples", "-e", "facs", "--source", "early_mae"), "early_mae needs an estimator"),
+        (
+            ("samples", "-e", "facs", "--source", "early_mae"),
+            "cannot be combined with source: early_mae",
+        ),
         (("samples", "--draws", 2), "draws: there is no such field; there are: clips, source"),
         (("samples", "--window", 2), "take an odd number"),
         (("samples", "-e", "facs"), "no clip gave AUs (1 not_coded"),

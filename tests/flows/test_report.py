@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from miex.flows import artifacts, report_command
 from miex.flows import report as module
 from miex.flows.cli import app
+from miex.flows.entry import run_or_serve
 from miex.flows.report_command import findings_markdown, read_findings
 
 FINDINGS = [
@@ -96,7 +97,7 @@ def test_findings_as_markdown(tmp_path: Path) -> None:
     text = findings_markdown(tmp_path / "index.html", FINDINGS)
     assert f"`{tmp_path / 'index.html'}`" in text
     assert "| fault | AU12 is [always] on: 100 % \\| 3 classes |" in text
-    assert "Nothing was found" in findings_markdown(tmp_path / "index.html", [])
+    assert "No findings" in findings_markdown(tmp_path / "index.html", [])
     assert read_findings(tmp_path / "index.html") == []
 
 
@@ -133,7 +134,7 @@ def test_serve_makes_the_deployment_local(monkeypatch: pytest.MonkeyPatch) -> No
     served: dict[str, Any] = {}
     monkeypatch.setattr(module.report, "serve", lambda **given: served.update(given))
     monkeypatch.setattr("sys.argv", ["report", "serve", "-p", "targets=[a, b]"])
-    module.main()
+    run_or_serve(module.report)
     assert served == {"name": "local", "parameters": {"targets": ["a", "b"]}}
 
 
@@ -142,7 +143,7 @@ def test_a_missing_parameter_is_named(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["report", "run", "-p", "target=a"])
     with pytest.raises(SystemExit) as stopped:
-        module.main()
+        run_or_serve(module.report)
     assert stopped.value.code == 2
     assert "target" in capsys.readouterr().err
 

@@ -21,9 +21,9 @@ ABOUT = About(name="emotion_folders", licence="terms of your own clips", fps=Non
 def scan(root: Path) -> Iterator[Annotation | Rejection]:
     """Yield the annotation of each clip folder."""
     for subject in subfolders(root, "*"):
-        for emotion in subfolders(subject, "*", root=root):
-            for clip in subfolders(emotion, "*", root=root):
-                frames = index_frames(clip, root)
+        for emotion in subfolders(subject, "*"):
+            for clip in subfolders(emotion, "*"):
+                frames = index_frames(clip)
                 where = clip.relative_to(root).as_posix()
                 if not frames.files:
                     origin = origin_of(ABOUT.name, subject.name, clip.name)

@@ -202,7 +202,7 @@ def test_models_that_are_absent(tmp_path):
     ("name", "change", "complaint"),
     [
         ("svr_x/AU_12_static.dat", lambda data: data[:-9], "AU_12_static.*cut off"),
-        ("svr_x/AU_12_static.dat", lambda data: data + b"x", "goes on"),
+        ("svr_x/AU_12_static.dat", lambda data: data + b"x", "data after the bias"),
         ("svr_x/AU_12_static.dat", lambda data: b"\2\0\0\0" + data[4:], "type 2"),
         ("svr_x/AU_12_static.dat", lambda data: data[:4] + b"\xff" * 8 + data[12:], "matrix of -1"),
         ("au_static.txt", lambda data: data.replace(b"svr_x/AU_9_", b"svm_x/AU_9_"), "AU09"),

@@ -189,6 +189,7 @@ def test_runs_from_a_checkout_on_a_bare_machine(
         "sys.modules.update(dict.fromkeys(('dlib', 'feat', 'prefect', 'typer', 'accelerate')))\n"
         f"sys.path.insert(0, {str(link.parent)!r})\n"
         f"sys.argv = ['training', '--data', {str(small_set)!r}, '--out', {str(tmp_path / 'run')!r},"
+        "'--recipe', 'miex',"
         "'--steps', '1', '--device', 'cpu', '--set', 'width=4', '--set', 'critic_width=4', '--set',"
         "'batch=4', '--set', 'weights.teacher=0', '--set', 'weights.au_pairs=0']\n"
         "runpy.run_module('miex.generators.ganimation.training', run_name='__main__')\n"

@@ -10,10 +10,7 @@ import yaml
 
 from miex.generators import _auto
 from miex.pipeline.experiments import run as experiments
-from miex.pipeline.experiments.config import (
-    Experiment,
-    load_experiment,
-)
+from miex.pipeline.experiments.config import Experiment, load_experiment
 from miex.pipeline.experiments.page import as_csv, as_markdown, as_page
 from miex.pipeline.experiments.plan import (
     Inputs,
@@ -23,10 +20,7 @@ from miex.pipeline.experiments.plan import (
     pretraining_key,
 )
 from miex.pipeline.experiments.run import run_experiment, show_plan
-from miex.pipeline.experiments.table import (
-    NOT_COMPARABLE,
-    standing,
-)
+from miex.pipeline.experiments.table import NOT_COMPARABLE, standing
 from miex.pipeline.fictitious_databases.write import write_fictitious
 
 MakeExperiment = Callable[..., Experiment]
