@@ -70,6 +70,7 @@ def test_ablations() -> None:
         "kind": "rrs",
         "key_frames": 7,
         "side": 64,
+        "rigid_motion": "keep",
     }
 
 

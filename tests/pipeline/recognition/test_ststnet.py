@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from miex.pipeline.recognition.recognizers._flow_baseline import scaled
+from miex.pipeline.recognition.recognizers._flow_baseline import FlowBaselineConfig, scaled
 from miex.pipeline.recognition.recognizers.base import create_recognizer
+from miex.pipeline.recognition.recognizers.ststnet import STSTNetConfig
 
 
 @pytest.fixture
@@ -52,11 +53,15 @@ def test_other_sides(side):
 
 def test_scaling():
     flow = torch.tensor([[-1.0, 3.0], [0.0, 0.0], [0.1, 0.2]]).reshape(1, 3, 1, 2)
-    fixed = scaled(flow, "fixed").flatten()
+
+    def form(scaling: str) -> FlowBaselineConfig:
+        return STSTNetConfig(form="face", scaling=scaling)
+
+    fixed = scaled(flow, form("fixed")).flatten()
     torch.testing.assert_close(fixed, torch.tensor([-1.0, 3.0, 0, 0, 1.0, 2.0]))
-    image = scaled(flow, "image").flatten()
+    image = scaled(flow, form("image")).flatten()
     torch.testing.assert_close(image, torch.tensor([0.0, 1, 0, 0, 0, 1]))
-    assert scaled(flow[:, :2].half(), "fixed").dtype == torch.float32
+    assert scaled(flow[:, :2].half(), form("fixed")).dtype == torch.float32
 
 
 def test_wrong_parameters_are_named():

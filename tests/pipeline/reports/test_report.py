@@ -240,7 +240,7 @@ def test_what_is_neither_dataset_nor_pool_is_refused(make_dataset, tmp_path):
     manifest = json.loads((folder / MANIFEST).read_text())
     del manifest["inputs"]
     (folder / MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match="inputs missing"):
+    with pytest.raises(ValueError, match=r"manifest\.json is damaged \(inputs: expected dict"):
         write_report(folder)
 
 

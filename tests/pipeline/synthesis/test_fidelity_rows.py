@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from miex.datasets.dataset_format import DatasetFolder
+from miex.generators.base import GeneratorConfig
 from miex.pipeline.make_dataset import synthesize
 from miex.pipeline.synthesis.config import QualityConfig, SynthesisConfig
 from miex.pipeline.synthesis.run import redraw
@@ -72,7 +73,11 @@ def test_a_share_needs_an_estimator():
 
 def test_an_absent_estimator_shows_before_the_work(sample_table, tmp_path):
     quality = QualityConfig(fidelity_share=1, fidelity_estimator="openface-models:nowhere")
-    config = SynthesisConfig(faces=str(sample_table), samples=3, quality=quality)
+    # The trained generator refuses this estimator, which labelled its training data.
+    generator = GeneratorConfig(name="warp")
+    config = SynthesisConfig(
+        faces=str(sample_table), samples=3, quality=quality, generator=generator
+    )
     with pytest.raises(FileNotFoundError, match="nowhere"):
         synthesize(config, tmp_path / "out", workers=1)
     assert not (tmp_path / "out").exists()
