@@ -113,7 +113,7 @@ def judge(path: Path, contents: list[bytes], read: Callable[[Path], object], rig
     return outcome
 
 
-def require_right(outcome: Outcome, least: int) -> None:
+def assert_right(outcome: Outcome, least: int) -> None:
     assert outcome.inputs >= least
     assert outcome.examples == []
 
@@ -149,7 +149,7 @@ def test_au_pools(tmp_path):
         return found.sha256, found.citation, found.licence
 
     right = (pool.sha256, pool.citation, pool.licence)
-    require_right(judge(tmp_path / "p.parquet", flips(whole, 400, 1), read, right), 400)
+    assert_right(judge(tmp_path / "p.parquet", flips(whole, 400, 1), read, right), 400)
 
 
 @pytest.mark.slow
@@ -161,7 +161,7 @@ def test_documents(tmp_path):
     def read(path: Path) -> object:
         return read_document(path, "document", "write it again")
 
-    require_right(judge(tmp_path / "e.json", flips(whole, 300, 2), read, content), 300)
+    assert_right(judge(tmp_path / "e.json", flips(whole, 300, 2), read, content), 300)
 
 
 @pytest.mark.slow
@@ -178,7 +178,7 @@ def test_cached_blocks(tmp_path):
         return found["flow"].clone().numpy().tobytes(), rejected
 
     right = (tensors["flow"].numpy().tobytes(), {"k": "no face"})
-    require_right(judge(tmp_path / "b.safetensors", flips(whole, 200, 3), read, right), 200)
+    assert_right(judge(tmp_path / "b.safetensors", flips(whole, 200, 3), read, right), 200)
     assert safetensors.__version__
 
 
@@ -199,10 +199,10 @@ def test_tables(tmp_path):
         return len(found)
 
     excel = flips((tmp_path / "t.xlsx").read_bytes(), 150, 4)
-    require_right(judge(tmp_path / "x.xlsx", excel, read), 150)
+    assert_right(judge(tmp_path / "x.xlsx", excel, read), 150)
     for encoding in ("utf-8", "utf-16", "gbk"):
         content = text.replace("happiness", "happiness").encode(encoding)
-        require_right(judge(tmp_path / "x.csv", flips(content, 50, 5), read), 50)
+        assert_right(judge(tmp_path / "x.csv", flips(content, 50, 5), read), 50)
 
 
 @pytest.mark.slow
@@ -231,7 +231,7 @@ def test_bombs(tmp_path):
         return len(read_rows(path, COLUMNS))
 
     outcome = judge(tmp_path / "x.xlsx", contents, read)
-    require_right(outcome, 4)
+    assert_right(outcome, 4)
     assert outcome.counts["refused"] == 4
 
 
@@ -244,19 +244,19 @@ def test_openface_files(tmp_path):
     def read(path: Path) -> object:
         return len(read_openface(path).frames)
 
-    require_right(judge(tmp_path / "o.csv", flips(text.encode(), 150, 6), read), 150)
+    assert_right(judge(tmp_path / "o.csv", flips(text.encode(), 150, 6), read), 150)
 
 
 @pytest.mark.slow
 def test_yaml_and_calibrations(tmp_path):
     table = Path(load_table.__code__.co_filename).parent / "tables" / "miex.yaml"
-    require_right(
+    assert_right(
         judge(tmp_path / "t.yaml", flips(table.read_bytes(), 100, 7), lambda p: load_table(p).name),
         100,
     )
     entry = "- {subject: a, clip: b, field: onset, old: 1, new: 2, source: x}\n"
     fixes = flips((entry * 4).encode(), 60, 8)
-    require_right(judge(tmp_path / "c.yaml", fixes, lambda p: len(read_corrections(p))), 60)
+    assert_right(judge(tmp_path / "c.yaml", fixes, lambda p: len(read_corrections(p))), 60)
     shipped = shipped_calibration("mediapipe") or shipped_calibration("landmarks")
     assert shipped is not None
     shipped.write(tmp_path / "m.json")
@@ -264,7 +264,7 @@ def test_yaml_and_calibrations(tmp_path):
     outcome = judge(
         tmp_path / "n.json", flips(whole, 100, 9), lambda p: type(shipped).read(p), shipped
     )
-    require_right(outcome, 100)
+    assert_right(outcome, 100)
 
 
 @pytest.mark.slow
@@ -293,7 +293,7 @@ def test_images(tmp_path):
                     outcome.add("read", name)
                 except UnusablePhotograph as error:
                     outcome.add("refused", str(error))
-        require_right(outcome, 80)
+        assert_right(outcome, 80)
 
 
 @pytest.mark.slow
