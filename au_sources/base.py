@@ -57,6 +57,11 @@ class AUSource(Protocol):
         """Return databases whose clips the table counts: all subjects influence a draw."""
         ...
 
+    @property
+    def tracked(self) -> float:
+        """Return the share of the drawn pairs that have the AUs of the frames between."""
+        ...
+
     def draw(self, emotion_class: str, rng: np.random.Generator) -> AUPair:
         """Draw a pair whose emotion belongs to a class, and whose apex differs from its onset.
 

@@ -63,8 +63,11 @@ class EarlyMaeConfig(ExtractionConfig):
         description="with early_mae: the apex is drawn between these shares of the frames up to "
         "the apex of the macro-expression",
     )
-    draws: Annotated[int, Flag()] = Field(
-        1, ge=1, description="with early_mae: number of different apex frames of a clip, at most"
+    draws: Annotated[int | None, Flag()] = Field(
+        None,
+        ge=1,
+        description="with early_mae: number of different apex frames of a clip, at most; by "
+        "default all frames of the window, so that every sample draws its apex anew, as in MiE-X",
     )
     seed: Annotated[int, Flag()] = Field(
         0, ge=0, description="with early_mae or facs: seed of everything that is drawn at random"
@@ -178,10 +181,10 @@ def extract(
 
     Where the database knows the macro apex (CK+ and Oulu-CASIA end at it), n counts the frames
     from the first to it. Without an annotated apex (free videos), onset and apex are found in the
-    estimated AUs first, see `find_rise`. Every clip gives `config.draws` pairs, or as many as its
-    window has frames; or a rejection: ``too_short``, ``no_face``, ``no_expression``,
-    ``unreadable_frame``; and each draw a pair or ``no_face_at_onset``, ``no_face_at_apex``,
-    ``small_change``.
+    estimated AUs first, see `find_rise`. Every clip gives a pair for each frame of
+    its window, or for `config.draws` of them; or a rejection: ``too_short``, ``no_face``,
+    ``no_expression``, ``unreadable_frame``; and each draw a pair or ``no_face_at_onset``,
+    ``no_face_at_apex``, ``small_change``.
 
     Args:
         reader: A database opened with frames.
@@ -197,8 +200,10 @@ def extract(
 
     def one_clip(clip: Clip, counted: Counter[str]) -> Sequence[AUPair | Rejection]:
         results = _extract_clip(clip, estimator, reading, landmarker)
-        has_pairs = isinstance(results[0], AUPair)
-        counted["clips with fewer frames than draws"] += has_pairs and len(results) < reading.draws
+        has_pairs = any(isinstance(result, AUPair) for result in results)
+        if reading.draws is not None:
+            fewer = has_pairs and len(results) < reading.draws
+            counted["clips with fewer frames than draws"] += fewer
         counted["clips whose onset and apex were found"] += has_pairs and clip.apex is None
         return results
 
@@ -227,9 +232,12 @@ def _extract_clip(
         low, high = config.alpha
         detail = f"{len(numbers)} frames to the macro apex leave none between {low:g} and {high:g}"
         return [Rejection(clip.origin, "too_short", detail)]
-    # A permutation, so that more draws keep the first ones.
-    order = seeded(config.seed, *clip.key).permutation(len(early))[: config.draws]
-    apexes = [numbers[early[int(place)]] for place in order]
+    places: Sequence[int] = early
+    if config.draws is not None:
+        # A permutation, so that more draws keep the first ones.
+        order = seeded(config.seed, *clip.key).permutation(len(early))[: config.draws]
+        places = [early[int(place)] for place in order]
+    apexes = [numbers[place] for place in places]
     if course is None:
         wanted = {*apexes, numbers[0]}
         if config.track:

@@ -59,6 +59,7 @@ class ExpertSource:
         citation: Publication of the table.
         licence: Terms of the table.
         measured_on: Databases that the table was counted on.
+        tracked: 0, since a table has no AUs of the frames between.
 
     Raises:
         ValueError: The intensities are not ``0 <= low <= high <= 5`` with ``high > 0``, a weight
@@ -86,6 +87,7 @@ class ExpertSource:
         self.citation = table.citation
         self.licence = table.licence
         self.measured_on = table.measured_on
+        self.tracked = 0.0
         given = emotion_weights or {}
         weights = {emotion: given.get(emotion, 1.0) for emotion in table.emotions}
         self._emotions = EmotionChoice(weights, label_space, f"table {table.name!r}")

@@ -320,6 +320,7 @@ def extract_clips(
         "clips": len(clips),
         "pairs": len(pairs),
         "clips with pairs": len({(p.dataset, p.subject, p.clip) for p in pairs}),
+        "distinct pairs": pool.distinct,
         "left out": len(rejections),
         "pairs without change": int(np.count_nonzero(~pool.moves)) if pairs else 0,
         **dict(sorted(counted.items())),

@@ -111,6 +111,8 @@ class PoolSummary:
     Attributes:
         pairs: How many pairs.
         null_pairs: Those without a measured difference between onset and apex.
+        distinct: How many pairs of onset and apex AUs differ from each other.
+        tracks: Pairs with the AUs of the frames between.
         by_source: Pairs of each source.
         by_emotion: Pairs of each emotion.
         by_dataset: Pairs of each database, under `none` those that have none.
@@ -123,6 +125,8 @@ class PoolSummary:
 
     pairs: int
     null_pairs: int
+    distinct: int
+    tracks: int
     by_source: dict[str, int]
     by_emotion: dict[str, int]
     by_dataset: dict[str, int]
@@ -252,6 +256,29 @@ class AUPool:
         return tuple(None if None in key else key for key in keys)
 
     @cached_property
+    def clips(self) -> tuple[tuple[str, str, str, int | None] | None, ...]:
+        """Return (dataset, subject, clip, onset frame) of every pair; None where unknown."""
+        names = ("dataset", "subject", "clip", "onset_frame")
+        keys = zip(*(self._table[name].to_pylist() for name in names), strict=True)
+        return tuple(None if None in key[:3] else key for key in keys)
+
+    @cached_property
+    def has_track(self) -> NDArray[np.bool_]:
+        """Return ``(N,)``, whether a pair has the AUs of the frames between onset and apex."""
+        known: NDArray[np.bool_] = self._table["track"].is_valid().to_numpy()
+        return known
+
+    @cached_property
+    def distinct(self) -> int:
+        """Return the number of distinct pairs of onset and apex AUs."""
+        if not len(self):
+            return 0
+        both = np.concatenate([self.onset, self.apex], axis=1)
+        # One bit pattern for NaN, none for negative zero.
+        both = np.where(np.isnan(both), np.float32(-1), both + np.float32(0))
+        return len(np.unique(both, axis=0))
+
+    @cached_property
     def moves(self) -> NDArray[np.bool_]:
         """Return ``(N,)``, whether any AU that was measured at both ends differs between them."""
         moves: NDArray[np.bool_] = (np.nan_to_num(self.apex - self.onset) != 0).any(axis=1)
@@ -306,6 +333,8 @@ class AUPool:
         return PoolSummary(
             pairs=len(self),
             null_pairs=int(np.count_nonzero(~self.moves)),
+            distinct=self.distinct,
+            tracks=int(np.count_nonzero(self.has_track)),
             by_source=dict(Counter(self.sources)),
             by_emotion=dict(Counter(str(emotion) for emotion in self.emotions)),
             by_dataset=dict(Counter(d or "none" for d in self._table["dataset"].to_pylist())),

@@ -1,7 +1,6 @@
 """Draw AU pairs from a pool of pairs that were measured on real faces."""
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 import numpy as np
 
@@ -14,11 +13,14 @@ from miex.datasets.labels import LABEL_SPACES, Emotion, LabelSpace
 class PoolSource:
     """Draw the pairs of an `AUPool`, with replacement.
 
+    A clip is drawn first and then one of its pairs, so that a clip with a long window of early
+    frames is not more frequent than one with a short window.
+
     Args:
         pool: The pairs, all of one source (`real_mie`, `early_mae` or `expert`).
         label_space: The classes that are asked for.
-        emotion_weights: Without, every pair of a class is equally likely. With, the fine emotion
-            is drawn first, by these weights (1 where none is given), then one of its pairs.
+        emotion_weights: Without, every clip of a class is equally likely. With, the fine emotion
+            is drawn first, by these weights (1 where none is given), then one of its clips.
         origin: Where the pool comes from, for messages and the description.
 
     Attributes:
@@ -31,6 +33,7 @@ class PoolSource:
         measured_on: Nothing: each pair names the person whose AUs it has.
         null_pairs: How many pairs of the pool are never drawn because no AU that was measured
             at both ends differs between onset and apex.
+        tracked: Share of the drawn pairs that have the AUs of the frames between.
 
     Raises:
         ValueError: The pool is empty or mixes sources, a weight is negative, or no pair that moves
@@ -55,12 +58,13 @@ class PoolSource:
         self.label_space = label_space
         moves = pool.moves
         self.null_pairs = int(np.count_nonzero(~moves))
-        counts = Counter(e for e, moving in zip(pool.emotions, moves, strict=True) if moving)
-        emotions = np.array(pool.emotions)
-        self._pairs = {e: np.flatnonzero((emotions == e) & moves) for e in counts}
+        self.tracked = float(pool.has_track[moves].mean()) if moves.any() else 0.0
+        self._clips = _clips_by_emotion(pool)
         weights = {
-            emotion: float(count) if emotion_weights is None else emotion_weights.get(emotion, 1.0)
-            for emotion, count in counts.items()
+            emotion: float(len(clips))
+            if emotion_weights is None
+            else emotion_weights.get(emotion, 1.0)
+            for emotion, clips in self._clips.items()
         }
         self._emotions = EmotionChoice(weights, label_space, f"pool {origin}")
         self.classes = self._emotions.classes
@@ -70,8 +74,8 @@ class PoolSource:
         self.measured_on: tuple[str, ...] = ()
         databases = ", ".join(sorted({key[0] for key in pool.subjects if key})) or "nobody"
         self.description = (
-            f"pool {origin}, {len(pool)} pairs ({self.null_pairs} without motion) from "
-            f"{databases} (sha256 {self.sha256[:12]})"
+            f"pool {origin}, {len(pool)} pairs ({pool.distinct} distinct, {self.null_pairs} "
+            f"without motion) from {databases} (sha256 {self.sha256[:12]})"
         )
 
     def draw(self, emotion_class: str, rng: np.random.Generator) -> AUPair:
@@ -80,5 +84,15 @@ class PoolSource:
         Raises:
             ValueError: The pool has no pair of that class that moves.
         """
-        rows = self._pairs[self._emotions.draw(emotion_class, rng)]
-        return self.pool[int(rows[rng.integers(len(rows))])]
+        clips = self._clips[self._emotions.draw(emotion_class, rng)]
+        rows = clips[int(rng.integers(len(clips)))]
+        return self.pool[rows[int(rng.integers(len(rows)))] if len(rows) > 1 else rows[0]]
+
+
+def _clips_by_emotion(pool: AUPool) -> dict[Emotion, list[list[int]]]:
+    """Return the rows of the moving pairs of each emotion, grouped by clip."""
+    clips: dict[Emotion, dict[Hashable, list[int]]] = {}
+    for row in np.flatnonzero(pool.moves).tolist():
+        of_emotion = clips.setdefault(pool.emotions[row], {})
+        of_emotion.setdefault(pool.clips[row] or row, []).append(row)
+    return {emotion: list(groups.values()) for emotion, groups in clips.items()}

@@ -66,7 +66,7 @@ def demo_pool(terminal: Terminal, out: Path) -> Path:
     """
     pool = out.with_name(f"{out.name}-early-mae.parquet")
     values = {"source": "early_mae", "calibration": "none"}
-    config = build(AUExtractionConfig, values | {"draws": 3, "window": 3, "relative": True})
+    config = build(AUExtractionConfig, values | {"window": 3, "relative": True})
     with terminal.stages() as stages:
 
         def on_clip(done: int, total: int) -> None:
@@ -164,7 +164,8 @@ def show_pools(terminal: Terminal, texts: Sequence[str], threshold: float) -> No
         subjects = len({key for key in pool.subjects if key})
         terminal.say(
             f"[bold]{escape(name)}[/]: {found.pairs} pairs of {subjects} subjects, "
-            f"{found.null_pairs} without change"
+            f"{found.null_pairs} without change, {found.distinct} distinct, {found.tracks} with "
+            "the AUs of the frames between"
         )
         for title, counts in (
             ("source", found.by_source),

@@ -18,6 +18,7 @@ from miex.pipeline.experiments.config import (
 )
 from miex.pipeline.experiments.scale import Inputs as Inputs
 from miex.pipeline.experiments.scale import Scale as Scale
+from miex.pipeline.experiments.tracks import missing_tracks
 from miex.pipeline.recognition.job_config import EvaluateJob
 from miex.pipeline.recognition.jobs import result_folder
 from miex.pipeline.recognition.protocols import find_protocol
@@ -306,7 +307,7 @@ class _Builder:
                 self._generators[generator] = None
             except (ValueError, FileNotFoundError) as error:
                 self._generators[generator] = " ".join(str(error).split())
-        problem = self._generators[generator]
+        problem = self._generators[generator] or missing_tracks(config)
         return problem and f"dataset {config.name}: {problem}"
 
     def _sized(self, fields: Mapping[str, Any]) -> dict[str, int]:

@@ -26,7 +26,8 @@ def _sequence(subject: int, clip: str, emotion: str, aus: str = "", first: int =
 
 def write_ckplus(folder: Path, renderer: ClipRenderer, subjects: int, clips: int) -> None:
     """Write CK+ with its frames, emotion files and FACS files."""
-    numbers = {"anger": 1, "contempt": 2, "disgust": 3, "fear": 4, "happiness": 5, "sadness": 6}
+    numbers = {"anger": 1, "contempt": 2, "disgust": 3, "fear": 4, "happiness": 5}
+    numbers |= {"sadness": 6, "surprise": 7}
     # Pairs of AU and intensity; intensity 0 means present, but not scored.
     facs = {
         "anger": [(4, 3), (7, 0), (23, 2)],
@@ -35,6 +36,7 @@ def write_ckplus(folder: Path, renderer: ClipRenderer, subjects: int, clips: int
         "fear": [(1, 2), (4, 0), (20, 3)],
         "happiness": [(6, 0), (12, 4)],
         "sadness": [(1, 3), (4, 2), (15, 0)],
+        "surprise": [(1, 3), (2, 0), (26, 3)],
     }
     emotions = list(numbers)
     renderer.note("the last sequence of each subject has an empty emotion folder; .DS_Store files")

@@ -11,7 +11,7 @@ from miex.generators.base import FaceGenerator, create_generator
 from miex.pipeline.aus.fidelity import AUReader
 from miex.pipeline.faces.table import FaceTable
 from miex.pipeline.synthesis.config import SynthesisConfig
-from miex.pipeline.synthesis.plan import Plan
+from miex.pipeline.synthesis.plan import Plan, frames_between
 from miex.pipeline.synthesis.quality import open_reader
 
 
@@ -81,6 +81,16 @@ class Inputs:
         """Estimator that measures AU fidelity, or None if the config requests no measurement."""
         return open_reader(self.config.quality)
 
+    def _between(self, source: AUSource) -> dict[str, str]:
+        """Return the origin of the AUs between onset and apex, for samples that have such frames.
+
+        Datasets of two frames per sample have no entry, so that their manifests do not change.
+        """
+        sequence = self.config.sequence
+        if sequence.frames == 2:
+            return {}
+        return {"frames_between": frames_between(source.tracked, sequence)}
+
     @cached_property
     def description(self) -> dict[str, Any]:
         """Hashes, licences and citations of every input, as stored in the manifest."""
@@ -103,6 +113,7 @@ class Inputs:
                     "licence": source.licence,
                     "measured_on": list(source.measured_on),
                     "classes": [c for c in source.label_space.classes if c in source.classes],
+                    **self._between(source),
                 }
                 for spec, source in zip(self.config.sources, self.sources, strict=True)
             ],

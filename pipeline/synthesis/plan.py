@@ -274,6 +274,21 @@ def ease(progress: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
     raise ValueError(f"no easing is called {kind!r}; there are: linear, smooth, early, late")
 
 
+def frames_between(tracked: float, sequence: SequenceConfig) -> str:
+    """Return where the AUs of the frames between onset and apex come from, for card and manifest.
+
+    Args:
+        tracked: Share of the pairs of the source that have a track.
+        sequence: Number of frames and easing.
+    """
+    interpolated = f"{sequence.easing} interpolation from onset to apex"
+    if not tracked:
+        return interpolated
+    if tracked == 1:
+        return "measured in the frames of the clip"
+    return f"measured in the frames of the clip for {tracked:.1%} of the pairs, else {interpolated}"
+
+
 def expression(pair: AUPair, sequence: SequenceConfig) -> tuple[AUArray, int]:
     """Return the requested AUs of every frame of a sample.
 

@@ -43,13 +43,20 @@ def test_a_clip_can_be_too_short(n):
 def test_apexes_come_from_the_whole_window_and_nowhere_else(reader_of, frame_estimator):
     seen = set()
     for seed in range(40):
-        config = EarlyMaeConfig(seed=seed)
+        config = EarlyMaeConfig(seed=seed, draws=1)
         (pair,) = extract(reader_of({}), frame_estimator(linear), config).pool
         assert pair.onset_frame == 1
         assert pair.apex[AU12] == pytest.approx(pair.apex_frame / 10)
         seen.add(pair.apex_frame)
     # 11 frames to the apex: 2 to 5 frames after the first.
     assert seen == {3, 4, 5, 6}
+
+
+def test_all_frames_of_the_window_are_kept_by_default(reader_of, frame_estimator):
+    found = extract(reader_of({}), frame_estimator(linear))
+    assert [pair.apex_frame for pair in found.pool] == [3, 4, 5, 6]
+    assert found.counts["distinct pairs"] == 4
+    assert "clips with fewer frames than draws" not in found.counts
 
 
 def test_more_draws_are_other_frames_and_keep_the_first(reader_of, frame_estimator):
@@ -63,7 +70,7 @@ def test_more_draws_are_other_frames_and_keep_the_first(reader_of, frame_estimat
 
 
 def test_a_draw_depends_on_seed_and_clip_alone(reader_of, frame_estimator):
-    config = EarlyMaeConfig(seed=0)
+    config = EarlyMaeConfig(seed=0, draws=1)
     alone = extract(reader_of({"clip": "x"}), frame_estimator(linear), config).pool
     others = [{"clip": f"{n}", "subject": "s0"} for n in range(6)]
     among = extract(
@@ -82,19 +89,20 @@ def test_the_frames_that_are_there_are_counted(reader_of, frame_estimator):
 
 
 def test_shared_options_hold(reader_of, frame_estimator):
-    config = EarlyMaeConfig(relative=True, track=True, window=3)
+    config = EarlyMaeConfig(relative=True, track=True, window=3, draws=1)
     (pair,) = extract(reader_of({}), frame_estimator(linear), config).pool
     assert not np.nan_to_num(pair.onset).any()
     assert pair.track.shape == (pair.apex_frame, AU_COUNT)
     assert "median of 3 frames; change from the onset" in pair.estimator
     assert "0.25 to 0.5 of the way to the macro apex (annotated)" in pair.estimator
-    small = EarlyMaeConfig(min_change=3)
+    small = EarlyMaeConfig(min_change=3, draws=1)
     assert extract(reader_of({}), frame_estimator(linear), small).reasons == {"small_change": 1}
 
 
 def test_what_gives_no_pair_is_counted(reader_of, frame_estimator):
     reader = reader_of({"apex": 2}, {}, FREE)
-    found = extract(reader, frame_estimator(lambda number: None))
+    one = EarlyMaeConfig(draws=1)
+    found = extract(reader, frame_estimator(lambda number: None), one)
     assert [(r.origin, r.reason) for r in found.rejections] == [
         ("listed:s0/c0", "too_short"),
         ("listed:s1/c1", "no_face_at_onset"),

@@ -77,8 +77,15 @@ def test_what_a_pool_says_about_itself(tmp_path: Path) -> None:
     assert (source.citation, source.licence) == ("Someone", "research")
     assert source.sha256 == pool().sha256
     assert source.description == (
-        f"pool pool.parquet, 4 pairs (0 without motion) from casme2 (sha256 {source.sha256[:12]})"
+        "pool pool.parquet, 4 pairs (1 distinct, 0 without motion) from casme2 "
+        f"(sha256 {source.sha256[:12]})"
     )
+
+
+def test_clips_are_equally_likely_whatever_their_number_of_pairs() -> None:
+    early = [pair(Emotion.DISGUST, "long", apex=0.1 * n) for n in range(1, 10)]
+    counts = clips(PoolSource(AUPool.from_pairs([*early, pair(Emotion.FEAR, "short")])))
+    assert counts["long"] == pytest.approx(2000, abs=130)
 
 
 def test_draws_are_reproducible() -> None:
