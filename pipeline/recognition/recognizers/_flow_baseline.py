@@ -1,5 +1,6 @@
 """What the recognizers of whole-face flow have in common: their input and its augmentation."""
 
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 import torch
@@ -185,28 +186,28 @@ def augmented(inputs: Inputs, config: FlowBaselineConfig, generator: Generator) 
 
 
 def _noise(count: int, side: int, generator: Generator) -> Tensor:
-    """Noise of three scales, ``(count, 2, side, side)``; its strength differs between samples."""
+    """Return noise of three scales ``(count, 2, side, side)``; its strength varies by sample."""
     total = torch.zeros(count, 2, side, side)
     for scale in _NOISE_SCALES:
-        sigma = scale * side / 28
+        smooth = _smoothing(side, scale * side / 28)
         white = torch.randn(count, 2, side, side, generator=generator)
-        smooth = _smooth(white, sigma)
-        smooth = smooth / smooth.std((-2, -1), keepdim=True)
-        total += smooth * torch.rand(count, 1, 1, 1, generator=generator)
+        total += smooth @ white @ smooth.T * torch.rand(count, 1, 1, 1, generator=generator)
     return total * 2 * torch.rand(count, 1, 1, 1, generator=generator)
 
 
-def _smooth(images: Tensor, sigma: float) -> Tensor:
-    """Gaussian filter, the border repeated."""
+@lru_cache
+def _smoothing(side: int, sigma: float) -> Tensor:
+    """Return a Gaussian filter of rows as a matrix ``(side, side)``, the border repeated.
+
+    White noise that it filters along both axes keeps a mean square of 1.
+    """
     reach = max(1, round(3 * sigma))
-    at = torch.arange(-reach, reach + 1, dtype=images.dtype)
+    at = torch.arange(-reach, reach + 1)
     weights = torch.exp(-at.square() / (2 * sigma**2))
-    weights = (weights / weights.sum()).expand(images.shape[1], 1, -1)
-    channels = images.shape[1]
-    wide = functional.pad(images, (reach, reach, 0, 0), mode="replicate")
-    rows = functional.conv2d(wide, weights[:, :, None, :], groups=channels)
-    high = functional.pad(rows, (0, 0, reach, reach), mode="replicate")
-    return functional.conv2d(high, weights[:, :, :, None], groups=channels)
+    matrix = torch.zeros(side, side)
+    for row in range(side):
+        matrix[row].index_add_(0, (row + at).clamp(0, side - 1), weights / weights.sum())
+    return matrix / matrix.square().sum(1).mean().sqrt()
 
 
 def _head_motion(count: int, side: int, generator: Generator) -> Tensor:
