@@ -5,6 +5,7 @@
     place: table 1        table or figure of the publication
     protocol: megc2019    `miex.pipeline.recognition.protocols`
     metrics: [uf1, uar]
+    scoring: pooled       or mean_over_folds: what the paper's numbers are, and so what ours are
     inputs: {faces: a face table, ...}                 files that the user gives
     datasets: {miex: {faces: "${faces}", ...}}         fields of SynthesisConfig, nested with dots
     settings: {evaluation.recognizer: branches}        fields of EvaluateJob, of every cell
@@ -31,6 +32,9 @@ from miex.generators.base import generator_names
 from miex.pipeline.recognition.recognizers.base import recognizer_class, recognizer_names
 
 Metric = Literal["uf1", "uar", "accuracy"]
+
+Scoring = Literal["pooled", "mean_over_folds"]
+"""Scores of the counts of all folds together, or the mean of the scores of each fold."""
 
 Published = float | tuple[float, float]
 """A number of a paper, 0-1; or its mean and its standard deviation."""
@@ -64,8 +68,15 @@ class Column(FrozenConfig):
     name: str
     settings: dict[str, Any] = Field(default_factory=dict)
     database: str | None = Field(None, description="scores of the clips of one database alone")
-    clips: int | None = Field(None, description="that the paper evaluates on")
+    clips: tuple[int, ...] = Field(
+        (), description="that the paper evaluates on; several where paper and authors' list differ"
+    )
     classes: int | None = Field(None, description="that the paper tells apart")
+
+    @field_validator("clips", mode="before")
+    @classmethod
+    def _only_one(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, int) else value
 
 
 class Experiment(FrozenConfig):
@@ -77,6 +88,7 @@ class Experiment(FrozenConfig):
     place: str
     protocol: str
     metrics: tuple[Metric, ...] = Field(min_length=1)
+    scoring: Scoring = Field("pooled", description="how the paper averages; ours is shown alike")
     inputs: dict[str, InputFile] = Field(default_factory=dict)
     datasets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)

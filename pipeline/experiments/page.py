@@ -23,6 +23,8 @@ _CSV = (
     "metric",
     "mean",
     "deviation",
+    "pooled_mean",
+    "pooled_deviation",
     "paper_mean",
     "paper_deviation",
     "majority",
@@ -71,11 +73,13 @@ def as_csv(table: Mapping[str, Any]) -> str:
         column = columns[cell["column"]]
         for metric in table["metrics"]:
             score, paper = cell["scores"].get(metric, {}), cell["paper"].get(metric, {})
+            both = cell["pooled"].get(metric, {})
             baselines = cell["baselines"]
             writer.writerow(
                 {name: cell[name] for name in ("row", "column", "clips", "seeds")}
                 | {"metric": metric, "reason": cell["reason"], "folder": cell["folder"]}
                 | {"mean": score.get("mean"), "deviation": score.get("deviation")}
+                | {"pooled_mean": both.get("mean"), "pooled_deviation": both.get("deviation")}
                 | {"paper_mean": paper.get("mean"), "paper_deviation": paper.get("deviation")}
                 | {name: baselines.get(name, {}).get(metric) for name in ("majority", "chance")}
                 | {"comparable": column["comparable"], "standing": column["clips"]}
@@ -88,14 +92,13 @@ def as_markdown(table: Mapping[str, Any]) -> str:
     names = [column["name"] for column in table["columns"]]
     lines = [f"# {table['title']} ({table['standing']})", "", _source(table), ""]
     for metric in table["metrics"]:
-        lines += [f"## {METRIC_NAMES[metric]}: ours, the paper's ({table['standing']})", ""]
+        what = "ours, the paper's" + (", ours pooled" if averaged(table) else "")
+        lines += [f"## {METRIC_NAMES[metric]}: {what} ({table['standing']})", ""]
         heads = [f"{column['name']} ({column['clips']})" for column in table["columns"]]
         lines += [_line(["", *heads]), _line(["---"] * (1 + len(heads)))]
         for row in table["rows"]:
             cells = [_find(table, row, name) for name in names]
-            lines.append(
-                _line([row, *(f"{spread(c, metric)}, {published(c, metric)}" for c in cells)])
-            )
+            lines.append(_line([row, *(_three(table, cell, metric) for cell in cells)]))
         for baseline in _baselines(table):
             shown = [_baseline(table, name, baseline, metric) for name in names]
             lines.append(_line([baseline.replace("_", " "), *shown]))
@@ -114,8 +117,10 @@ def as_markdown(table: Mapping[str, Any]) -> str:
 
 def as_page(table: Mapping[str, Any]) -> str:
     """Return one self-contained HTML page."""
-    return load_template(_TEMPLATE, spread=spread, published=published).render(
+    filters = {"spread": spread, "published": published, "pooled": pooled}
+    return load_template(_TEMPLATE, **filters).render(
         table=table,
+        averaged=averaged(table),
         source=_source(table),
         comparable=all(column["comparable"] for column in table["columns"]),
         metric_names=METRIC_NAMES,
@@ -136,9 +141,24 @@ def spread(cell: Mapping[str, Any] | None, metric: str) -> str:
     return _number((cell or {"scores": {}})["scores"].get(metric))
 
 
+def pooled(cell: Mapping[str, Any] | None, metric: str) -> str:
+    """Return our score of the counts of all folds together."""
+    return _number((cell or {"pooled": {}})["pooled"].get(metric))
+
+
+def averaged(table: Mapping[str, Any]) -> bool:
+    """Return whether the table's scores are means over folds; pooled ones stand beside them."""
+    return bool(table["scoring"] == "mean_over_folds")
+
+
 def published(cell: Mapping[str, Any] | None, metric: str) -> str:
     """Return the paper's number; a dash where it prints none."""
     return _number((cell or {"paper": {}})["paper"].get(metric))
+
+
+def _three(table: Mapping[str, Any], cell: Mapping[str, Any] | None, metric: str) -> str:
+    parts = [spread(cell, metric), published(cell, metric)]
+    return ", ".join([*parts, pooled(cell, metric)] if averaged(table) else parts)
 
 
 def _number(part: Mapping[str, Any] | None) -> str:

@@ -42,8 +42,9 @@ def make_table(plan: Plan, outcomes: Sequence[Outcome], out: Path) -> dict[str, 
 
     Returns:
         What ``table.json`` holds: ``standing``, what the clips are in words for every heading;
-        ``columns`` and ``rows``; ``cells`` with our ``scores``, the ``paper``'s and the
-        ``baselines``; ``departures`` from the paper; and ``notes``.
+        ``columns`` and ``rows``; ``cells`` with our ``scores``, averaged as in the paper
+        (``scoring``), those of the ``pooled`` counts, the ``paper``'s and the ``baselines``;
+        ``departures`` from the paper; and ``notes``.
     """
     experiment = plan.experiment
     columns = []
@@ -60,6 +61,7 @@ def make_table(plan: Plan, outcomes: Sequence[Outcome], out: Path) -> dict[str, 
         "paper": experiment.paper,
         "place": experiment.place,
         "metrics": list(experiment.metrics),
+        "scoring": experiment.scoring,
         "standing": _overall(columns),
         "columns": columns,
         "rows": list(plan.rows),
@@ -96,16 +98,22 @@ def standing(
         problem = f"stand-in ({stand_in}), {shown} clips"
     elif any(content["oracle"] for content in contents):
         problem = f"{shown} clips, the epoch chosen on them"
-    elif any(content["published_list"] is False for content in contents):
+    elif any(content["published_list"] is False for content in contents) and not (
+        column.clips and counts <= set(column.clips)
+    ):
         problem = f"stand-in: {shown} clips, not those of the published list"
     elif column.classes and classes != {column.classes}:
         problem = f"{shown} clips in {max(classes)} classes, in the paper {column.classes}"
-    elif column.clips and counts != {column.clips}:
-        problem = f"{shown} clips, in the paper {column.clips}: another list or a stand-in"
+    elif column.clips and not counts <= set(column.clips):
+        known = " or ".join(map(str, column.clips))
+        problem = f"{shown} clips, in the paper {known}: other clips or a stand-in"
     elif all(content["published_list"] for content in contents) or column.clips:
         listed = all(content["published_list"] for content in contents)
         said = f"the published list, {shown} clips"
-        said = said if listed else f"{shown} clips, as many as in the paper"
+        if not listed:
+            said = f"{shown} clips, as many as in the paper"
+        elif len(column.clips) > 1:
+            said += f" (the paper says {column.clips[0]})"
         if not changed:
             return {"comparable": True, "clips": said}
         problem = f"{said}, but at another size or with other settings"
@@ -136,6 +144,7 @@ def _cell(outcome: Outcome, plan: Plan, out: Path) -> dict[str, Any]:
         "reason": outcome.reason,
         "paper": {name: _published(value) for name, value in cell.paper.items()},
         "scores": {},
+        "pooled": {},
         "baselines": {},
         "clips": None,
         "seeds": None,
@@ -144,29 +153,40 @@ def _cell(outcome: Outcome, plan: Plan, out: Path) -> dict[str, Any]:
     if result is None:
         return shown
     content, database = result.content, cell.column.database
-    part = content["pooled"] if database is None else content["databases"].get(database)
-    if part is None:
+    pooled = content["pooled"] if database is None else content["databases"].get(database)
+    if pooled is None:
         return shown | {"reason": f"no clip of {database} was tested on"}
+    part = pooled
+    if plan.experiment.scoring == "mean_over_folds" and database is None:
+        part = content["mean_over_folds"]
     if database is None:
         shown["baselines"] = {
             name: {metric: scores[metric] for metric in metrics}
             for name, scores in content["baselines"].items()
         }
-    scores = {
-        metric: {"mean": part["mean"][metric], "deviation": part["deviation"][metric]}
-        for metric in metrics
-    }
     return shown | {
-        "scores": scores,
+        "scores": _spreads(part, metrics),
+        "pooled": _spreads(pooled, metrics),
         "clips": _clips(content, cell.column),
         "subjects": content["subjects"],
         "seeds": len(content["config"]["seeds"]),
         "clip_list": content["clip_list"],
         "published_list": content["published_list"],
+        "folds": content["folds"],
         "refused_synthetic": sum(
             each["refused_synthetic"] for each in content["training"].values()
         ),
         "folder": str(result.folder.resolve().relative_to(out.resolve())),
+    }
+
+
+def _spreads(part: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
+    """Return mean and deviation over the seeds, and the deviation over the folds if it is known."""
+    folds = part.get("deviation_over_folds", {})
+    return {
+        metric: {"mean": part["mean"][metric], "deviation": part["deviation"][metric]}
+        | ({"deviation_over_folds": folds[metric]} if folds else {})
+        for metric in metrics
     }
 
 

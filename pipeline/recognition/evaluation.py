@@ -24,7 +24,14 @@ from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import lineage_of
 from miex.pipeline.recognition.evaluation_config import EvaluationConfig, Material
 from miex.pipeline.recognition.fold import run_fold
-from miex.pipeline.recognition.protocols import Fold, Protocol, clip_list_hash, find_protocol
+from miex.pipeline.recognition.protocols import (
+    Fold,
+    Protocol,
+    Split,
+    clip_list_hash,
+    find_protocol,
+)
+from miex.pipeline.recognition.published_folds import NOT_LISTED
 from miex.pipeline.recognition.recognizers.base import create_recognizer, recognizer_class
 from miex.pipeline.recognition.results import Prediction, Result, write_result
 from miex.pipeline.recognition.run_config import computed_by
@@ -68,9 +75,10 @@ def evaluate(
     for changes in (config.pretraining, config.finetuning):
         own.hyperparameters(changes)
     require_distinct(material.clips)
-    folds = protocol.split_folds(infos, config.fold_seed)
+    split = protocol.split(infos, config.fold_seed, config.folds)
+    folds = split.folds
     tested = [infos[index] for fold in folds for index in fold.test]
-    identity = _identity(config, material, protocol)
+    identity = _identity(config, material, protocol, split)
     claimed = _claim(out, identity)
     predictions: list[Prediction] = []
     trained: dict[str, Any] = {}
@@ -92,7 +100,10 @@ def evaluate(
             trained[f"seed-{seed}/{fold.name}"] = content["training"]
             if on_fold:
                 on_fold(len(trained), total, fold.name)
-    about = identity | {"training": trained, **_circumstances(config, material, tested, protocol)}
+    about = identity | {
+        "training": trained,
+        **_circumstances(config, material, tested, protocol, split),
+    }
     from_aus = predict_from_aus(infos, folds)
     return write_result(out, about, tested, predictions, protocol.space.classes, from_aus)
 
@@ -136,7 +147,9 @@ def require_distinct(inputs: CachedInputs) -> None:
                 )
 
 
-def _identity(config: EvaluationConfig, material: Material, protocol: Protocol) -> dict[str, Any]:
+def _identity(
+    config: EvaluationConfig, material: Material, protocol: Protocol, split: Split
+) -> dict[str, Any]:
     """What makes this evaluation this one; written first, so that no other goes on with it."""
     synthetic = material.synthetic
     keys = "" if synthetic is None else "\n".join(info.key for info in synthetic.infos)
@@ -146,10 +159,9 @@ def _identity(config: EvaluationConfig, material: Material, protocol: Protocol) 
         "label_space": protocol.label_space,
         "classes": list(protocol.space.classes),
         "clip_list": clip_list_hash(
-            info
-            for info in material.clips.infos
-            if not protocol.databases or info.database in protocol.databases
+            material.clips.infos[index] for fold in split.folds for index in fold.test
         ),
+        "folds": dict(split.about),
         "config": config.model_dump(mode="json"),
         "content": material.clips.content,
         "computed": computed_by(config.run),
@@ -178,7 +190,11 @@ def _started_from(config: EvaluationConfig, material: Material, protocol: Protoc
 
 
 def _circumstances(
-    config: EvaluationConfig, material: Material, tested: Sequence[Any], protocol: Protocol
+    config: EvaluationConfig,
+    material: Material,
+    tested: Sequence[Any],
+    protocol: Protocol,
+    split: Split,
 ) -> dict[str, Any]:
     """What a reader must know to believe the scores."""
     clip_list = clip_list_hash(tested)
@@ -187,15 +203,16 @@ def _circumstances(
         "clips": len(tested),
         "subjects": len(lineage_of(tested)),
         "published_clips": protocol.clips,
+        "clips_in_paper": protocol.clips_in_paper,
         "published_list": None if protocol.clip_list is None else clip_list == protocol.clip_list,
         "oracle": config.selection == "oracle",
         "apex_rules": dict(Counter(info.apex_rule for info in tested)),
-        "rejections": [asdict(each) for each in _left_out(material, protocol)],
+        "rejections": [asdict(each) for each in _left_out(material, protocol, split)],
         "synthetic_rejections": [asdict(each) for each in unusable],
     }
 
 
-def _left_out(material: Material, protocol: Protocol) -> Iterator[Rejection]:
+def _left_out(material: Material, protocol: Protocol, split: Split) -> Iterator[Rejection]:
     """Every clip that is not tested on."""
     yield from material.rejections
     yield from material.clips.rejections
@@ -203,6 +220,9 @@ def _left_out(material: Material, protocol: Protocol) -> Iterator[Rejection]:
         if protocol.databases and info.database not in protocol.databases:
             detail = f"{protocol.name} is of {', '.join(protocol.databases)}"
             yield Rejection(info.key, "not_in_protocol", detail)
+    for index in split.left_out:
+        detail = f"the published folds are of other clips ({split.about['list']})"
+        yield Rejection(material.clips.infos[index].key, NOT_LISTED, detail)
 
 
 def _claim(out: Path, identity: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from miex.datasets.base import Rejection
 from miex.datasets.config import FrozenConfig
 from miex.datasets.flags import Flag, Group
 from miex.datasets.labels import LabelSpace, find_label_space
-from miex.pipeline.recognition.protocols import PROTOCOLS, find_protocol
+from miex.pipeline.recognition.protocols import PROTOCOLS, FoldSource, find_protocol
 from miex.pipeline.recognition.recognizer_config import Hyperparameters, recognizer_names
 from miex.pipeline.recognition.run_config import RunConfig
 
@@ -33,7 +33,13 @@ class EvaluationConfig(FrozenConfig):
         tuple[Annotated[int, Field(ge=0, lt=2**63)], ...],
         Flag(kind=int, description="number of runs, with the seeds 0, 1, ...; 3 by default"),
     ] = Field((0, 1, 2), min_length=1, description="training seeds, or how many of them")
-    fold_seed: int = Field(0, ge=0, description="who shares a fold, in protocols of k folds")
+    folds: Annotated[FoldSource, Flag()] = Field(
+        "auto",
+        description="who shares a fold, in protocols of k folds: published as the authors split,"
+        " seeded as evaluation.fold_seed draws, auto published if more than half of the clips are"
+        " in the authors' list",
+    )
+    fold_seed: int = Field(0, ge=0, description="who shares a fold that is drawn")
     finetune: Annotated[bool, Flag()] = Field(
         True,
         description="fine-tune on the clips of each fold; without, pretraining alone is tested",

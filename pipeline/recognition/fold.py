@@ -20,16 +20,10 @@ from miex.pipeline.recognition.checkpoint import (
     transfer,
 )
 from miex.pipeline.recognition.evaluation_config import EvaluationConfig, Material
+from miex.pipeline.recognition.held_out import admit, inner_split, require_disjoint
 from miex.pipeline.recognition.metrics import confusion, scores
 from miex.pipeline.recognition.prediction import predict
-from miex.pipeline.recognition.protocols import (
-    Fold,
-    Protocol,
-    admit,
-    find_protocol,
-    inner_split,
-    require_disjoint,
-)
+from miex.pipeline.recognition.protocols import Fold, Protocol, find_protocol
 from miex.pipeline.recognition.recognizers.base import (
     AnyRecognizer,
     FittedRecognizer,

@@ -7,14 +7,16 @@ sample with that person's Action Units or face included, is refused in that fold
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from miex.datasets.labels import LABEL_SPACES, LabelSpace
-from miex.pipeline.recognition.sample import SampleInfo, Subject, with_anyone
+from miex.pipeline.recognition.held_out import admit
+from miex.pipeline.recognition.published_folds import Match, load_fold_list, match_clips
+from miex.pipeline.recognition.sample import SampleInfo, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,48 +36,84 @@ class Fold:
     test: tuple[int, ...]
 
 
+FoldSource = Literal["auto", "published", "seeded"]
+"""Who shares a fold: as the authors published it where the clips are theirs; as they published it
+or not at all; or as a seed decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Clips in folds.
+
+    Attributes:
+        folds: In the order of their names.
+        left_out: Indices of clips in no fold, because a published list of folds lacks them.
+        about: How the folds were made, and every difference from a published list, for the result.
+    """
+
+    folds: list[Fold]
+    left_out: tuple[int, ...]
+    about: Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Protocol:
     """How an evaluation is done.
 
     Attributes:
         name: Short name, the key in `PROTOCOLS`.
-        split: Who is held out in a fold: one subject, a share of the subjects, or a database.
+        split_by: Who is held out in a fold: one subject, a share of the subjects, or a database.
         label_space: Name of the label space.
         databases: Databases that take part; any for an empty tuple.
         folds: Number of folds, for `subject_kfold` only.
         clips: Clips that the published protocol has, None where it depends on what is given.
+        clips_in_paper: Clips that the publication says, where its authors' list has others.
         clip_list: `clip_list_hash` of the published list of clips, where there is one.
+        fold_list: Whether the authors published who is tested in which fold
+            (`published_folds.load_fold_list`).
         citation: Where the protocol is defined.
     """
 
     name: str
-    split: Literal["leave_one_subject_out", "subject_kfold", "leave_one_database_out"]
+    split_by: Literal["leave_one_subject_out", "subject_kfold", "leave_one_database_out"]
     label_space: str
     citation: str
     databases: tuple[str, ...] = ()
     folds: int | None = None
     clips: int | None = None
+    clips_in_paper: int | None = None
     clip_list: str | None = None
+    fold_list: bool = False
 
     @property
     def space(self) -> LabelSpace:
         """The label space."""
         return LABEL_SPACES[self.label_space]
 
-    def split_folds(self, infos: Sequence[SampleInfo], seed: int = 0) -> list[Fold]:
-        """Splits clips into folds.
+    def split_folds(
+        self, infos: Sequence[SampleInfo], seed: int = 0, source: FoldSource = "auto"
+    ) -> list[Fold]:
+        """Return the folds of `split`."""
+        return self.split(infos, seed, source).folds
+
+    def split(
+        self, infos: Sequence[SampleInfo], seed: int = 0, source: FoldSource = "auto"
+    ) -> Split:
+        """Split clips into folds.
 
         Args:
             infos: Real clips. Those of databases that do not take part are in no fold.
-            seed: Decides who shares a fold in `subject_kfold`; nothing else.
+            seed: Decides who shares a fold in `subject_kfold` without a published list.
+            source: Whether a published list of folds is used, of protocols that have one.
+                ``auto`` uses it if it has more than half of the clips, of at least two folds.
 
         Returns:
-            Folds in the order of their names; every clip is tested on exactly once.
+            Folds in the order of their names. Every clip is tested on exactly once, except those
+            that a published list does not have.
 
         Raises:
-            ValueError: Two clips with one key, a synthetic sample, a label out of range, or fewer
-                subjects or databases than folds.
+            ValueError: Two clips with one key, a synthetic sample, a label out of range, fewer
+                subjects or databases than folds, or a published list that does not fit.
         """
         _require_clips(infos, self.space)
         taking_part = [
@@ -83,6 +121,24 @@ class Protocol:
             for index, info in enumerate(infos)
             if not self.databases or info.database in self.databases
         ]
+        why = None
+        if source == "published" and not self.fold_list:
+            raise ValueError(
+                f"folds=published: nobody published folds of {self.name!r}; leave it out"
+            )
+        if self.fold_list and source != "seeded":
+            listed = load_fold_list(self.name)
+            match = match_clips(listed, infos, taking_part)
+            why = _unfit(match, len(taking_part))
+            if why is None:
+                groups = _listed_groups(match, infos, listed.count)
+                folds = _folds(groups, infos, list(match.folds))
+                return Split(folds, match.left_out, match.about(listed, infos))
+            if source == "published":
+                raise ValueError(
+                    f"{self.name}: {why} ({listed.citation}, {len(listed.fold_of)} clips, the first"
+                    f" missing one is {match.missing[0]}); folds=seeded draws who shares a fold"
+                )
         groups = self._groups(infos, taking_part, seed)
         if len(groups) < 2:
             found = ", ".join(sorted({info.database for info in infos})) or "nothing"
@@ -91,23 +147,21 @@ class Protocol:
                 f" {len(groups)}; databases given: {found}, taking part:"
                 f" {', '.join(self.databases) or 'any'}"
             )
-        folds = []
-        for name, people in sorted(groups.items()):
-            test = tuple(index for index in taking_part if infos[index].person in people)
-            kept, _ = admit([infos[index] for index in taking_part], people)
-            folds.append(Fold(name, people, tuple(taking_part[place] for place in kept), test))
-        return folds
+        about: dict[str, Any] = {"by": self.split_by}
+        if self.split_by == "subject_kfold":
+            about = {"by": "seed", "seed": seed} | ({"why": why} if why else {})
+        return Split(_folds(groups, infos, taking_part), (), about)
 
     def _groups(
         self, infos: Sequence[SampleInfo], indices: Sequence[int], seed: int
     ) -> dict[str, frozenset[Subject]]:
         clips = Counter(infos[index].person for index in indices)
-        if self.split == "leave_one_subject_out":
+        if self.split_by == "leave_one_subject_out":
             return {
                 f"{database}:{subject}": frozenset({(database, subject)})
                 for database, subject in clips
             }
-        if self.split == "leave_one_database_out":
+        if self.split_by == "leave_one_database_out":
             databases = {database for database, _ in clips}
             return {
                 database: frozenset(person for person in clips if person[0] == database)
@@ -135,6 +189,35 @@ class Protocol:
         }
 
 
+def _unfit(match: Match, clips: int) -> str | None:
+    """Return why the given clips are not split by a published list; None if they are."""
+    if 2 * len(match.folds) <= clips:
+        return f"the published list of folds has {len(match.folds)} of the {clips} clips"
+    if len(set(match.folds.values())) < 2:
+        return "all clips that are given are of one fold of the published list"
+    return None
+
+
+def _listed_groups(
+    match: Match, infos: Sequence[SampleInfo], count: int
+) -> dict[str, frozenset[Subject]]:
+    people: dict[str, set[Subject]] = {}
+    for index, number in match.folds.items():
+        people.setdefault(f"fold-{number}-of-{count}", set()).add(infos[index].person)
+    return {name: frozenset(each) for name, each in people.items()}
+
+
+def _folds(
+    groups: Mapping[str, frozenset[Subject]], infos: Sequence[SampleInfo], indices: Sequence[int]
+) -> list[Fold]:
+    folds = []
+    for name, people in sorted(groups.items()):
+        test = tuple(index for index in indices if infos[index].person in people)
+        kept, _ = admit([infos[index] for index in indices], people)
+        folds.append(Fold(name, people, tuple(indices[place] for place in kept), test))
+    return folds
+
+
 def _require_clips(infos: Sequence[SampleInfo], space: LabelSpace) -> None:
     keys = Counter(info.key for info in infos)
     twice = sorted(key for key, count in keys.items() if count > 1)
@@ -155,70 +238,6 @@ def _require_clips(infos: Sequence[SampleInfo], space: LabelSpace) -> None:
             raise ValueError(f"{info.key}: its lineage lacks the person who is shown")
 
 
-def admit(infos: Sequence[SampleInfo], held_out: Iterable[Subject]) -> tuple[list[int], list[int]]:
-    """Parts samples into those that may be trained on and those that are refused.
-
-    Args:
-        infos: Real or synthetic samples.
-        held_out: The people that are tested on.
-
-    Returns:
-        Indices of the samples in whose lineage no held-out person is, and of the others.
-    """
-    people = with_anyone(held_out)
-    kept: list[int] = []
-    refused: list[int] = []
-    for index, info in enumerate(infos):
-        (kept if info.lineage.isdisjoint(people) else refused).append(index)
-    return kept, refused
-
-
-def require_disjoint(training: Iterable[SampleInfo], held_out: Iterable[Subject]) -> None:
-    """The last guard before training: nothing of a held-out person is in it.
-
-    Raises:
-        ValueError: Something is; it is named.
-    """
-    people = with_anyone(held_out)
-    for info in training:
-        shared = info.lineage & people
-        if shared:
-            database, subject = sorted(shared)[0]
-            raise ValueError(
-                f"leak: {info.key} would be trained on, and {database}:{subject} of its lineage is"
-                " tested on; part the samples with miex.pipeline.recognition.protocols.admit"
-            )
-
-
-def inner_split(
-    infos: Sequence[SampleInfo], indices: Sequence[int], share: float, seed: int
-) -> tuple[list[int], list[int]]:
-    """Parts training clips by people, to choose an epoch without looking at the test.
-
-    Args:
-        infos: All clips.
-        indices: The training clips of a fold.
-        share: Share of the people that is set aside for choosing.
-        seed: Decides who.
-
-    Returns:
-        Indices to train on and indices to choose by; no person is in both.
-
-    Raises:
-        ValueError: Fewer than two people.
-    """
-    people = sorted({infos[index].person for index in indices})
-    if len(people) < 2:
-        raise ValueError("an epoch can only be chosen on clips of at least two people")
-    count = min(max(1, round(share * len(people))), len(people) - 1)
-    chosen = np.random.default_rng(seed).permutation(len(people))[:count]
-    aside = {people[index] for index in chosen}
-    return (
-        [index for index in indices if infos[index].lineage.isdisjoint(aside)],
-        [index for index in indices if infos[index].person in aside],
-    )
-
-
 def clip_list_hash(infos: Iterable[SampleInfo]) -> str:
     """Identifies what was evaluated on: which clips, with which labels. In any order.
 
@@ -236,6 +255,11 @@ _MEGC = (
 MEGC2019_CLIPS = "97871c6e398f27a70a2b2ba5450e3eb11835f7593970bd05f39e535053a32ac4"
 """`clip_list_hash` of the challenge's `combined_3class_gt.csv`, subjects and clips named as in
 their own databases."""
+
+_MMEW_CLIPS = "6a24b12d187fccf7274394615a2411d7fcd86f3b9fa420ccd083acd31321390d"
+_SAMM_CLIPS = "1867a1e931f0a2ae53ed3e511fd45a3d172f0216ac3ff38567fc618783beab73"
+"""`clip_list_hash` of the clips and labels in the lists of folds of MiE-X
+(liuyvchi/MiE-X@15705f3)."""
 
 _MIEX = (
     "Liu et al., How to Synthesize a Large-Scale and Trainable Micro-Expression Dataset?,"
@@ -276,9 +300,31 @@ PROTOCOLS = {
             folds=3,
             clips=442,
             clip_list=MEGC2019_CLIPS,
+            fold_list=True,
         ),
-        Protocol("mmew_5fold", "subject_kfold", "mmew_6class", _MIEX, ("mmew",), folds=5),
-        Protocol("samm_5fold", "subject_kfold", "samm_basic_5class", _MIEX, ("samm",), folds=5),
+        Protocol(
+            "mmew_5fold",
+            "subject_kfold",
+            "mmew_6class",
+            _MIEX,
+            ("mmew",),
+            folds=5,
+            clips=234,
+            clip_list=_MMEW_CLIPS,
+            fold_list=True,
+        ),
+        Protocol(
+            "samm_5fold",
+            "subject_kfold",
+            "samm_basic_5class",
+            f"{_MIEX}; the paper says 72 clips, the authors' list has 115",
+            ("samm",),
+            folds=5,
+            clips=115,
+            clips_in_paper=72,
+            clip_list=_SAMM_CLIPS,
+            fold_list=True,
+        ),
         Protocol(
             "mmew",
             "leave_one_subject_out",

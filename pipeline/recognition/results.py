@@ -34,7 +34,7 @@ PREDICTIONS = "predictions.parquet"
 _REMEDY = "start the same `miex evaluate` command again in a new folder"
 
 PRIMARY = ("uf1", "uar", "accuracy", "weighted_f1")
-"""Scores of the pooled counts."""
+"""Scores of the pooled counts, and of each fold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +126,10 @@ def summarize(
 
     Returns:
         ``pooled`` (counts summed over folds, each seed with the mean and the standard deviation
-        over seeds), ``databases`` (the same for each), ``other`` (the numbers that papers also
-        report, by their names), ``interval`` (bootstrap over subjects, the seeds' counts summed),
-        ``baselines``, and the confusion matrices.
+        over seeds), ``mean_over_folds`` (the same of the mean of the scores of each fold, and the
+        deviation over folds), ``databases`` (pooled, for each), ``other`` (the numbers that papers
+        also report, by their names), ``interval`` (bootstrap over subjects, the seeds' counts
+        summed), ``baselines``, and the confusion matrices.
 
     Raises:
         ValueError: A clip lacks a prediction or has two of one seed, or one is of no clip.
@@ -157,6 +158,7 @@ def summarize(
         baselines["annotated_aus"] = scores(confusion(labels, guesses, size))
     return {
         "pooled": _over_seeds([scores(matrix) for matrix in matrices.values()], seeds),
+        "mean_over_folds": _over_folds(list(whole.values()), seeds, count),
         "databases": {
             name: _over_seeds(
                 [
@@ -205,6 +207,43 @@ def _over_seeds(each: Sequence[Scores], seeds: Sequence[int]) -> dict[str, Any]:
         "deviation": {
             name: float(value.std(ddof=1)) if len(value) > 1 else None
             for name, value in values.items()
+        },
+    }
+
+
+def _over_folds(
+    runs: Sequence[Sequence[Prediction]], seeds: Sequence[int], count: Any
+) -> dict[str, Any]:
+    """Return the mean over folds of the scores of each fold, as MiE-X prints them.
+
+    ``deviation`` is that of the mean over seeds, ``deviation_over_folds`` that of the folds, the
+    mean over seeds; both are None of a single one. A class that a fold does not test counts with 0,
+    as in `metrics`.
+    """
+    means, spreads = [], []
+    for run in runs:
+        folds = sorted({each.fold for each in run})
+        of_folds = [scores(count([p for p in run if p.fold == fold])) for fold in folds]
+        values = np.array([[getattr(each, name) for name in PRIMARY] for each in of_folds])
+        means.append(values.mean(0))
+        spreads.append(
+            values.std(0, ddof=1) if len(of_folds) > 1 else np.full(len(PRIMARY), np.nan)
+        )
+    table = np.stack(means)
+    deviation = table.std(0, ddof=1) if len(table) > 1 else [None] * len(PRIMARY)
+    return {
+        "seeds": {
+            str(seed): dict(zip(PRIMARY, map(float, row), strict=True))
+            for seed, row in zip(seeds, table, strict=True)
+        },
+        "mean": dict(zip(PRIMARY, map(float, table.mean(0)), strict=True)),
+        "deviation": {
+            name: None if value is None else float(value)
+            for name, value in zip(PRIMARY, deviation, strict=True)
+        },
+        "deviation_over_folds": {
+            name: None if np.isnan(value) else float(value)
+            for name, value in zip(PRIMARY, np.mean(spreads, axis=0), strict=True)
         },
     }
 

@@ -53,6 +53,7 @@ def write_results_page(
         rows=[_row(name, result) for name, result in _named(results).items()],
         databases=list(first["databases"]),
         baselines=first["baselines"],
+        by_folds=all("mean_over_folds" in each.content for each in results),
         notes={name: notes_of(result.content) for name, result in _named(results).items()},
         baseline_words=BASELINES,
         pictures=pictures or {},
@@ -82,13 +83,20 @@ def notes_of(content: Mapping[str, Any]) -> list[str]:
     found = []
     if content["oracle"]:
         found.append("NOT A RESULT: the epoch was chosen on the test clips")
-    if content["published_clips"] and content["clips"] != content["published_clips"]:
+    said = content.get("clips_in_paper")
+    if said:
+        found.append(
+            f"{content['clips']} clips: the paper says {said}, its authors' list has"
+            f" {content['published_clips']}"
+        )
+    if content["published_clips"] and content["clips"] not in (content["published_clips"], said):
         found.append(
             f"{content['clips']} of the {content['published_clips']} clips of the protocol: not"
             " comparable with published numbers"
         )
-    elif content["published_list"] is False:
+    elif content["published_list"] is False and content["clips"] != said:
         found.append("the clips are not those of the published list: not comparable with it")
+    found += _notes_on_folds(content.get("folds", {}))
     if content["pretrained_on"]["samples"]:
         refused = sum(each["refused_synthetic"] for each in content["training"].values())
         found.append(
@@ -121,6 +129,29 @@ def notes_of(content: Mapping[str, Any]) -> list[str]:
         counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         found.append(f"clips that were left out: {counts}; see result.json")
     return found
+
+
+def _notes_on_folds(folds: Mapping[str, Any]) -> list[str]:
+    """Return who shares a fold by whose choice, and every difference from a published list."""
+    if folds.get("by") == "seed":
+        why = f": {folds['why']}" if "why" in folds else ""
+        return [f"who shares a fold was drawn with seed {folds['seed']}{why}"]
+    if folds.get("by") != "published list":
+        return []
+    notes = [
+        f"folds as published: {folds['found']} of the {folds['listed']} clips of {folds['list']},"
+        f" list {folds['sha256'][:12]}"
+    ]
+    for name, words in (
+        ("missing", "of the published folds are not among the clips that are given"),
+        ("left_out", "are not in the published folds; neither trained nor tested on"),
+        ("respelled", "are spelled otherwise in the published folds"),
+    ):
+        if folds[name]:
+            notes.append(f"{len(folds[name])} clips {words}, as {next(iter(folds[name]))}")
+    if folds["empty"]:
+        notes.append(f"folds without a clip that is given: {', '.join(map(str, folds['empty']))}")
+    return notes
 
 
 def _named(results: Sequence[Result]) -> dict[str, Result]:

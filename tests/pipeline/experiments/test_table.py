@@ -30,6 +30,9 @@ def content(**changes: Any) -> dict[str, Any]:
         (content(), {"clips": 246}, None, True),
         (content(), {"clips": 247}, None, False),
         (content(), {"clips": 246, "classes": 3}, None, False),
+        (content(published_list=True), {"clips": [72, 246]}, None, True),
+        (content(published_list=False, clips=72), {"clips": [72, 246]}, None, True),
+        (content(published_list=False, clips=73), {"clips": [72, 246]}, None, False),
     ],
 )
 def test_only_the_papers_clips_are_comparable(
@@ -38,6 +41,17 @@ def test_only_the_papers_clips_are_comparable(
     said = standing([found], Column(name="x", **column), stand_in)
     assert said["comparable"] is comparable
     assert (NOT_COMPARABLE in said["clips"]) is not comparable
+
+
+def test_the_authors_list_is_never_called_another_list() -> None:
+    column = Column(name="SAMM", clips=(72, 115), classes=5)
+    said = standing([content(published_list=True, clips=115)], column, None)
+    assert said == {
+        "comparable": True,
+        "clips": "the published list, 115 clips (the paper says 72)",
+    }
+    said = standing([content(published_list=False, clips=72)], column, None)
+    assert said == {"comparable": True, "clips": "72 clips, as many as in the paper"}
 
 
 def test_values_are_filled() -> None:

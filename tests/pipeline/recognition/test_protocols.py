@@ -6,14 +6,12 @@ from pathlib import Path
 import pytest
 
 from miex.datasets.micro.megc2019 import read_list
+from miex.pipeline.recognition.held_out import admit, inner_split, require_disjoint
 from miex.pipeline.recognition.protocols import (
     MEGC2019_CLIPS,
     PROTOCOLS,
-    admit,
     clip_list_hash,
     find_protocol,
-    inner_split,
-    require_disjoint,
 )
 from miex.pipeline.recognition.sample import SampleInfo
 

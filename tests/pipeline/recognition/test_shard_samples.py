@@ -7,8 +7,8 @@ import pytest
 from miex.datasets.dataset_format import DatasetFolder
 from miex.datasets.labels import LABEL_SPACES
 from miex.pipeline.recognition.cache import open_inputs
+from miex.pipeline.recognition.held_out import admit, require_disjoint
 from miex.pipeline.recognition.landmarks import follow
-from miex.pipeline.recognition.protocols import admit, require_disjoint
 from miex.pipeline.recognition.representations.frames import FramePair, FramesConfig
 from miex.pipeline.recognition.shard_samples import _info, shard_blocks
 

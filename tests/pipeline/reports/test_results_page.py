@@ -1,6 +1,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,55 @@ def test_predictions_find_their_clips_by_key(infos: list[SampleInfo]) -> None:
     found = summarize(infos, predictions(infos, wrong=3), CLASSES)
     assert found["pooled"]["mean"]["accuracy"] == pytest.approx(9 / 12)
     assert found["pooled"]["deviation"]["accuracy"] == 0
+
+
+def test_means_over_folds_stand_beside_the_pooled_scores(infos: list[SampleInfo]) -> None:
+    """Two folds of two classes: all of the first are right, half of the second."""
+    clips = [replace(info, label=number % 2) for number, info in enumerate(infos[:6])]
+    answers = [
+        Prediction(0, f"fold-{number // 2 % 2}", info.key, guess, (0.0, 0.0), 0)
+        for number, (info, guess) in enumerate(zip(clips, (0, 1, 0, 0, 0, 1), strict=True))
+    ]
+    found = summarize(clips, answers, CLASSES[:2])["mean_over_folds"]
+    # The second fold: F1 2/3 and 0, recall 1 and 0.
+    assert found["mean"]["uf1"] == pytest.approx((1 + 1 / 3) / 2)
+    assert found["mean"]["uar"] == found["mean"]["accuracy"] == 0.75
+    assert found["deviation"]["uf1"] is None
+    assert found["deviation_over_folds"]["uar"] == pytest.approx(0.5 / 2**0.5)
+    seeds = [*answers, *(replace(each, seed=1, prediction=0) for each in answers)]
+    both = summarize(clips, seeds, CLASSES[:2])["mean_over_folds"]
+    assert both["seeds"]["1"]["uf1"] == pytest.approx(1 / 3)
+    assert both["mean"]["uf1"] == pytest.approx(0.5)
+    assert both["deviation"]["uf1"] == pytest.approx((1 / 3) / 2**0.5)
+
+
+def test_folds_and_their_differences_from_the_published_ones_are_said(
+    tmp_path: Path, infos: list[SampleInfo]
+) -> None:
+    folds = {
+        "by": "published list",
+        "list": "somebody@1",
+        "sha256": "f" * 64,
+        "listed": 14,
+        "found": 12,
+        "missing": ["toy:s0/a", "toy:s0/b"],
+        "left_out": ["toy:s1/x"],
+        "respelled": {"toy:S2/c": "toy:s2/c"},
+        "empty": [3],
+    }
+    notes = " / ".join(notes_of(result(tmp_path / "one", infos, folds=folds).content))
+    assert "12 of the 14 clips of somebody@1, list ffffffffffff" in notes
+    assert "2 clips of the published folds are not among the clips that are given, as toy:s0/a" in (
+        notes
+    )
+    assert "1 clips are not in the published folds; neither trained nor tested on" in notes
+    assert "1 clips are spelled otherwise in the published folds, as toy:S2/c" in notes
+    assert "folds without a clip that is given: 3" in notes
+    drawn = {"by": "seed", "seed": 4, "why": "the published list has 0 of the 12 clips"}
+    notes = " / ".join(notes_of(result(tmp_path / "two", infos, folds=drawn).content))
+    assert "who shares a fold was drawn with seed 4: the published list has 0 of" in notes
+    shown = write_results_page([result(tmp_path / "one", infos, folds=folds)], tmp_path / "page")
+    assert "folds <code>ffffffffffff</code> of somebody@1" in shown.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
