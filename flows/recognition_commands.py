@@ -22,14 +22,14 @@ _PANEL = "Recognizers"
 
 @app.command(rich_help_panel=_PANEL, epilog=examples("miex recognizers"))
 def recognizers() -> None:
-    """List the recognizers: name, year, representation and paper."""
+    """List the recognizers: name, paper and representation."""
     from miex.pipeline.recognition.recognizer_config import recognizer_facts, recognizer_names
 
     rows = []
     for name in recognizer_names():
         facts = recognizer_facts(name)
-        rows.append((name, *(str(facts.get(key, "")) for key in ("year", "looks_at", "paper"))))
-    Terminal().table("Recognizers", ("name", "year", "looks at", "paper"), rows)
+        rows.append((name, *(str(facts.get(key, "")) for key in ("citation", "looks_at"))))
+    Terminal().table("Recognizers", ("name", "paper", "looks at"), rows)
 
 
 @app.command(

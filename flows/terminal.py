@@ -2,33 +2,22 @@
 
 import errno
 import os
-import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from threading import RLock
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 
 from miex.datasets.files import DiskFullError
+from miex.flows.progress import BarMeter, Bars, LineMeter, Stages
 
 EXPECTED_ERRORS = (ValueError, OSError, KeyError, ImportError, MemoryError, RuntimeError)
 """Errors of input and machine, shown as one line; any other is a bug and keeps its traceback."""
 
-LINE_INTERVAL = 5.0
-"""Seconds between two progress lines without a terminal."""
-
+_WHOLE = 24
+"""Longest cell of a column that is not wrapped: names and numbers; the first column never is."""
 
 _LIBRARIES = frozenset(
     [
@@ -95,7 +84,11 @@ class Terminal:
         Without a terminal, a table of two columns has no header.
         """
         if self.out.is_terminal:
-            table = Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD)
+            table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+            for number, column in enumerate(columns):
+                longest = max((len(row[number]) for row in rows), default=0)
+                whole = number == 0 or longest <= _WHOLE
+                table.add_column(column, no_wrap=whole, overflow="fold")
             for row in rows:
                 table.add_row(*map(escape, row))
             self.out.print(table, soft_wrap=False)
@@ -108,133 +101,20 @@ class Terminal:
             self.say(escape(f"  {'  '.join(cells)}".rstrip()))
 
     @contextmanager
-    def stages(self) -> Iterator["Stages"]:
+    def stages(self) -> Iterator[Stages]:
         """Show progress while the block runs: bars, or lines without a terminal."""
         console = self.err if self._progress else Console(quiet=True)
+
+        def warn(text: str) -> None:
+            console.print(f"[yellow]long[/] {escape(text)}")
+
         if console.is_terminal:
-            with Progress(*_columns(), console=console) as progress:
-                yield Stages(lambda stage, unit: _BarMeter(progress, stage, unit))
+            with Bars(console) as bars:
+                yield Stages(lambda stage, unit: BarMeter(bars, stage, unit), warn)
             return
-        stages = Stages(lambda stage, unit: _LineMeter(console, stage, unit))
+        stages = Stages(lambda stage, unit: LineMeter(console, stage, unit), warn)
         yield stages
         stages.close()
-
-
-class Meter(ABC):
-    """Count what is done in one stage. Safe to call from several threads.
-
-    Attributes:
-        note: Text that is shown after the pace, such as losses.
-    """
-
-    def __init__(self, unit: str) -> None:
-        self.unit = unit
-        self.note = ""
-        self.done = 0
-        self.total: int | None = None
-        self._base = 0, time.monotonic()
-        self._lock = RLock()
-
-    def advance(self, count: int = 1, *, timed: bool = True) -> None:
-        """Add finished units; units that an earlier run finished are not timed."""
-        with self._lock:
-            self.to(self.done + count, self.total, timed=timed)
-
-    def to(self, done: int, total: int | None, *, timed: bool = True) -> None:
-        """Set the number of finished units, and of all units."""
-        with self._lock:
-            self.done, self.total = done, total
-            if not timed:
-                self._base = done, time.monotonic()
-            self._show()
-
-    def pace(self) -> str:
-        """Return units per second and the remaining time, as far as they are known."""
-        units, began = self._base
-        rate = (self.done - units) / max(time.monotonic() - began, 1e-3)
-        if not rate:
-            return self.note
-        left = (self.total or 0) - self.done
-        remaining = f"{duration(left / rate)} left" if left > 0 else ""
-        return ", ".join(filter(None, (f"{rate:.1f} {self.unit}/s", remaining, self.note)))
-
-    def close(self) -> None:  # noqa: B027 - bars need nothing
-        """End the stage."""
-
-    @abstractmethod
-    def _show(self) -> None:
-        """Draw the state of the stage."""
-
-
-class Stages:
-    """Hold the meters of a command, one per stage; a stage ends when the next one begins."""
-
-    def __init__(self, create: Callable[[str, str], Meter]) -> None:
-        self._create = create
-        self._meters: dict[str, Meter] = {}
-
-    def of(self, stage: str, unit: str) -> Meter:
-        """Return the meter of a stage; the first call shows it."""
-        if stage not in self._meters:
-            self.close()
-            self._meters[stage] = self._create(stage, unit)
-        return self._meters[stage]
-
-    def close(self) -> None:
-        """End the current stage."""
-        if self._meters:
-            list(self._meters.values())[-1].close()
-
-
-class _BarMeter(Meter):
-    def __init__(self, progress: Progress, stage: str, unit: str) -> None:
-        super().__init__(unit)
-        self._progress = progress
-        self._task = progress.add_task(stage, total=None, pace="")
-
-    def _show(self) -> None:
-        self._progress.update(self._task, completed=self.done, total=self.total, pace=self.pace())
-
-
-class _LineMeter(Meter):
-    def __init__(self, console: Console, stage: str, unit: str) -> None:
-        super().__init__(unit)
-        self._console, self._stage = console, stage
-        self._began = self._shown = time.monotonic()
-
-    def close(self) -> None:
-        self._print(f"in {duration(time.monotonic() - self._began)}")
-
-    def _show(self) -> None:
-        now = time.monotonic()
-        if now - self._shown >= LINE_INTERVAL:
-            self._shown = now
-            self._print(f"of {self.total}" if self.total else "")
-
-    def _print(self, more: str) -> None:
-        parts = (f"{self.done} {self.unit} {more}".rstrip(), self.pace())
-        self._console.print(f"{self._stage}: {', '.join(filter(None, parts))}", markup=False)
-
-
-def _columns() -> tuple[ProgressColumn, ...]:
-    return (
-        TextColumn("{task.description:8}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[pace]}"),
-    )
-
-
-def duration(seconds: float) -> str:
-    """Format a time span: ``0.4 s``, ``12 s``, ``3 min 20 s``, ``1 h 05 min``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def describe(error: BaseException) -> str:

@@ -178,7 +178,7 @@ def test_the_list_of_recognizers_needs_no_torch() -> None:
     lines = done.stdout.splitlines()
     assert lines[-1] == "[]"
     (row,) = (line for line in lines if line.split()[:1] == ["ststnet"])
-    assert "2019  flow and strain" in row
+    assert row.split()[1:6] == ["Liong", "et", "al.,", "FG", "2019"]
 
 
 def test_a_missing_recognizer_names_its_option() -> None:

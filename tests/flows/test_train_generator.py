@@ -65,12 +65,9 @@ def test_losses_stand_beside_the_pace() -> None:
     terminal = Terminal()
     with terminal.stages() as stages:
         meter = stages.of("steps", "steps")
-        assert meter.pace() == ""
         meter.note = "critic 1.99"
-        meter.to(0, 10)
-        assert meter.pace() == "critic 1.99"
         meter.to(5, 10)
-        assert meter.pace().endswith("left, critic 1.99")
+        assert "critic 1.99" in meter.parts()
 
 
 def test_the_flow_publishes_the_last_samples(
