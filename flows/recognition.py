@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from miex.flows.terminal import Meter, Stages, Terminal
+from miex.flows.progress import Meter, Stages
+from miex.flows.terminal import Terminal
 from miex.pipeline.inside.config import InsideConfig
 from miex.pipeline.inside.look import inside_pictures, look_inside
 from miex.pipeline.inside.page import write_inside_page
