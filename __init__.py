@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         pretrain,
         report,
         synthesize,
+        train_generator,
     )
     from miex.generators.base import GeneratorConfig, create_generator
     from miex.pipeline.recognition.checkpoint import load_checkpoint
@@ -48,6 +49,7 @@ _PLACES = {
     "pretrain": "flows.api",
     "report": "flows.api",
     "synthesize": "flows.api",
+    "train_generator": "flows.api",
 }
 """Module of each public name, below `miex`."""
 
@@ -72,6 +74,7 @@ __all__ = [
     "pretrain",
     "report",
     "synthesize",
+    "train_generator",
 ]
 
 

@@ -182,7 +182,7 @@ def _opened(model: type[BaseModel], fields: dict[str, Any], name: str, path: str
             current = current.model_dump(exclude_unset=True)
     elif is_model(group) and not isinstance(current, dict):
         try:  # A short form, as `drift: true`.
-            current = group.model_validate(current).model_dump()
+            current = group.model_validate(current).model_dump(exclude_unset=True)
         except ValidationError:
             raise ValueError(f"{path} is {current!r}, no group of fields") from None
     if current is not None and not isinstance(current, dict):

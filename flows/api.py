@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
     from miex.au_sources.extraction import Extraction
     from miex.flows.terminal import Terminal
+    from miex.generators.ganimation.training import TrainingResult
     from miex.pipeline.faces.table import FaceTable
     from miex.pipeline.recognition.checkpoint import Card
+    from miex.pipeline.recognition.job_config import FinetuneJob, PretrainJob
     from miex.pipeline.recognition.results import Result
 
     Config = TypeVar("Config", bound=BaseModel)
@@ -129,6 +131,39 @@ def synthesize(
     return run_synthesis(_terminal(progress), job, Path(out), workers)
 
 
+def train_generator(
+    data: PathOrText | None = None,
+    out: PathOrText = "runs/generator",
+    *,
+    config: PathOrText | None = None,
+    settings: Settings = None,
+    progress: bool = True,
+    **fields: Any,
+) -> TrainingResult:
+    """Train a generator, or resume a training that was interrupted.
+
+    Args:
+        data: Training set of `miex training-set` (.parquet).
+        out: Folder of the run.
+        config: A YAML file with fields of `TrainingConfig`.
+        settings: Any other field: ``{"batch": 32, "weights.cycle": 5}``.
+        progress: Whether to show progress on standard error.
+        **fields: Options of `miex train-generator`: ``recipe="miex"``, ``minutes=60``.
+
+    Returns:
+        The weights, and the errors of the AUs.
+
+    Raises:
+        FileNotFoundError: There is no such training set.
+        ValueError: A field that does not exist or does not fit, or `out` holds another training.
+    """
+    from miex.flows.generator_commands import run_generator_training
+    from miex.generators.ganimation.training_config import TrainingConfig
+
+    job = _config(TrainingConfig, {"data": data, **fields}, config, settings)
+    return run_generator_training(_terminal(progress), job, Path(out))
+
+
 def pretrain(
     recognizer: str | None = None,
     datasets: Paths | None = None,
@@ -159,12 +194,10 @@ def pretrain(
         FileNotFoundError: There is no such dataset.
         ValueError: A field that does not exist or does not fit.
     """
-    from miex.flows.recognition import run_training
     from miex.pipeline.recognition.job_config import PretrainJob
 
-    given = {"recognizer": recognizer, "datasets": datasets, **fields}
-    job = _config(PretrainJob, given, config, settings)
-    return run_training(_terminal(progress), job, Path(out), Path(cache))
+    fields |= {"recognizer": recognizer, "datasets": datasets}
+    return _train(PretrainJob, fields, out, config, settings, cache, progress)
 
 
 def finetune(
@@ -197,12 +230,10 @@ def finetune(
         FileNotFoundError: There is no such database or checkpoint.
         ValueError: A field that does not exist or does not fit.
     """
-    from miex.flows.recognition import run_training
     from miex.pipeline.recognition.job_config import FinetuneJob
 
-    given = {"recognizer": recognizer, "clips": clips, **fields}
-    job = _config(FinetuneJob, given, config, settings)
-    return run_training(_terminal(progress), job, Path(out), Path(cache))
+    fields |= {"recognizer": recognizer, "clips": clips}
+    return _train(FinetuneJob, fields, out, config, settings, cache, progress)
 
 
 def evaluate(
@@ -239,8 +270,8 @@ def evaluate(
     from miex.flows.recognition import run_evaluating
     from miex.pipeline.recognition.job_config import EvaluateJob
 
-    given = {"recognizer": recognizer, "clips": clips, **fields}
-    job = _config(EvaluateJob, given, config, settings)
+    fields |= {"recognizer": recognizer, "clips": clips}
+    job = _config(EvaluateJob, fields, config, settings)
     return run_evaluating(_terminal(progress), job, Path(out), Path(cache))
 
 
@@ -275,6 +306,21 @@ def report(
         None if against is None else Path(against),
         None if out is None else Path(out),
     )
+
+
+def _train(
+    model: type[PretrainJob | FinetuneJob],
+    fields: Mapping[str, Any],
+    out: PathOrText,
+    config: PathOrText | None,
+    settings: Settings,
+    cache: PathOrText,
+    progress: bool,
+) -> Card:
+    from miex.flows.recognition import run_training
+
+    job = _config(model, fields, config, settings)
+    return run_training(_terminal(progress), job, Path(out), Path(cache))
 
 
 def _config(

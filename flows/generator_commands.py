@@ -1,5 +1,6 @@
-"""Define the command `miex train-generator`; torch is imported inside it."""
+"""Define the commands `miex training-set` and `miex train-generator`."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,63 +8,79 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from miex.flows.terminal import Terminal
+from miex.flows.command_line import (
+    ConfigFile,
+    Settings,
+    Workers,
+    app,
+    config_of,
+    examples,
+    options_of,
+)
+from miex.flows.terminal import Terminal, reasons
 
 if TYPE_CHECKING:
-    from miex.generators.ganimation.training import TrainingConfig
+    from miex.generators.ganimation.training import TrainingResult
+    from miex.generators.ganimation.training_config import TrainingConfig
+    from miex.generators.ganimation.training_set import TrainingSet
+    from miex.pipeline.generator_training.config import TrainingSetConfig
 
-_UNITS = {"faces": "faces", "warps": "faces", "steps": "steps"}
+_PANEL = "Generators"
 
 
-def train_generator(
-    data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Training set of `miex training-set` (.parquet).")
+@app.command(
+    "training-set",
+    cls=options_of("pipeline.generator_training.config:TrainingSetConfig"),
+    rich_help_panel=_PANEL,
+    epilog=examples(
+        "miex training-set ~/photographs -e openface-models:FOLDER --check landmarks",
+        "miex training-set celeba:/data/celeba --set held_out=100 --set min_agreement=0.4",
+    ),
+)
+def training_set(
+    ctx: typer.Context,
+    faces: Annotated[
+        str,
+        typer.Argument(
+            metavar="FACES",
+            help="Photographs: samples, a folder, celeba:PATH, emotionnet:PATH; or a face table.",
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder; a run in it resumes.")],
-    recipe: Annotated[str, typer.Option(help="guided, miex, pumarola or donydchen.")] = "guided",
-    pairs: Annotated[
-        Path | None,
-        typer.Option(help="Second training set, of frames of people in motion: real pairs."),
-    ] = None,
-    start: Annotated[
-        Path | None, typer.Option(help="Weights to start from instead of random ones.")
-    ] = None,
-    photographs: Annotated[
-        int | None, typer.Option(min=1, help="Number of training photographs; all by default.")
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Number of steps, instead of the recipe's epochs.")
-    ] = None,
-    minutes: Annotated[
-        float | None, typer.Option(help="Stop after this time; the next run resumes.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is random.")] = 0,
-    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda, cuda:1, ...")] = "auto",
-    compile: Annotated[
-        bool, typer.Option("--compile", help="Use torch.compile; takes a minute, pays on a GPU.")
-    ] = False,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Field of the recipe. Repeatable."),
-    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Training set to write.")] = Path(
+        "training.parquet"
+    ),
+    config: ConfigFile = None,
+    setting: Settings = None,
+    workers: Workers = None,
 ) -> None:
-    """Train GANimation's generator on faces with AUs; resumes when run again.
-
-    --set takes fields of the recipe, as batch=32 or weights.cycle=5.
-    """
-    from miex.datasets.config import parse_assignments
-    from miex.generators.ganimation.recipe import choose_recipe
-    from miex.generators.ganimation.training import TrainingConfig
-
-    config = TrainingConfig(
-        data=data, out=out, recipe=choose_recipe(recipe, parse_assignments(setting or [])),
-        pairs=pairs, start=start, photographs=photographs, seed=seed, steps=steps,
-        minutes=minutes, device=device, compile=compile,
-    )  # fmt: skip
-    run_training(Terminal(), config)
+    """Make a generator's training set: crops, landmarks and AUs, split by identity."""
+    run_training_set(Terminal(), faces, out, config_of(ctx, config, setting), workers)
 
 
-def run_training(terminal: Terminal, config: "TrainingConfig") -> None:
+@app.command(
+    "train-generator",
+    cls=options_of("generators.ganimation.training_config:TrainingConfig"),
+    rich_help_panel=_PANEL,
+    epilog=examples(
+        "miex train-generator training.parquet -o runs/gan --pairs pairs.parquet",
+        "miex train-generator training.parquet --recipe miex --set batch=32 --set weights.cycle=5",
+    ),
+)
+def train_generator(
+    ctx: typer.Context,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the run; a run in it resumes.")
+    ] = Path("runs/generator"),
+    config: ConfigFile = None,
+    setting: Settings = None,
+) -> None:
+    """Train GANimation's generator on faces with AUs; resumes when run again."""
+    run_generator_training(Terminal(), config_of(ctx, config, setting), out)
+
+
+def run_generator_training(
+    terminal: Terminal, config: "TrainingConfig", out: Path
+) -> "TrainingResult":
     """Train a generator with progress, and print the result.
 
     Raises:
@@ -76,17 +93,85 @@ def run_training(terminal: Terminal, config: "TrainingConfig") -> None:
     with terminal.stages() as stages:
 
         def show(stage: str, done: int, total: int, losses: Mapping[str, float]) -> None:
-            meter = stages.of(stage, _UNITS[stage])
+            meter = stages.of(stage, "faces" if stage in ("faces", "warps") else "steps")
             meter.note = "  ".join(f"{name} {value:.3g}" for name, value in losses.items())
             # Steps of an earlier run do not count for the pace.
             meter.to(done, total, timed=meter.total is not None)
 
-        result = train(config, show)
+        result = train(config, out, show)
     weights = escape(str(result.weights))
     terminal.say(f"weights: {weights} (step {result.step} of {result.total})")
     terminal.say(
-        f"AUs of validation identities: squared error {result.au_error:.3f}, of their mean"
+        f"AUs of held-out identities: squared error {result.au_error:.3f}, of the mean AUs"
         f" {result.au_error_constant:.3f}"
     )
     if result.step < result.total:
         terminal.say("the time limit is reached; the same command resumes from here")
+    return result
+
+
+def run_training_set(
+    terminal: Terminal,
+    faces: str,
+    out: Path,
+    config: "TrainingSetConfig",
+    workers: int | None = None,
+) -> None:
+    """Make a training set with progress, print what it contains, and draw its contact sheet.
+
+    Args:
+        terminal: Where to print.
+        faces: A face table, or photographs.
+        out: The training set; the sheet is written beside it, with the suffix .png.
+        config: Size, labels, split and encoding.
+        workers: Number of processes of the face preparation.
+
+    Raises:
+        ValueError: See `make_training_set`.
+    """
+    from miex.pipeline.generator_training.training_set import make_training_set
+    from miex.pipeline.reports.training_sheet import training_sheet
+
+    with terminal.stages() as stages:
+
+        def on_progress(stage: str, done: int, total: int) -> None:
+            stages.of(stage, "photographs").to(done, total)
+
+        made = make_training_set(faces, out, config, workers=workers, on_progress=on_progress)
+    _show(terminal, made)
+    sheet = training_sheet(made, out.with_suffix(".png"))
+    terminal.say(f"  contact sheet {escape(str(sheet))}")
+    command = f"miex train-generator {shlex.quote(str(out))} -o runs/generator"
+    terminal.say(f"Next: look at the contact sheet, then  {escape(command)}")
+
+
+def _show(terminal: Terminal, made: "TrainingSet") -> None:
+    """Print the contents of a training set, its trusted AUs, and what was left out."""
+    import numpy as np
+
+    from miex.generators.ganimation.training_set import SPLITS
+
+    notes = made.notes
+    megabytes = made.path.stat().st_size / 2**20
+    terminal.say(
+        f"[bold green]{len(made)} photographs[/], {megabytes:.1f} MiB: {escape(str(made.path))}"
+    )
+    loss = "" if notes.psnr is None else f", {notes.psnr:.1f} dB"
+    terminal.say(escape(f"  {notes.image_size} pixels, {notes.encoding}{loss}"))
+    terminal.say(escape(f"  AUs by {notes.estimator} ({notes.estimator_version})"))
+    columns = ("split", "identities", "photographs")
+    rows = [(split, *(str(notes.counts[split][what]) for what in columns[1:])) for split in SPLITS]
+    terminal.table("splits", columns, rows)
+    aus = np.concatenate([made.aus(split) for split in SPLITS])
+    measured = np.maximum(np.isfinite(aus).sum(axis=0), 1)
+    shares = 100 * (np.nan_to_num(aus) >= 1).sum(axis=0) / measured
+    verdicts = [
+        (one.au, f"{share:.1f}", "yes" if one.trusted else "no", one.reason)
+        for one, share in zip(notes.agreement, shares, strict=True)
+    ]
+    terminal.table("AUs", ("AU", "% at 1 and more", "trusted", "why"), verdicts)
+    if notes.same_person:
+        names = sum(map(len, notes.same_person))
+        terminal.say(f"  {names} names of look-alikes are kept together in one split each")
+    if notes.rejections:
+        terminal.table("photographs left out", ("count", "reason"), reasons(notes.rejections))

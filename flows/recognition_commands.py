@@ -55,75 +55,61 @@ def fictitious(
         terminal.tell(f"  planted: {quirk}")
 
 
-@app.command(
-    cls=options_of("pipeline.recognition.job_config:PretrainJob"),
-    rich_help_panel=_PANEL,
-    epilog=examples(
-        "miex pretrain out/miex -r ststnet --epochs 40 -o out/pretrained",
-        "miex pretrain out/miex -r dere_grl --set config.actions=5",
-    ),
+def _add_job(name: str, job: str, out: str, help: str, *lines: str) -> None:
+    """Add the command of a job on a recognizer; all of them have the same options of their own.
+
+    Args:
+        name: Name of the command.
+        job: Class in `pipeline/recognition/job_config.py`, whose flags are further options.
+        out: Folder of the result by default.
+        help: Help of the command.
+        lines: Examples.
+    """
+
+    @app.command(
+        name,
+        cls=options_of(f"pipeline.recognition.job_config:{job}"),
+        help=help,
+        rich_help_panel=_PANEL,
+        epilog=examples(*lines),
+    )
+    def command(
+        ctx: typer.Context,
+        out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the result.")] = Path(out),
+        config: ConfigFile = None,
+        setting: Settings = None,
+        cache: Cache = CACHE,
+    ) -> None:
+        job = config_of(ctx, config, setting)
+        from miex.flows.recognition import run_evaluating, run_training
+
+        run = run_evaluating if name == "evaluate" else run_training
+        run(Terminal(), job, out, cache)
+
+
+_add_job(
+    "pretrain",
+    "PretrainJob",
+    "out/pretrained",
+    "Train a recognizer on synthesized datasets; resumes when run again.",
+    "miex pretrain out/miex -r ststnet --epochs 40 -o out/pretrained",
+    "miex pretrain out/miex -r dere_grl --set config.actions=5",
 )
-def pretrain(
-    ctx: typer.Context,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the training.")] = Path(
-        "out/pretrained"
-    ),
-    config: ConfigFile = None,
-    setting: Settings = None,
-    cache: Cache = CACHE,
-) -> None:
-    """Train a recognizer on synthesized datasets; resumes when run again."""
-    job = config_of(ctx, config, setting)
-    from miex.flows.recognition import run_training
-
-    run_training(Terminal(), job, out, cache)
-
-
-@app.command(
-    cls=options_of("pipeline.recognition.job_config:FinetuneJob"),
-    rich_help_panel=_PANEL,
-    epilog=examples(
-        "miex finetune -r ststnet --clips casme2:/data/CASME2 --checkpoint out/pretrained",
-    ),
+_add_job(
+    "finetune",
+    "FinetuneJob",
+    "out/finetuned",
+    "Train a recognizer on real clips, from --checkpoint or from scratch.",
+    "miex finetune -r ststnet --clips casme2:/data/CASME2 --checkpoint out/pretrained",
 )
-def finetune(
-    ctx: typer.Context,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the training.")] = Path(
-        "out/finetuned"
-    ),
-    config: ConfigFile = None,
-    setting: Settings = None,
-    cache: Cache = CACHE,
-) -> None:
-    """Train a recognizer on real clips, from --checkpoint or from scratch."""
-    job = config_of(ctx, config, setting)
-    from miex.flows.recognition import run_training
-
-    run_training(Terminal(), job, out, cache)
-
-
-@app.command(
-    cls=options_of("pipeline.recognition.job_config:EvaluateJob"),
-    rich_help_panel=_PANEL,
-    epilog=examples(
-        "miex evaluate -r ststnet -p casme2 --clips casme2:/data/CASME2 --pretrain out/miex",
-        "miex evaluate -r ststnet -p loso --clips smic:/data/SMIC --set config.side=64",
-    ),
+_add_job(
+    "evaluate",
+    "EvaluateJob",
+    "out/evaluated",
+    "Evaluate by a protocol; test subjects are held out of every training stage.",
+    "miex evaluate -r ststnet -p casme2 --clips casme2:/data/CASME2 --pretrain out/miex",
+    "miex evaluate -r ststnet -p loso --clips smic:/data/SMIC --set config.side=64",
 )
-def evaluate(
-    ctx: typer.Context,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the evaluation.")] = Path(
-        "out/evaluated"
-    ),
-    config: ConfigFile = None,
-    setting: Settings = None,
-    cache: Cache = CACHE,
-) -> None:
-    """Evaluate by a protocol; test subjects are held out of every training stage."""
-    job = config_of(ctx, config, setting)
-    from miex.flows.recognition import run_evaluating
-
-    run_evaluating(Terminal(), job, out, cache)
 
 
 @app.command(

@@ -1,9 +1,8 @@
-"""What a training learns from, read and prepared: photographs, warps, real pairs, a reader."""
+"""Read and prepare the data of a training: photographs, warps, real pairs, an AU reader."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import safetensors.torch
@@ -22,20 +21,19 @@ from miex.generators.ganimation.reading_network import (
 from miex.generators.ganimation.real_pairs import make_pairs
 from miex.generators.ganimation.recipe import Recipe
 from miex.generators.ganimation.teacher import Teacher
+from miex.generators.ganimation.training_config import TrainingConfig
 from miex.generators.ganimation.training_set import TrainingFaces, TrainingSet, some_faces
 
-if TYPE_CHECKING:
-    from miex.generators.ganimation.training import TrainingConfig
-
 READER = "reader.safetensors"
-"""The taught `ReadingNetwork` in the folder of a run."""
+"""File of the trained `ReadingNetwork` in the folder of a run."""
 
-Tell = Callable[[str, int, int, Mapping[str, float]], None]
+Progress = Callable[[str, int, int, Mapping[str, float]], None]
+"""Called with the stage (faces, warps, reader, steps), finished units, their total, and losses."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Material:
-    """What a training learns from.
+    """Data of a training.
 
     Attributes:
         faces: The photographs that are rendered.
@@ -55,19 +53,20 @@ class Material:
 
 
 def read_material(
-    config: "TrainingConfig", data: TrainingSet, processes: Processes, tell: Tell
+    config: TrainingConfig, out: Path, data: TrainingSet, processes: Processes, tell: Progress
 ) -> Material:
     """Read the photographs and prepare what the recipe asks for.
 
     Args:
-        config: What to train.
+        config: Config of the training.
+        out: Folder of the run.
         data: Its training set.
-        processes: Who trains.
+        processes: The processes that train.
         tell: Called with the progress.
 
     Raises:
-        FileNotFoundError: The pairs are absent.
-        ValueError: Pairs of another size, or no pair among them.
+        FileNotFoundError: The file of the real pairs does not exist.
+        ValueError: The crops of the pairs have another size, or there is no pair among them.
     """
     recipe, device = config.recipe, processes.device
     count = data.count("train")
@@ -91,7 +90,7 @@ def read_material(
     everybody = [whole, paired.faces] if paired else [whole]
     reader = None
     if recipe.weights.reading:
-        reader = _reader(config, data, everybody, processes, tell)
+        reader = _reader(config, out, data, everybody, processes, tell)
     teacher = None
     if recipe.design == "guided" or recipe.weights.teacher or recipe.weights.au_pairs:
         teacher = Teacher(
@@ -111,15 +110,16 @@ def guide_of(recipe: Recipe, faces: TrainingFaces, processes: Processes) -> Teac
 
 
 def _reader(
-    config: "TrainingConfig",
+    config: TrainingConfig,
+    out: Path,
     data: TrainingSet,
     faces: Sequence[TrainingFaces],
     processes: Processes,
-    tell: Tell,
+    tell: Progress,
 ) -> ReadingNetwork:
-    """The reader of a run: taught by its first start, read by the next ones."""
+    """Return the AU reader of a run: trained at its first start, loaded by the next ones."""
     network = random_reading_network(config.seed)
-    path: Path = config.out / READER
+    path = out / READER
     if path.is_file():
         network.load_state_dict(safetensors.torch.load_file(path))
         network.requires_grad_(False).eval()

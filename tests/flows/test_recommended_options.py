@@ -74,8 +74,6 @@ def test_every_option_that_a_message_names_is_one_of_a_command():
         for where, text in MESSAGES
         for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z](?![a-z-])", text)
     ]
-    # A module that is started by `accelerate launch` has a parser of its own.
-    known |= {text for where, text in MESSAGES if where == "generators/ganimation/training.py"}
     assert len(named) > 20
     assert [each for each in named if each[1] not in known] == []
 

@@ -22,7 +22,8 @@ from miex.generators.ganimation.reading_network import random_reading_network, t
 from miex.generators.ganimation.real_pairs import find_pairs, make_pairs
 from miex.generators.ganimation.recipe import choose_recipe
 from miex.generators.ganimation.teacher import Teacher
-from miex.generators.ganimation.training import TrainingConfig, train
+from miex.generators.ganimation.training import train
+from miex.generators.ganimation.training_config import TrainingConfig
 from miex.generators.ganimation.training_set import TrainingFaces, TrainingSet, some_faces
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -160,12 +161,12 @@ def test_the_average_holds_nothing_of_the_start(middle_set: Path) -> None:
 def test_a_resumed_training_ends_with_the_same_weights(middle_set: Path, tmp_path: Path) -> None:
     def run(name: str, steps: list[int | None]) -> dict[str, torch.Tensor]:
         config = TrainingConfig(
-            data=middle_set, out=tmp_path / name, recipe=choose_recipe("guided", TINY), steps=4,
+            data=middle_set, recipe=choose_recipe("guided", TINY), steps=4,
             photographs=12, log_every=1, validate_every=2, save_every=2, device="cpu",
         )  # fmt: skip
         for limit in steps:
             minutes = None if limit is None else 1e-9
-            train(config.model_copy(update={"minutes": minutes}))
+            train(config.model_copy(update={"minutes": minutes}), tmp_path / name)
         return safetensors.torch.load_file(tmp_path / name / "generator.safetensors")
 
     whole, parts = run("whole", [None]), run("parts", [1, 1, None])
@@ -179,18 +180,14 @@ def test_a_training_begins_with_given_weights(middle_set: Path, tmp_path: Path) 
     network = random_guided(5, 4)
     save_checkpoint(network, path)
     recipe = choose_recipe("guided", TINY | {"learning_rate": 1e-9})
-    config = TrainingConfig(
-        data=middle_set, out=tmp_path / "run", recipe=recipe, steps=1, start=path, device="cpu"
-    )
-    train(config)
+    config = TrainingConfig(data=middle_set, recipe=recipe, steps=1, start=path, device="cpu")
+    train(config, tmp_path / "run")
     found = load_checkpoint(tmp_path / "run" / "generator.safetensors").network
     for value, expected in zip(found.parameters(), network.parameters(), strict=True):
         torch.testing.assert_close(value, expected, atol=1e-3, rtol=1e-2)
-    other = config.model_copy(
-        update={"recipe": choose_recipe("guided", TINY | {"width": 6}), "out": tmp_path / "other"}
-    )
+    other = config.model_copy(update={"recipe": choose_recipe("guided", TINY | {"width": 6})})
     with pytest.raises(ValueError, match="guided of width 6; set width and design to theirs"):
-        train(other)
+        train(other, tmp_path / "other")
 
 
 def test_a_guided_recipe_says_what_it_cannot_have() -> None:

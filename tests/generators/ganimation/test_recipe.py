@@ -3,6 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
+from miex.generators.ganimation.network import WIDTH
 from miex.generators.ganimation.recipe import RECIPES, Recipe, choose_recipe
 
 
@@ -69,6 +70,19 @@ def test_weights_of_pumarola_follow_the_batch() -> None:
     assert not RECIPES["donydchen"].replacement
 
 
+def test_a_name_fills_in_the_fields_of_a_known_recipe() -> None:
+    assert Recipe.model_validate("pumarola") == RECIPES["pumarola"]
+    assert Recipe(name="miex", batch=8) == choose_recipe("miex", {"batch": 8})
+    assert Recipe.model_validate(RECIPES["miex"].model_dump()) == RECIPES["miex"]
+    changed = choose_recipe("miex", {"batch": 8})
+    assert Recipe.model_validate(changed.model_dump()) == changed
+    mine = Recipe(name="mine", critic="hinge")
+    assert mine.epochs == 20
+    assert mine.width == mine.critic_width == WIDTH
+    with pytest.raises(ValueError, match="no recipe 'best'; there are pumarola"):
+        Recipe.model_validate("best")
+
+
 def test_rows_of_a_batch() -> None:
     recipe = RECIPES["miex"]
     assert [recipe.rows(kind) for kind in ("micro", "still", "cycle")] == [32, 3, 26]
@@ -84,7 +98,7 @@ def test_changes_are_named_and_checked() -> None:
         ValueError, match="no recipe 'best'; there are pumarola, donydchen, miex, guided"
     ):
         choose_recipe("best")
-    with pytest.raises(ValueError, match=r"no field 'weights\.identity'"):
+    with pytest.raises(ValueError, match=r"weights\.identity: there is no such field"):
         choose_recipe("miex", {"weights.identity": 1})
     with pytest.raises(ValueError, match=r"batch: .* \(given: 0\)"):
         choose_recipe("miex", {"batch": 0})
