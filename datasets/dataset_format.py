@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from miex.datasets.documents import read_document
+from miex.datasets.image_tables import hub_features
 from miex.datasets.paths import require_plain
 from miex.datasets.seals import DamagedFile
 
@@ -112,38 +113,11 @@ def card_features(classes: Sequence[str]) -> list[dict[str, Any]]:
         "landmarks": {"list": {"list": "float32", "length": 2}},
         "frames": {"list": "image"},
     }
-    features = huggingface_features()["info"]["features"]
+    features = hub_features(SCHEMA)["info"]["features"]
     return [
         {"name": name, **(special.get(name) or {"dtype": features[name]["dtype"]})}
         for name in SCHEMA.names
     ]
-
-
-def huggingface_features() -> dict[str, Any]:
-    """Return the `huggingface` schema metadata, with which `load_dataset` decodes the images."""
-    scalar = {
-        pa.string(): "string",
-        pa.int8(): "int8",
-        pa.int16(): "int16",
-        pa.int32(): "int32",
-        pa.int64(): "int64",
-        pa.float32(): "float32",
-    }
-    features: dict[str, Any] = {
-        field.name: {"dtype": scalar[field.type], "_type": "Value"}
-        for field in SCHEMA
-        if field.type in scalar
-    }
-    vector = {
-        "feature": {"dtype": "float32", "_type": "Value"},
-        "length": _AU_COUNT,
-        "_type": "List",
-    }
-    features["aus"] = {"feature": vector, "_type": "List"}
-    features["landmarks"] = {"feature": {**vector, "length": 2}, "_type": "List"}
-    features["frames"] = {"feature": {"_type": "Image"}, "_type": "List"}
-    ordered = {field.name: features[field.name] for field in SCHEMA}
-    return {"info": {"features": ordered}}
 
 
 @dataclass(frozen=True, slots=True)

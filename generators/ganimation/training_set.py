@@ -6,7 +6,6 @@ measured, which of them may be trusted and why, whose photographs these are and 
 is in the schema metadata: the file is complete on its own, and all that a training machine needs.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -24,6 +23,13 @@ from numpy.typing import NDArray
 
 from miex.au_sources.action_units import AU_COUNT, AUArray, require_aus
 from miex.datasets.files import sha256_file, whole_file
+from miex.datasets.image_tables import (
+    IMAGE,
+    described,
+    floats,
+    image_value,
+    open_image_table,
+)
 from miex.generators.ganimation.training_notes import AUAgreement, TrainingNotes
 
 FORMAT = "miex-training-set/1"
@@ -40,7 +46,6 @@ ROWS_PER_GROUP = 256
 
 _LANDMARKS = 68
 _THREADS = 8
-_KEY = b"miex"
 
 # Hugging Face recognizes an image column only where it may be null.
 SCHEMA = pa.schema(
@@ -48,7 +53,7 @@ SCHEMA = pa.schema(
         pa.field("origin", pa.string()),
         pa.field("identity", pa.string()),
         pa.field("split", pa.string()),
-        pa.field("crop", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        pa.field("crop", IMAGE),
         pa.field("landmarks", pa.list_(pa.list_(pa.float32(), 2), _LANDMARKS)),
         pa.field("aus", pa.list_(pa.float32(), AU_COUNT)),
     ]
@@ -146,12 +151,7 @@ def write_training_set(path: Path, rows: Iterable[TrainingRow], notes: TrainingN
             are none; the message names the origin.
         DiskFullError: The disk is full.
     """
-    content = {"format": FORMAT, **asdict(notes)}
-    metadata = {
-        _KEY: json.dumps(content, sort_keys=True).encode(),
-        b"huggingface": json.dumps({"info": {"features": _huggingface_features()}}).encode(),
-    }
-    schema = SCHEMA.with_metadata(metadata)
+    schema = described(SCHEMA, FORMAT, asdict(notes))
     checked = _checked(rows)
     with (
         whole_file(path) as temporary,
@@ -198,31 +198,13 @@ def _checked(rows: Iterable[TrainingRow]) -> Iterator[TrainingRow]:
 
 
 def _as_dict(row: TrainingRow) -> dict[str, Any]:
-    name = row.origin.partition(":")[2].rsplit(".", 1)[0]
     return {
         "origin": row.origin,
         "identity": row.identity,
         "split": row.split,
-        "crop": {"bytes": row.image, "path": f"{name}.{row.suffix}"},
+        "crop": image_value(row.image, row.origin, row.suffix),
         "landmarks": np.asarray(row.landmarks, np.float32).tolist(),
         "aus": np.asarray(row.aus, np.float32).tolist(),
-    }
-
-
-def _huggingface_features() -> dict[str, Any]:
-    def value(kind: str) -> dict[str, str]:
-        return {"dtype": kind, "_type": "Value"}
-
-    def listed(feature: dict[str, Any], length: int) -> dict[str, Any]:
-        return {"feature": feature, "length": length, "_type": "Sequence"}
-
-    return {
-        "origin": value("string"),
-        "identity": value("string"),
-        "split": value("string"),
-        "crop": {"_type": "Image"},
-        "landmarks": listed(listed(value("float32"), 2), _LANDMARKS),
-        "aus": listed(value("float32"), AU_COUNT),
     }
 
 
@@ -251,21 +233,7 @@ class TrainingSet:
         """
         path = Path(path)
         remedy = "make one with `miex training-set FACES -o training.parquet`"
-        if not path.is_file():
-            raise FileNotFoundError(f"no training set at {path}; {remedy}")
-        try:
-            with pq.ParquetFile(path) as file:
-                schema, rows = file.schema_arrow, file.metadata.num_rows
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"{path} is no readable Parquet file ({reason}); {remedy}") from None
-        metadata = schema.metadata or {}
-        content = json.loads(metadata.get(_KEY, b"{}"))
-        version = content.pop("format", None)
-        if version != FORMAT or not schema.remove_metadata().equals(SCHEMA):
-            raise ValueError(
-                f"{path} is a Parquet file of format {version!r}, expected {FORMAT!r}; {remedy}"
-            )
+        content, rows = open_image_table(path, SCHEMA, FORMAT, "training set", remedy)
         try:
             agreement = tuple(AUAgreement(**one) for one in content.pop("agreement"))
             alike = tuple(map(tuple, content.pop("same_person")))
@@ -313,7 +281,7 @@ class TrainingSet:
     def aus(self, split: Split) -> AUArray:
         """``float32 (N, 17)`` intensities of a split as in `faces`, without reading a crop."""
         table = self.table(["split", "aus"])
-        return _floats(table.filter(pc.equal(table["split"], split))["aus"]).reshape(-1, AU_COUNT)
+        return floats(table.filter(pc.equal(table["split"], split))["aus"]).reshape(-1, AU_COUNT)
 
     def faces(
         self, split: Split, on_progress: Callable[[int], None] | None = None
@@ -345,8 +313,8 @@ class TrainingSet:
         joined = pa.concat_tables(tables)
         return TrainingFaces(
             images=images,
-            landmarks=_floats(joined["landmarks"]).reshape(-1, _LANDMARKS, 2),
-            aus=_floats(joined["aus"]).reshape(-1, AU_COUNT),
+            landmarks=floats(joined["landmarks"]).reshape(-1, _LANDMARKS, 2),
+            aus=floats(joined["aus"]).reshape(-1, AU_COUNT),
             identities=tuple(joined["identity"].to_pylist()),
             origins=tuple(joined["origin"].to_pylist()),
         )
@@ -388,11 +356,3 @@ class TrainingSet:
                 "pixels; make the training set again"
             )
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
-def _floats(column: pa.ChunkedArray) -> NDArray[np.float32]:
-    """The numbers of a column of (nested) lists of fixed size, flat."""
-    array = column.combine_chunks()
-    while pa.types.is_fixed_size_list(array.type):
-        array = array.flatten()
-    return np.array(array.to_numpy(zero_copy_only=False), dtype=np.float32)

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from miex.datasets.base import FaceQuality, FaceSource, Photograph, Rejection
 from miex.datasets.files import remove_partial
+from miex.datasets.image_tables import floats
 from miex.datasets.locks import locked
 from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.detection import DlibDetector
@@ -43,7 +44,6 @@ from miex.pipeline.faces.table import (
     FaceTable,
     TableNotes,
     count_by_reason,
-    floats,
     write_face_table,
 )
 from miex.pipeline.workers import cores

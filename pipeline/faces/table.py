@@ -24,6 +24,13 @@ from pydantic import ValidationError
 from miex.datasets.base import Face, FaceQuality, Rejection
 from miex.datasets.encoding import ImageConfig, encode_frame
 from miex.datasets.files import sha256_file, whole_file
+from miex.datasets.image_tables import (
+    IMAGE,
+    described,
+    floats,
+    image_value,
+    open_image_table,
+)
 from miex.datasets.seals import SEAL, UNSEALED, check_seal
 from miex.pipeline.faces.config import FaceConfig
 
@@ -42,7 +49,7 @@ SCHEMA = pa.schema(
         pa.field("identity", pa.string()),
         pa.field("origin", pa.string()),
         pa.field("sha256", pa.string()),
-        pa.field("crop", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        pa.field("crop", IMAGE),
         pa.field("landmarks", pa.list_(pa.list_(pa.float32(), 2), 68)),
         pa.field("embedding", pa.list_(pa.float32(), 128)),
         *(pa.field(name, pa.float32()) for name in QUALITIES),
@@ -51,8 +58,9 @@ SCHEMA = pa.schema(
 
 _CROPS = ImageConfig(format="webp")
 
-_KEY = b"miex"
 _REJECTIONS_KEY = b"miex.rejections"
+
+_REMEDY = "prepare the faces again with `miex faces`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +87,11 @@ class TableNotes:
 
 def face_to_row(face: Face) -> dict[str, Any]:
     """Return a face as a row of `SCHEMA`."""
-    name = face.origin.partition(":")[2].rsplit(".", 1)[0]
     return {
         "identity": face.identity,
         "origin": face.origin,
         "sha256": face.sha256,
-        "crop": {"bytes": encode_frame(face.crop, _CROPS), "path": f"{name}.{_CROPS.format}"},
+        "crop": image_value(encode_frame(face.crop, _CROPS), face.origin, _CROPS.format),
         "landmarks": face.landmarks.tolist(),
         "embedding": face.embedding.tolist(),
         **asdict(face.quality),
@@ -114,22 +121,11 @@ def faces_of(table: pa.Table) -> list[Face]:
     ]
 
 
-def floats(column: pa.ChunkedArray) -> NDArray[np.float32]:
-    """Return the numbers of a column of (nested) fixed-size lists as ``float32 (N,)``."""
-    array = column.combine_chunks()
-    while pa.types.is_fixed_size_list(array.type):
-        array = array.flatten()
-    return np.asarray(array.to_numpy(zero_copy_only=False), dtype=np.float32)
-
-
 def _decode(encoded: bytes, origin: str) -> NDArray[np.uint8]:
     buffer = np.frombuffer(encoded, dtype=np.uint8)
     image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if buffer.size else None
     if image is None or image.shape[0] != image.shape[1]:
-        raise ValueError(
-            f"the crop of {origin} cannot be decoded to a square image; prepare the faces again "
-            "with `miex faces`"
-        )
+        raise ValueError(f"the crop of {origin} cannot be decoded to a square image; {_REMEDY}")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
@@ -147,14 +143,10 @@ def write_face_table(
     Raises:
         DiskFullError: The disk is full.
     """
-    content = {"format": FORMAT, **asdict(notes), "config": notes.config.model_dump(mode="json")}
-    metadata = {
-        _KEY: json.dumps(content, sort_keys=True).encode(),
-        _REJECTIONS_KEY: pack_rejections(rejections),
-        b"huggingface": json.dumps({"info": {"features": _huggingface_features()}}).encode(),
-        SEAL: UNSEALED,
-    }
-    schema = SCHEMA.with_metadata(metadata)
+    content = {**asdict(notes), "config": notes.config.model_dump(mode="json")}
+    schema = described(SCHEMA, FORMAT, content)
+    extra = {_REJECTIONS_KEY: pack_rejections(rejections), SEAL: UNSEALED}
+    schema = schema.with_metadata(schema.metadata | extra)
     with whole_file(path, sealed=True) as temporary:
         _write_groups(temporary, batches, schema)
 
@@ -193,24 +185,6 @@ def unpack_rejections(text: bytes) -> list[Rejection]:
     return [Rejection(*row) for row in json.loads(zlib.decompress(base64.b64decode(text)))]
 
 
-def _huggingface_features() -> dict[str, Any]:
-    def value(kind: str) -> dict[str, str]:
-        return {"dtype": kind, "_type": "Value"}
-
-    def listed(feature: dict[str, Any], length: int) -> dict[str, Any]:
-        return {"feature": feature, "length": length, "_type": "Sequence"}
-
-    return {
-        "identity": value("string"),
-        "origin": value("string"),
-        "sha256": value("string"),
-        "crop": {"_type": "Image"},
-        "landmarks": listed(listed(value("float32"), 2), 68),
-        "embedding": listed(value("float32"), 128),
-        **{name: value("float32") for name in QUALITIES},
-    }
-
-
 class FaceTable:
     """A face table on disk.
 
@@ -236,30 +210,12 @@ class FaceTable:
             ValueError: The file is damaged, is no Parquet file or no face table, or was written
                 by another version of miex.
         """
-        remedy = "prepare the faces again with `miex faces`"
-        if not path.is_file():
-            raise FileNotFoundError(f"no face table at {path}; {remedy}")
-        try:
-            with pq.ParquetFile(path) as file:
-                schema, rows = file.schema_arrow, file.metadata.num_rows
-        except (pa.ArrowException, OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ValueError(f"{path} is no readable Parquet file ({reason}); {remedy}") from None
-        metadata = schema.metadata or {}
-        if _KEY not in metadata or not schema.remove_metadata().equals(SCHEMA):
-            raise ValueError(f"{path} is a Parquet file but no face table; {remedy}")
-        try:
-            content = json.loads(metadata[_KEY])
-            version = content.pop("format", None)
-        except (ValueError, AttributeError, RecursionError) as error:
-            raise ValueError(f"{path}: its metadata is damaged ({error}); {remedy}") from None
-        if version != FORMAT:
-            raise ValueError(f"{path} has format {version!r}, expected {FORMAT!r}; {remedy}")
+        content, rows = open_image_table(path, SCHEMA, FORMAT, "face table", _REMEDY)
         try:
             notes = TableNotes(**{**content, "config": FaceConfig(**content["config"])})
         except (ValidationError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} was made by another version of miex; {remedy}") from error
-        check_seal(path, remedy)
+            raise ValueError(f"{path} was made by another version of miex; {_REMEDY}") from error
+        check_seal(path, _REMEDY)
         return cls(path, notes, rows)
 
     def __len__(self) -> int:
@@ -281,9 +237,7 @@ class FaceTable:
         try:
             table = pq.read_table(self.path, columns=["identity"], page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
-            raise ValueError(
-                f"{self.path} is damaged ({error}); prepare the faces again with `miex faces`"
-            ) from None
+            raise ValueError(f"{self.path} is damaged ({error}); {_REMEDY}") from None
         column: list[str] = table["identity"].to_pylist()
         return column
 
@@ -299,8 +253,7 @@ class FaceTable:
             return unpack_rejections(pq.read_schema(self.path).metadata[_REJECTIONS_KEY])
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, zlib.error) as error:
             raise ValueError(
-                f"{self.path}: its list of rejections is damaged ({error}); prepare the faces "
-                "again with `miex faces`"
+                f"{self.path}: its list of rejections is damaged ({error}); {_REMEDY}"
             ) from None
 
     @property
@@ -334,9 +287,7 @@ class FaceTable:
                     found = faces_of(file.read_row_group(group).take(chosen))
                     faces.update(zip(members, found, strict=True))
         except (pa.ArrowException, OSError) as error:
-            raise ValueError(
-                f"{self.path} is damaged ({error}); prepare the faces again with `miex faces`"
-            ) from None
+            raise ValueError(f"{self.path} is damaged ({error}); {_REMEDY}") from None
         return [faces[row] for row in rows]
 
 

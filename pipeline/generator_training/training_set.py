@@ -24,6 +24,7 @@ from miex.au_sources.estimators.base import AUEstimator, create_estimator
 from miex.datasets.base import Face
 from miex.datasets.encoding import ImageConfig, encode_frame
 from miex.datasets.faces.base import open_face_source
+from miex.datasets.image_tables import floats
 from miex.datasets.locks import locking
 from miex.generators.ganimation.training_notes import AUAgreement, TrainingNotes
 from miex.generators.ganimation.training_set import (
@@ -41,7 +42,7 @@ from miex.pipeline.aus.agreement import (
     shipped_confirmations,
 )
 from miex.pipeline.faces.prepare import prepare_faces
-from miex.pipeline.faces.table import FaceTable, floats
+from miex.pipeline.faces.table import FaceTable
 from miex.pipeline.generator_training.config import TrainingSetConfig, training_face_config
 from miex.pipeline.generator_training.split import same_person_groups, split_identities
 from miex.pipeline.workers import cores, map_in_threads

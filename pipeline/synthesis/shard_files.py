@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from miex.datasets.dataset_format import COLUMN_NOTES, FORMAT, SCHEMA, huggingface_features
+from miex.datasets.dataset_format import COLUMN_NOTES, FORMAT, SCHEMA
 from miex.datasets.files import sha256_file, whole_file
+from miex.datasets.image_tables import hub_features
 from miex.datasets.seals import SEAL, UNSEALED
 from miex.pipeline.synthesis.render import Rejection
 
@@ -57,7 +58,7 @@ def schema_with_metadata(config_json: str) -> pa.Schema:
     """
     return SCHEMA.with_metadata(
         {
-            "huggingface": json.dumps(huggingface_features()),
+            "huggingface": json.dumps(hub_features(SCHEMA)),
             "miex.format": FORMAT,
             "miex.config": config_json,
             "miex.columns": json.dumps(COLUMN_NOTES),

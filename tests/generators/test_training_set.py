@@ -180,7 +180,7 @@ def test_files_that_are_none(tmp_path, written):
         TrainingSet.open(text)
     other = tmp_path / "other.parquet"
     pq.write_table(pq.read_table(written).replace_schema_metadata(), other)
-    with pytest.raises(ValueError, match="format None, expected 'miex-training-set/1'"):
+    with pytest.raises(ValueError, match="is a Parquet file but no training set; make one"):
         TrainingSet.open(other)
     with pytest.raises(ValueError, match="split 'test', expected one of train"):
         TrainingSet.open(written).faces("test")

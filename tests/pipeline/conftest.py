@@ -18,9 +18,9 @@ from miex.datasets.dataset_format import (
     FORMAT,
     MANIFEST,
     SCHEMA,
-    huggingface_features,
 )
 from miex.datasets.encoding import ImageConfig, encode_frame
+from miex.datasets.image_tables import hub_features
 from miex.pipeline.synthesis.config import SynthesisConfig
 
 MakeDataset = Callable[..., Path]
@@ -99,7 +99,7 @@ def write_shard(folder: Path, path: str, rows: list[dict[str, Any]]) -> dict[str
     file.parent.mkdir(parents=True, exist_ok=True)
     schema = SCHEMA.with_metadata(
         {
-            "huggingface": json.dumps(huggingface_features()),
+            "huggingface": json.dumps(hub_features(SCHEMA)),
             "miex.format": FORMAT,
             "miex.columns": json.dumps(COLUMN_NOTES),
         }

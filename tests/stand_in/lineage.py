@@ -24,8 +24,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from miex.datasets.base import Rejection
+from miex.datasets.image_tables import floats
 from miex.pipeline.faces.selection import near_pairs
-from miex.pipeline.faces.table import SCHEMA, FaceTable, floats, write_face_table
+from miex.pipeline.faces.table import SCHEMA, FaceTable, write_face_table
 
 KEPT_OUT_SHARE = 0.095
 """Share of the identities that is reserved for the stand-in: 487 of the 5,000 of LFW."""
