@@ -29,7 +29,7 @@ bench: $(READY)
 
 $(READY): pyproject.toml constraints.txt | .typing/miex
 	test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q uv; }
-	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[dev]' -c constraints.txt
+	$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -e '.[dev]' -c constraints.txt
 	touch $@
 
 # mypy and editors see the repository as the package `miex` through this link.
