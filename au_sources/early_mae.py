@@ -24,10 +24,11 @@ from miex.au_sources.extraction import (
     OnClip,
     extract_clips,
     make_pair,
-    measure,
+    open_measurement,
     seeded,
     written,
 )
+from miex.au_sources.openface_folder import OpenFaceFolder
 from miex.au_sources.pool import AUPair
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import Clip, ClipReader
@@ -172,7 +173,7 @@ def _running_median(values: NDArray[np.float64], size: int) -> NDArray[np.float6
 
 def extract(
     reader: ClipReader,
-    estimator: AUEstimator,
+    estimator: AUEstimator | OpenFaceFolder,
     config: EarlyMaeConfig | None = None,
     landmarker: Landmarker | None = None,
     on_clip: OnClip | None = None,
@@ -187,8 +188,8 @@ def extract(
     ``no_face_at_apex``, ``small_change``.
 
     Args:
-        reader: A database opened with frames.
-        estimator: Measures the AUs.
+        reader: A database opened with frames; with OpenFace's CSVs it may be opened without.
+        estimator: Measures the AUs, or the CSVs of OpenFace that hold them.
         config: Window, number of draws, seed; denoising, relative or absolute values.
         landmarker: For estimators that need landmarks.
         on_clip: Called before the first clip and after each.
@@ -216,13 +217,19 @@ def extract(
 
 
 def _extract_clip(
-    clip: Clip, estimator: AUEstimator, config: EarlyMaeConfig, landmarker: Landmarker | None
+    clip: Clip,
+    estimator: AUEstimator | OpenFaceFolder,
+    config: EarlyMaeConfig,
+    landmarker: Landmarker | None,
 ) -> Sequence[AUPair | Rejection]:
+    measurement = open_measurement(clip, estimator, config.window, landmarker)
+    if isinstance(measurement, Rejection):
+        return [measurement]
     course: Course | None = None
-    numbers = clip.numbers(clip.apex)
+    numbers = list(measurement.numbers)
     where = str(clip.apex_rule)
     if clip.apex is None:
-        course = measure(clip, numbers, config.window, estimator, landmarker)
+        course = measurement.at(numbers)
         located = _locate(clip, course)
         if isinstance(located, Rejection):
             return [located]
@@ -242,7 +249,7 @@ def _extract_clip(
         wanted = {*apexes, numbers[0]}
         if config.track:
             wanted |= {number for number in numbers if number <= max(apexes)}
-        course = measure(clip, wanted, config.window, estimator, landmarker)
+        course = measurement.at(wanted)
     low, high = config.alpha
     provenance = (
         f"{written(estimator)}; early frame, {low:g} to {high:g} of the way to the macro apex "

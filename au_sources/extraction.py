@@ -20,6 +20,7 @@ from miex.au_sources.estimators.base import (
     VideoEstimator,
     estimate_video,
 )
+from miex.au_sources.openface_folder import OpenFaceFolder
 from miex.au_sources.pool import AUPair, AUPool
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import Clip, ClipReader
@@ -146,6 +147,55 @@ def measure(
     return Course(np.array(ordered, dtype=np.int64), estimates.aus, estimates.valid, there)
 
 
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """The AUs of the frames of one clip, measured when they are asked for, or read from a file.
+
+    Attributes:
+        clip: The clip.
+        numbers: Numbers of the frames from the onset to the apex, or to the offset where no apex
+            is known, ascending.
+        at: Returns the AUs of some frames and of their neighbours.
+    """
+
+    clip: Clip
+    numbers: Sequence[int]
+    at: Callable[[Iterable[int]], Course]
+
+
+def open_measurement(
+    clip: Clip,
+    measured_by: AUEstimator | OpenFaceFolder,
+    window: int,
+    landmarker: Landmarker | None,
+) -> Measurement | Rejection:
+    """Return access to the AUs of a clip, through an estimator or from recordings.
+
+    Args:
+        clip: With its frames, if an estimator measures.
+        measured_by: Estimator, or recordings.
+        window: How many frames around each.
+        landmarker: For estimators that need landmarks.
+
+    Raises:
+        ValueError: The clip was opened without frames, or a recording is damaged.
+    """
+    if isinstance(measured_by, OpenFaceFolder):
+        recorded = measured_by.read(clip)
+        if isinstance(recorded, Rejection):
+            return recorded
+        course = Course(recorded.numbers, recorded.aus, recorded.valid, recorded.numbers)
+        last = clip.offset if clip.apex is None else clip.apex
+        own = course.numbers[(course.numbers >= clip.onset) & (course.numbers <= last)]
+        return Measurement(clip, own.tolist(), lambda _: course)
+    estimator = measured_by
+    return Measurement(
+        clip,
+        clip.numbers(clip.apex),
+        lambda numbers: measure(clip, numbers, window, estimator, landmarker),
+    )
+
+
 def make_pair(
     clip: Clip, course: Course, onset: int, apex: int, config: ExtractionConfig, **provenance: Any
 ) -> AUPair | Rejection:
@@ -263,7 +313,9 @@ class Extraction:
             raise ValueError(f"{path}: an AU pool ends in .parquet")
         if not len(self.pool):
             found = ", ".join(f"{count} {reason}" for reason, count in self.reasons.items())
-            first = f"; {self.rejections[0].detail}" if self.rejections else ""
+            most = next(iter(self.reasons), None)
+            details = [each.detail for each in self.rejections if each.reason == most]
+            first = f"; {details[0]}" if details else ""
             raise ValueError(f"{path}: no clip gave AUs ({found or 'there were none'}{first})")
         self.pool.write(path)
         account = path.with_suffix(ACCOUNT_SUFFIX)
@@ -335,7 +387,7 @@ def seeded(seed: int, *key: str) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence([seed, *words]))
 
 
-def written(estimator: AUEstimator) -> str:
+def written(estimator: AUEstimator | OpenFaceFolder) -> str:
     """Return an estimator as provenance names it."""
     scale = "" if estimator.scale == "intensity" else f", {estimator.scale}"
     return f"{estimator.name} ({estimator.version}{scale})"

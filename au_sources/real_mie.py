@@ -28,10 +28,11 @@ from miex.au_sources.extraction import (
     OnClip,
     extract_clips,
     make_pair,
-    measure,
+    open_measurement,
     seeded,
     written,
 )
+from miex.au_sources.openface_folder import OpenFaceFolder
 from miex.au_sources.pool import AUPair
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import Clip, ClipReader
@@ -44,7 +45,7 @@ _OUTSIDE = "outside of the 17 AUs"
 
 def extract(
     reader: ClipReader,
-    estimator: AUEstimator,
+    estimator: AUEstimator | OpenFaceFolder,
     config: ExtractionConfig | None = None,
     landmarker: Landmarker | None = None,
     on_clip: OnClip | None = None,
@@ -57,8 +58,8 @@ def extract(
     measure), ``no_face_at_onset``, ``no_face_at_apex``, ``small_change``, ``unreadable_frame``.
 
     Args:
-        reader: A database opened with frames.
-        estimator: Measures the AUs.
+        reader: A database opened with frames; with OpenFace's CSVs it may be opened without.
+        estimator: Measures the AUs, or the CSVs of OpenFace that hold them.
         config: Denoising, relative or absolute values, smallest change, track.
         landmarker: For estimators that need landmarks.
         on_clip: Called before the first clip and after each.
@@ -82,7 +83,7 @@ def extract(
 
 def _extract_clip(
     clip: Clip,
-    estimator: AUEstimator,
+    estimator: AUEstimator | OpenFaceFolder,
     config: ExtractionConfig,
     landmarker: Landmarker | None,
 ) -> AUPair | Rejection:
@@ -92,11 +93,12 @@ def _extract_clip(
     if clip.apex == clip.onset:
         detail = f"{clip.annotation}: onset and apex are both frame {clip.onset}"
         return Rejection(clip.origin, "apex_is_onset", detail)
-    wanted = clip.numbers(clip.apex) if config.track else [clip.onset, clip.apex]
-    course = measure(clip, wanted, config.window, estimator, landmarker)
+    measurement = open_measurement(clip, estimator, config.window, landmarker)
+    if isinstance(measurement, Rejection):
+        return measurement
     return make_pair(
         clip,
-        course,
+        measurement.at(measurement.numbers if config.track else [clip.onset, clip.apex]),
         clip.onset,
         clip.apex,
         config,

@@ -353,8 +353,8 @@ def create_estimator(
     name, _, model = spec.partition(":")
     if name in _READERS:
         raise ValueError(
-            f"{name!r} names a reader of what others measured; OpenFace's CSVs are read with "
-            f"`miex.au_sources.estimators.{name}`"
+            f"{name!r} names a reader of what others measured, which sees no images; "
+            "`miex extract-aus DATABASE -e openface:FOLDER` makes a pool of OpenFace's CSVs"
         )
     options = EstimatorOptions(model or None, device, download, person_calibration)
     return _ESTIMATORS.find(name)(options)

@@ -1,6 +1,7 @@
 """Extraction of an AU pool from a database of clips, given its config."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,15 +12,20 @@ from pydantic import Field, model_validator
 from miex.au_sources import early_mae, real_mie
 from miex.au_sources.calibrated_estimator import create_calibrated_estimator
 from miex.au_sources.early_mae import EarlyMaeConfig
-from miex.au_sources.estimators.base import Frame, Landmarker, estimator_names
+from miex.au_sources.estimators.base import AUEstimator, Frame, Landmarker, estimator_names
 from miex.au_sources.extraction import Extraction, ExtractionConfig, OnClip
+from miex.au_sources.openface_folder import OpenFaceFolder
 from miex.au_sources.real_mie import FacsConfig
-from miex.datasets.clips.base import open_clips
+from miex.datasets.clips.base import ClipReader, open_clips
+from miex.datasets.clips.frames import FrameFolder
 from miex.datasets.config import FrozenConfig
 from miex.datasets.flags import Flag
 from miex.datasets.locks import locking
 from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.detection import DlibDetector
+
+OPENFACE = "openface"
+"""Value of `AUExtractionConfig.estimator`, with a folder, that selects OpenFace's CSVs."""
 
 FACS = "facs"
 """Value of `AUExtractionConfig.estimator` that selects the FACS codes of human coders."""
@@ -42,11 +48,18 @@ class AUExtractionConfig(FrozenConfig):
     )
     estimator: Annotated[
         str,
-        Flag(short="-e", metavar="NAME[:MODEL]", choices=lambda: [*estimator_names(), FACS]),
+        Flag(
+            short="-e", metavar="NAME[:MODEL]", choices=lambda: [*estimator_names(), OPENFACE, FACS]
+        ),
     ] = Field(
         "landmarks",
-        description="AU estimator; facs reads the FACS codes of the annotation, which needs no "
-        "images",
+        description="AU estimator; facs reads the FACS codes of the annotation, and "
+        "openface:FOLDER the CSVs of OpenFace 2, one per clip; both need no images",
+    )
+    csv_map: Annotated[Path | None, Flag()] = Field(
+        None,
+        description="with openface: a table with the columns subject, clip, csv and, optionally, "
+        "first_frame, for CSVs that are not called after their clip",
     )
     calibration: Annotated[str, Flag()] = Field(
         "shipped",
@@ -84,6 +97,15 @@ class AUExtractionConfig(FrozenConfig):
                 f"estimator: facs cannot be combined with source: {self.source}, because FACS "
                 "codes describe the apex only; choose source: real_mie, or another estimator"
             )
+        name, _, folder = self.estimator.partition(":")
+        if name == OPENFACE and not folder:
+            raise ValueError("estimator: openface needs the folder of the CSVs, openface:FOLDER")
+        if name == OPENFACE and self.calibration not in ("shipped", "none"):
+            raise ValueError(
+                "calibration: OpenFace's CSVs are intensities already; leave out the calibration"
+            )
+        if self.csv_map is not None and name != OPENFACE:
+            raise ValueError("csv_map: needs estimator: openface:FOLDER")
         return self
 
 
@@ -137,6 +159,9 @@ def extract_aus(
     if config.estimator == FACS:
         reader = open_clips(config.clips, frames=False)
         extraction = real_mie.from_facs_codes(reader, config.facs, on_clip)
+    elif config.estimator.startswith(f"{OPENFACE}:"):
+        reader = open_clips(config.clips, frames=False)
+        extraction = _measured(config, reader, _recorded(config, reader), None, on_clip)
     else:
         reader = open_clips(config.clips)
         estimator = create_calibrated_estimator(
@@ -148,11 +173,37 @@ def extract_aus(
             person_calibration=config.person_calibration,
         )
         # Also passed to estimators with their own detector, which must measure the same face.
-        given: tuple[Any, ...] = (dlib_landmarker(), on_clip)
-        if config.source == "real_mie":
-            extraction = real_mie.extract(reader, estimator, config.real_mie, *given)
-        else:
-            extraction = early_mae.extract(reader, estimator, config.early_mae, *given)
+        extraction = _measured(config, reader, estimator, dlib_landmarker(), on_clip)
     if out is not None:
         extraction.write(out)
     return extraction
+
+
+def _measured(
+    config: AUExtractionConfig,
+    reader: ClipReader,
+    estimator: AUEstimator | OpenFaceFolder,
+    landmarker: Landmarker | None,
+    on_clip: OnClip | None,
+) -> Extraction:
+    """Extract the pairs of the source of the config."""
+    if config.source == "real_mie":
+        return real_mie.extract(reader, estimator, config.real_mie, landmarker, on_clip)
+    return early_mae.extract(reader, estimator, config.early_mae, landmarker, on_clip)
+
+
+def _recorded(config: AUExtractionConfig, reader: ClipReader) -> OpenFaceFolder:
+    """Return the CSVs of OpenFace for the clips of a database.
+
+    The names of the images, where they are there, decide which frame is the first of a CSV.
+    """
+    folder = Path(config.estimator.partition(":")[2]).expanduser()
+    names: dict[tuple[str, str, str], Mapping[int, str]] = {}
+    # Without the images, CSVs and annotation must be enough.
+    with suppress(FileNotFoundError, ValueError):
+        for clip in open_clips(config.clips).clips():
+            if isinstance(clip.frames, FrameFolder):
+                names[clip.key] = clip.frames.files
+            elif clip.frames is not None:
+                names[clip.key] = {number: f"{number:09}" for number in clip.frames.numbers}
+    return OpenFaceFolder(folder, reader.clips(), config.csv_map, names)
