@@ -44,16 +44,22 @@ class ProgressArtifact:
 
 
 class StageArtifacts:
-    """Show a progress bar for each stage of a job."""
+    """Show a progress bar for each stage of a job.
 
-    def __init__(self) -> None:
+    Args:
+        prefix: First part of the keys of the bars, for a flow of several jobs.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self._bars: dict[str, ProgressArtifact] = {}
 
     def update(self, what: str, done: int, total: int) -> None:
         """Set the progress of a stage to `done` of `total`."""
         stage = what.partition(": ")[0]
         if stage not in self._bars:
-            key = "".join(c if c.isalnum() else "-" for c in stage.lower()).strip("-")
+            name = f"{self._prefix} {stage}".strip().lower()
+            key = "".join(c if c.isascii() and c.isalnum() else "-" for c in name).strip("-")
             self._bars[stage] = ProgressArtifact(key, stage)
         self._bars[stage].update(done, total)
 

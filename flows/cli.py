@@ -7,5 +7,6 @@ from miex.flows import (  # noqa: F401 - each registers its commands
     experiment_commands,
     generator_commands,
     recognition_commands,
+    reproduce_command,
 )
 from miex.flows.command_line import app as app
