@@ -54,14 +54,14 @@ def assess_generator(
 
     from miex.pipeline.assessment.config import AssessmentConfig
 
-    words = [f"generators={json.dumps(_generators(generators, checkpoint or [], device))}"]
+    words = [f"generators={json.dumps(generator_fields(generators, checkpoint or [], device))}"]
     if embedding:
         usual = AssessmentConfig.model_fields["embeddings"].default
         words.append(f"embeddings={json.dumps([*usual, *embedding])}")
     run_assessment(Terminal(), config_of(ctx, None, [*words, *(setting or [])]), out, workers)
 
 
-def _generators(
+def generator_fields(
     specs: Sequence[str], checkpoints: Sequence[str], device: str
 ) -> list[dict[str, str]]:
     """Return fields of `GeneratorConfig` for every generator of the command line.

@@ -5,14 +5,19 @@ import errno
 import functools
 import inspect
 import re
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from prefect import Flow, Task, task
+from prefect import Flow, Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.exceptions import PrefectException
+from prefect.exceptions import MissingContextError, ObjectNotFound, PrefectException
+from prefect.logging.handlers import APILogHandler
+from prefect.settings import PREFECT_API_URL
 from pydantic import BaseModel
 
 from miex.datasets.config import build, parse_assignments
@@ -49,8 +54,9 @@ def parameters_of(model: type[BaseModel]) -> Callable[[Callable[..., Any]], Call
             given = signature.bind(*args, **kwargs).arguments
             values = places(model, {each.name: given.pop(each.name, None) for each in flags})
             settings = given.pop("settings", None) or {}
-            config = build(model, values | settings, given.pop("config", None))
-            return function(config, **given)
+            with telling_failures():
+                config = build(model, values | settings, given.pop("config", None))
+                return function(config, **given)
 
         def optional(name: str, kind: Any) -> inspect.Parameter:
             usual = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -96,12 +102,82 @@ WHO_MAY_START = (
 """Said by every served flow: Prefect's server asks nobody who they are."""
 
 
+@contextmanager
+def telling_failures() -> Iterator[None]:
+    """Log an error as one line before a flow run fails, so that whoever watches it sees the reason.
+
+    Logs are sent in batches, and `prefect deployment run --watch` stops reading at the final state;
+    the line is therefore sent at once.
+    """
+    try:
+        yield
+    except Exception as error:
+        with suppress(MissingContextError):
+            get_run_logger().error("%s", describe(error))
+            APILogHandler.flush()
+        raise
+
+
+_PATIENCE = 120.0
+"""Seconds that a flow waits for the Prefect server, which takes about ten to start."""
+
+
+def wait_for_server(seconds: float = _PATIENCE) -> None:
+    """Wait until the Prefect server answers whose address is set; do nothing without an address.
+
+    Raises:
+        ConnectionError: The server does not answer.
+    """
+    address = PREFECT_API_URL.value()
+    if not address:
+        return
+    said = False
+    until = time.monotonic() + seconds
+    while True:
+        with get_client(sync_client=True) as client:
+            error = client.api_healthcheck()
+        if error is None:
+            return
+        if time.monotonic() > until:
+            raise ConnectionError(
+                f"no Prefect server answers at {address} ({error}); start one with `prefect server "
+                "start`, or unset PREFECT_API_URL to run without one"
+            )
+        if not said:
+            print(f"waiting for the Prefect server at {address}")
+            said = True
+        time.sleep(1)
+
+
+def wait_for_deployment(name: str, seconds: float = _PATIENCE) -> None:
+    """Wait until a deployment is served.
+
+    Args:
+        name: ``FLOW/DEPLOYMENT``.
+        seconds: How long.
+
+    Raises:
+        ConnectionError: The server does not answer.
+        TimeoutError: Nobody serves the deployment.
+    """
+    wait_for_server(seconds)
+    until = time.monotonic() + seconds
+    while True:
+        with get_client(sync_client=True) as client, suppress(ObjectNotFound):
+            found = client.read_deployment_by_name(name)
+            if not found.paused:
+                return
+        if time.monotonic() > until:
+            raise TimeoutError(f"nobody serves {name}; start its file in flows/ with `serve`")
+        time.sleep(1)
+
+
 def run_or_serve(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> None:
-    """Run a flow, or serve its deployment `local` until interrupted.
+    """Run a flow, serve its deployment `local` until interrupted, or wait until it is served.
 
     Args:
         flow: The flow.
-        arguments: ``[run|serve] [-p NAME=VALUE ...]``, the command line by default.
+        arguments: ``[run|serve|wait] [-p NAME=VALUE ...]``, the command line by default.
 
     Raises:
         SystemExit: With code 2 and one line, for an error that a user can correct.
@@ -109,7 +185,7 @@ def run_or_serve(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -
     parser = argparse.ArgumentParser(
         prog=flow.name, description=(flow.description or "").partition("\n")[0]
     )
-    parser.add_argument("action", nargs="?", choices=("run", "serve"), default="run")
+    parser.add_argument("action", nargs="?", choices=("run", "serve", "wait"), default="run")
     parser.add_argument(
         "-p",
         "--param",
@@ -121,8 +197,11 @@ def run_or_serve(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -
     given = parser.parse_args(arguments)
     try:
         parameters = parse_assignments(given.param)
-        if given.action == "serve":
+        if given.action == "wait":
+            wait_for_deployment(f"{flow.name}/local")
+        elif given.action == "serve":
             print(WHO_MAY_START)
+            wait_for_server()
             flow.serve(name="local", parameters=parameters)
         else:
             print(flow(**parameters))

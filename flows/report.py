@@ -10,11 +10,12 @@ from pathlib import Path
 from prefect import flow
 
 from miex.flows.artifacts import publish_report
-from miex.flows.entry import retried, run_or_serve
+from miex.flows.entry import retried, run_or_serve, telling_failures
 from miex.pipeline.reports.report import write_report
 
 
 @flow(name="report", log_prints=True)
+@telling_failures()
 def report(targets: list[Path] | Path, against: Path | None = None, out: Path | None = None) -> str:
     """Write AU statistics, quality, findings and a gallery into one HTML file.
 

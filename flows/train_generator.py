@@ -7,12 +7,13 @@ prefect deployment run train-generator/local -p data=training.parquet --watch
 A run that was killed resumes from its last state when it is started again with the same parameters.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from prefect import flow
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
 
-from miex.flows.artifacts import preview
+from miex.flows.artifacts import StageArtifacts, preview
 from miex.flows.entry import parameters_of, retried, run_or_serve
 from miex.generators.ganimation.monitor import GRIDS
 from miex.generators.ganimation.training import TrainingResult
@@ -39,8 +40,13 @@ def train_generator(config: TrainingConfig, out: Path = Path("runs/generator")) 
 
 @retried
 def train(config: TrainingConfig, out: Path) -> TrainingResult:
-    """Train in this process."""
-    return train_network(config, out)
+    """Train in this process, with progress."""
+    artifacts = StageArtifacts()
+
+    def show(stage: str, done: int, total: int, _losses: Mapping[str, float]) -> None:
+        artifacts.update(stage, done, total)
+
+    return train_network(config, out, show)
 
 
 def publish(config: TrainingConfig, result: TrainingResult) -> None:
