@@ -247,15 +247,15 @@ def place_frames(
     Returns:
         ``int64 (N,)``, or None if no rule applies.
     """
+    counted: NDArray[np.int64] = frames - frames[0]
     if first_frame is not None:
-        return frames - frames[0] + first_frame
+        return counted + np.int64(first_frame)
     length = clip.offset - clip.onset + 1
-    counted = frames - frames[0]
     if there is not None and len(there) == len(frames) == counted[-1] + 1:
         return np.array(there, dtype=np.int64)
     if frames[0] == clip.onset or (frames[0] < clip.onset and frames[-1] >= clip.offset):
         return frames
-    return counted + clip.onset if counted[-1] + 1 == length else None
+    return counted + np.int64(clip.onset) if counted[-1] + 1 == length else None
 
 
 def in_order_of_names(

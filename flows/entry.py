@@ -114,7 +114,7 @@ def telling_failures() -> Iterator[None]:
     except Exception as error:
         with suppress(MissingContextError):
             get_run_logger().error("%s", describe(error))
-            APILogHandler.flush()
+            APILogHandler().flush()
         raise
 
 

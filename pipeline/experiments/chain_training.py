@@ -23,6 +23,7 @@ from miex.pipeline.recognition.jobs import (
 )
 from miex.pipeline.recognition.recognizers.base import recognizer_class
 from miex.pipeline.recognition.results import Result
+from miex.pipeline.recognition.training import OnStep
 from miex.pipeline.reports.results_page import write_results_page
 
 VARIANTS = ("clips alone", "MiE-X alone", "MiE-X, then clips")
@@ -41,7 +42,7 @@ def pretrain_all(work: Work, on_stage: OnStage) -> Mapping[str, Any]:
             work.out / "pretrained" / name,
             work.cache,
             on_stage=on_stage,
-            on_step=lambda step, steps, _, name=name: on_stage(f"steps: {name}", step, steps),
+            on_step=_step_reporter(on_stage, name),
         )
     return {"output": str(work.out / "pretrained"), "recognizers": work.settled.recognizers}
 
@@ -56,7 +57,7 @@ def finetune_all(work: Work, on_stage: OnStage) -> Mapping[str, Any]:
             work.out / "finetuned" / name,
             work.cache,
             on_stage=on_stage,
-            on_step=lambda step, steps, _, name=name: on_stage(f"steps: {name}", step, steps),
+            on_step=_step_reporter(on_stage, name),
         )
     return {"output": str(work.out / "finetuned"), "recognizers": work.settled.recognizers}
 
@@ -119,9 +120,7 @@ def evaluate_all(work: Work, on_stage: OnStage) -> Mapping[str, Any]:
                 job,
                 folder,
                 work.cache,
-                on_stage=lambda what, done, total, v=variant: on_stage(
-                    f"{what.partition(': ')[0]}: {v}", done, total
-                ),
+                on_stage=_reporter(on_stage, variant),
             )
             write_results_page([result], folder)
         results.append(result)
@@ -185,6 +184,20 @@ def table_left_out(work: Work) -> str | None:
     if work.settled.stands_in or not (names >= set(PAPER_DATABASES) or "megc2019" in names):
         return f"needs the databases {', '.join(PAPER_DATABASES)} (--clips)"
     return None
+
+
+def _step_reporter(on_stage: OnStage, name: str) -> OnStep:
+    def report(step: int, steps: int, _terms: Mapping[str, float]) -> None:
+        on_stage(f"steps: {name}", step, steps)
+
+    return report
+
+
+def _reporter(on_stage: OnStage, variant: str) -> OnStage:
+    def report(what: str, done: int, total: int) -> None:
+        on_stage(f"{what.partition(': ')[0]}: {variant}", done, total)
+
+    return report
 
 
 def score_row(name: str, variant: str, result: Result, out: Path) -> dict[str, Any]:
