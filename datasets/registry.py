@@ -34,6 +34,7 @@ class Facts:
         written: How a user writes it on the command line, ``celeba:FOLDER``.
         found_by: Patterns, as in a shell, of names of files or folders by which `miex doctor`
             recognizes that its database or its weights are on the machine.
+        holds: Databases whose clips it hands out under their own names; its own name without.
         toy: Writes into a folder what tests need to use it: a tiny database, random weights; and
             returns the path to give. None where nothing is needed or tests have their own.
     """
@@ -42,6 +43,7 @@ class Facts:
     title: str = ""
     written: str = ""
     found_by: tuple[str, ...] = ()
+    holds: tuple[str, ...] = ()
     toy: Callable[[Path], Path] | None = None
 
 

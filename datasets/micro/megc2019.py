@@ -256,6 +256,7 @@ _FACTS = Facts(
     title="MEGC2019",
     written="megc2019:LIST?casme2=FOLDER&smic=FOLDER&samm=FOLDER",
     found_by=("combined_3class_gt.csv",),
+    holds=("casme2", "smic", "samm"),
 )
 
 

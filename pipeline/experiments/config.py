@@ -55,7 +55,14 @@ class Row(FrozenConfig):
 
     name: str
     datasets: tuple[str, ...] = Field((), description="to pretrain on; names of `datasets`")
+    pretraining_clips: tuple[str, ...] = Field(
+        (), description="databases of real clips to pretrain on, without the people tested"
+    )
+    training_clips: tuple[str, ...] = Field(
+        (), description="databases of clips that are fine-tuned on and never tested"
+    )
     settings: dict[str, Any] = Field(default_factory=dict)
+    columns: tuple[str, ...] = Field((), description="that are computed; all by default")
     cannot: str | None = Field(None, description="why miex cannot compute it; it is shown empty")
     paper: dict[str, dict[Metric, Published]] = Field(
         {}, description="the paper's numbers by column; those that it does not print are not here"
@@ -135,6 +142,7 @@ class Experiment(FrozenConfig):
         for row in self.rows:
             _require_known("dataset", row.datasets, self.datasets, row.name)
             _require_known("column", row.paper, columns, row.name)
+            _require_known("column", row.columns, columns, row.name)
             for scores in row.paper.values():
                 _require_known("metric", scores, self.metrics, row.name)
         for name, fields in self.datasets.items():

@@ -9,6 +9,7 @@ from typing import Any
 
 from miex.datasets.config import build
 from miex.generators.base import GeneratorConfig, create_generator
+from miex.pipeline.experiments.clip_roles import ClipRoles
 from miex.pipeline.experiments.config import (
     Column,
     Experiment,
@@ -21,11 +22,19 @@ from miex.pipeline.experiments.scale import Scale as Scale
 from miex.pipeline.experiments.tracks import missing_tracks
 from miex.pipeline.recognition.job_config import EvaluateJob
 from miex.pipeline.recognition.jobs import result_folder
-from miex.pipeline.recognition.protocols import find_protocol
-from miex.pipeline.recognition.recognizers.base import Hyperparameters, recognizer_class
+from miex.pipeline.recognition.protocols import Protocol, find_protocol
+from miex.pipeline.recognition.recognizer_config import RecognizerConfig, TrainingStage
+from miex.pipeline.recognition.recognizers.base import recognizer_class, with_preset
 from miex.pipeline.synthesis.config import SynthesisConfig
 
-_PLACES = frozenset({"clips.databases", "synthetic.datasets"})
+_PLACES = frozenset(
+    {
+        "clips.databases",
+        "synthetic.datasets",
+        "pretraining_clips.databases",
+        "training_clips.databases",
+    }
+)
 """Fields that the command fills; a setting must not."""
 
 _HARMLESS = ("evaluation.run.device", "evaluation.run.checkpoint_seconds", "generator.device")
@@ -218,6 +227,8 @@ class _Builder:
         self._files = {
             name: str(Path(path).expanduser().resolve()) for name, path in inputs.files.items()
         }
+        self._roles = ClipRoles(experiment, inputs.clips)
+        self._absent: dict[str, None] = {}
         self._sizes: dict[str, str] = {}
         self._generators: dict[GeneratorConfig, str | None] = {}
 
@@ -234,12 +245,16 @@ class _Builder:
         if scale.recognizers and fields.get("evaluation.recognizer") not in scale.recognizers:
             return None
         missing = self._missing([fields, *(experiment.datasets[name] for name in row.datasets)])
-        cannot = row.cannot or (f"needs {'; '.join(missing)}" if missing else None)
+        protocol = find_protocol(fields["evaluation.protocol"])
+        missing += self._roles.missing(row) + self._untestable(protocol)
+        unwanted = row.columns and column.name not in row.columns
+        cannot = "not of this experiment" if unwanted else row.cannot
+        cannot = cannot or (f"needs {'; '.join(missing)}" if missing else None)
         paper = {str(name): value for name, value in row.paper.get(column.name, {}).items()}
         if cannot:
             return Cell(row.name, column, None, None, {}, cannot, paper)
         try:
-            job = self._job(fields)
+            job = self._job(fields, row, protocol)
             space = job.evaluation.space_of_pretraining.name
             datasets = dict(self._dataset(name, space) for name in row.datasets)
         except ValueError as error:
@@ -251,8 +266,18 @@ class _Builder:
         return Cell(row.name, column, job, folder, datasets, cannot, paper)
 
     def notes(self) -> list[str]:
-        """Return what the datasets that were made differ in from the paper's."""
-        return list(self._sizes.values())
+        """Return what datasets and databases differ in from the paper's."""
+        return [*self._sizes.values(), *self._absent]
+
+    def _untestable(self, protocol: Protocol) -> list[str]:
+        """Return what a protocol needs if nothing is given that it tests; note what it lacks."""
+        absent = self._roles.absent(protocol)
+        if absent and not self._roles.tested(protocol):
+            return [f"clips to test on, of {' or '.join(protocol.databases)} (--clips NAME:FOLDER)"]
+        if absent:
+            tests = ", ".join(protocol.databases)
+            self._absent[f"{protocol.name} tests {tests}; not given: {', '.join(absent)}"] = None
+        return []
 
     def _missing(self, values: list[dict[str, Any]]) -> list[str]:
         """Return the inputs that some values name and that are not given."""
@@ -264,21 +289,30 @@ class _Builder:
         }
         return [f"{name} ({known[name].about})" for name in names]
 
-    def _job(self, fields: dict[str, Any]) -> EvaluateJob:
-        content = filled(fields, self._files) | {"clips.databases": self._inputs.clips}
+    def _job(self, fields: dict[str, Any], row: Row, protocol: Protocol) -> EvaluateJob:
+        content = filled(fields, self._files)
+        content["clips.databases"] = self._roles.tested(protocol)
+        for stage in ("pretraining_clips", "training_clips"):
+            if names := getattr(row, stage):
+                given = self._roles.training(names)
+                content |= {f"{stage}.databases": given.databases, f"{stage}.only": given.only}
         job = build(EvaluateJob, content)
         config = job.evaluation
-        own = build(recognizer_class(config.recognizer).Config, config.config).training
-        factors = {
-            "pretraining": self._scale.pretraining_epochs or self._scale.epochs,
-            "finetuning": self._scale.epochs,
-        }
+        pretrained = bool(row.datasets or row.pretraining_clips)
+        stages: tuple[tuple[str, TrainingStage, float], ...] = (
+            (
+                "pretraining",
+                "pretraining" if config.finetune else "alone",
+                self._scale.pretraining_epochs or self._scale.epochs,
+            ),
+            ("finetuning", "fine_tuning" if pretrained else "training", self._scale.epochs),
+        )
         changed = {}
-        for stage, factor in factors.items():
-            changes: dict[str, Any] = getattr(config, stage)
-            hyper = build(Hyperparameters, own.model_dump() | changes)
+        for name, stage, factor in stages:
+            changes: dict[str, Any] = getattr(config, name)
+            hyper = _own_config(job).hyperparameters(changes, stage)
             if factor != 1:
-                changed[stage] = changes | {"epochs": max(1, round(hyper.epochs * factor))}
+                changed[name] = changes | {"epochs": max(1, round(hyper.epochs * factor))}
         evaluation = config.model_copy(update=changed)
         return job.model_copy(update={"evaluation": evaluation})
 
@@ -333,18 +367,29 @@ def _portable(job: EvaluateJob) -> EvaluateJob:
     )
 
 
+def _own_config(job: EvaluateJob) -> RecognizerConfig:
+    """Return the config of a job's recognizer, with its preset."""
+    config = job.evaluation
+    given = with_preset(config.recognizer, config.preset, config.config)
+    return build(recognizer_class(config.recognizer).Config, given)
+
+
 def pretraining_key(job: EvaluateJob) -> str:
     """Return the hash of all that a cell's pretraining depends on, except seeds and refused people.
 
     Cells that differ in what comes after it, or in nothing but the clips, share it.
     """
     config = job.evaluation
+    stage: TrainingStage = "pretraining" if config.finetune else "alone"
+    own = _own_config(job)
+    later = {"training", "fine_tuning", "pre_training", "alone"}
     parts = [
         config.recognizer,
-        config.config,
-        config.pretraining,
+        own.model_dump(mode="json", exclude=later),
+        own.hyperparameters(config.pretraining, stage).model_dump(mode="json"),
         config.space_of_pretraining.name,
         config.run.model_dump(mode="json"),
+        job.pretraining_clips.model_dump(mode="json") | {"samples": job.clips.samples.model_dump()},
         _portable(job).synthetic.model_dump(mode="json"),
     ]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

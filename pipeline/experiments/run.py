@@ -154,7 +154,7 @@ class _Runner:
             problem = self._synthesize(place, config)
             if problem:
                 return Outcome(cell, None, f"dataset {config.name}: {problem}")
-        if cell.datasets:
+        if cell.datasets or job.pretraining_clips.databases:
             self._share_pretraining(folder, pretraining_key(job))
         try:
             result = run_evaluation(

@@ -97,7 +97,9 @@ def standing(
     if stand_in:
         problem = f"stand-in ({stand_in}), {shown} clips"
     elif any(content["oracle"] for content in contents):
-        problem = f"{shown} clips, the epoch chosen on them"
+        problem = f"oracle, not a result: the epoch is chosen on the {shown} test clips"
+        if column.settings.get("evaluation.selection") == "oracle":
+            problem += ", as in the paper"
     elif any(content["published_list"] is False for content in contents) and not (
         column.clips and counts <= set(column.clips)
     ):

@@ -161,7 +161,12 @@ def _load(recognizer: Recognizer, tensors: Mapping[str, Tensor], path: Path) -> 
         ) from None
 
 
-_MAY_DIFFER = frozenset({"training", "fine_tuning", "weights", "class_weights"})
+_MAY_DIFFER = frozenset(
+    {
+        *("training", "fine_tuning", "pre_training", "alone", "rotation_of_clips"),
+        *("weights", "class_weights"),
+    }
+)
 """Parameters that say how to train, or where a training started."""
 
 

@@ -6,8 +6,8 @@ Every frame of a clip is cut by the landmarks of its onset, with the convention 
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from miex.datasets.base import Rejection
-from miex.datasets.clips.base import Clip, ClipReader
+from miex.datasets.clips.base import Clip, ClipReader, clip_database_names
 from miex.datasets.clips.flow_images import FlowImage
 from miex.datasets.clips.frames import UnreadableFrame
 from miex.datasets.config import FrozenConfig
@@ -23,6 +23,7 @@ from miex.datasets.labels import LABEL_SPACES, LabelSpace
 from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.crop import Points, crop_transform, cut, transform_points
 from miex.pipeline.faces.detection import Box, DlibDetector, FaceDetector
+from miex.pipeline.recognition.frame_choice import chosen_frames, early_frame, largest_motion
 from miex.pipeline.recognition.landmarks import FOLLOW_VERSION, follow
 from miex.pipeline.recognition.sample import (
     MIN_SIDE,
@@ -40,14 +41,11 @@ VERSION = 1
 LARGEST_MOTION = "found here: frame of the largest motion of brows, nose and mouth"
 """`SampleInfo.apex_rule` of clips whose apex nobody states; see `largest_motion`."""
 
+EARLY = "early frame of a macro-expression, drawn between {:g} and {:g} of the way to its apex"
+"""`SampleInfo.apex_rule` of clips of macro-expressions that stand for micro-expressions."""
+
 OnClip = Callable[[int, int], None]
 """Progress: (clips done, clips in all)."""
-
-_STILL = [27, 28, 29, 30, 36, 39, 42, 45]
-"""Bridge of the nose and corners of the eyes: they move with the head."""
-
-_MOVING = [*range(17, 27), *range(31, 36), *range(48, 68)]
-"""Brows, wings of the nose, mouth; without the lids, which blink."""
 
 _FACE = FaceConfig()
 
@@ -75,6 +73,16 @@ class ClipSampleConfig(FrozenConfig):
         "annotated",
         description="spotted looks for it in every clip, as must be done where nobody annotates; "
         "scores with annotated apexes are what perfect spotting would give",
+    )
+    macro: Literal["apex", "early"] = Field(
+        "apex",
+        description="of clips of macro-expression databases: early takes one frame early on the way"
+        " to the apex, as MiE-X trains on CK+",
+    )
+    alpha: tuple[float, float] = Field(
+        (1 / 4, 1 / 2),
+        description="of macro=early: the frame is drawn between these shares of the frames from the"
+        " onset to the apex",
     )
     missing_apex: Literal["largest_motion", "refuse"] = Field(
         "largest_motion", description="of clips whose apex nobody states"
@@ -184,7 +192,7 @@ def clip_blocks(
         One block for each (database, subject) with a usable clip, in the order of the readers; and
         every clip that was left out, those of the readers among them. Reasons of its own:
         ``listed_twice``, ``no_class``, ``single_frame``, ``no_apex``, ``apex_is_onset``,
-        ``apex_missing``, ``no_face``, ``bad_landmarks``, ``unreadable_frame``.
+        ``apex_missing``, ``no_early_frame``, ``no_face``, ``bad_landmarks``, ``unreadable_frame``.
 
     Raises:
         ValueError: A database was opened without frames, or its annotation is damaged.
@@ -215,69 +223,23 @@ def clip_blocks(
     return [_block(takes, config, detector) for takes in people.values()], rejections
 
 
-def chosen_frames(
-    there: Sequence[int], apex: int, frames: Literal["pair", "to_apex", "to_offset"], most: int
-) -> list[int]:
-    """Which frames of a clip are used.
-
-    Args:
-        there: Numbers of its frames from onset to offset, ascending.
-        apex: Number of the apex, one of them behind the first.
-        frames: See `ClipSampleConfig`.
-        most: How many at most; of more, those nearest to even steps are taken, and the inner one
-            that is nearest to the apex gives way to it.
-
-    Returns:
-        Ascending, the onset first, the apex among them.
-    """
-    if frames == "pair":
-        return [there[0], apex]
-    used = [number for number in there if frames == "to_offset" or number <= apex]
-    if len(used) <= most:
-        return used
-    places = np.linspace(0, len(used) - 1, most).round().astype(int)
-    peak = used.index(apex)
-    if peak != places[-1]:
-        inner = places[1:-1]
-        inner[np.abs(inner - peak).argmin()] = peak
-    return [used[place] for place in places]
-
-
-def largest_motion(frames: Iterable[NDArray[np.uint8]], landmarks: NDArray[np.float32]) -> int:
-    """Finds the apex of a clip.
-
-    The rule: landmarks are carried from the onset to each frame along the optical flow (DIS, see
-    `follow`), the mean motion of the bridge of the nose and the corners of the eyes is taken off,
-    and the apex is where brows, wings of the nose and mouth have moved most, root mean square.
-
-    Args:
-        frames: ``uint8 (S, S, 3)`` RGB, at least two, the onset first.
-        landmarks: ``(68, 2)`` of the onset, pixels.
-
-    Returns:
-        Index of the apex, from 1.
-    """
-    rest = iter(frames)
-    onset = next(rest)
-    sizes = []
-    for frame in rest:
-        motion = follow(np.stack([onset, frame]), landmarks)[1] - landmarks
-        own = motion[_MOVING] - motion[_STILL].mean(0)
-        sizes.append(float(np.square(own).mean()))
-    return 1 + int(np.argmax(sizes))
-
-
 def _take(clip: Clip, space: LabelSpace, config: ClipSampleConfig, detector: FaceDetector) -> _Take:
     label = _label(clip, space)
     if clip.flow is not None:
         return _take_flow(clip, clip.flow, label, space)
     there = clip.numbers()
+    early = config.macro == "early" and clip.database in clip_database_names("macro")
+    if early:
+        clip = _until_early(clip, there, config)
+        there = clip.numbers()
     _require_motion(clip, there, config)
     face = _find_face(next(iter(clip.images(there[:1]))), config, detector)
     apex, rule = clip.apex, str(clip.apex_rule)
-    if apex is None or config.apex == "spotted":
+    if apex is None or (config.apex == "spotted" and not early):
         crops = (cut(image, face.matrix, config.size) for image in clip.images(there))
         apex, rule = there[largest_motion(crops, face.landmarks)], LARGEST_MOTION
+    elif early:
+        rule = EARLY.format(*config.alpha)
     assert config.frames is not None
     assert config.most is not None
     numbers = chosen_frames(there, apex, config.frames, config.most)
@@ -287,6 +249,16 @@ def _take(clip: Clip, space: LabelSpace, config: ClipSampleConfig, detector: Fac
         pixels.update(repr(image.shape).encode())
         pixels.update(np.ascontiguousarray(image).data)
     return _Take(info, clip, numbers, numbers.index(apex), face, pixels.hexdigest())
+
+
+def _until_early(clip: Clip, there: Sequence[int], config: ClipSampleConfig) -> Clip:
+    """Return a macro-expression that ends at an early frame."""
+    if clip.apex is None:
+        raise _LeftOut("no_apex", "macro=early needs the apex of the macro-expression")
+    number = early_frame(clip, there, config.alpha)
+    if number is None:
+        raise _LeftOut("no_early_frame", f"frames {there[0]} to {clip.apex} have no early one")
+    return replace(clip, apex=number, offset=number)
 
 
 def _take_flow(clip: Clip, flow: FlowImage, label: int, space: LabelSpace) -> _Take:

@@ -32,9 +32,14 @@ from miex.pipeline.recognition.protocols import (
     find_protocol,
 )
 from miex.pipeline.recognition.published_folds import NOT_LISTED
-from miex.pipeline.recognition.recognizers.base import create_recognizer, recognizer_class
+from miex.pipeline.recognition.recognizers.base import (
+    create_recognizer,
+    recognizer_class,
+    with_preset,
+)
 from miex.pipeline.recognition.results import Prediction, Result, write_result
 from miex.pipeline.recognition.run_config import computed_by
+from miex.pipeline.recognition.sample import SampleInfo
 from miex.pipeline.recognition.training import OnStep
 
 OnFold = Callable[[int, int, str], None]
@@ -64,17 +69,23 @@ def evaluate(
             f"mixing={config.mixing}, and there is nothing to mix: give synthesized datasets"
             " (--pretrain), and fine-tune"
         )
-    if not config.finetune and material.synthetic is None and material.checkpoint is None:
+    if not config.finetune and material.pretraining is None and material.checkpoint is None:
         raise ValueError(
             "finetune=false, and nothing to pretrain on: nothing would be learnt; give synthesized"
-            " datasets or a checkpoint, or fine-tune"
+            " datasets, clips to pretrain on or a checkpoint, or fine-tune"
         )
+    if not config.finetune and material.training_clips is not None:
+        raise ValueError(
+            f"finetune=false, and {material.training_name} to fine-tune on; pretrain on them"
+            " (--pretrain-clips), or fine-tune"
+        )
+    config = with_own_preset(config)
     protocol = find_protocol(config.protocol)
     infos = material.clips.infos
     own = build(recognizer_class(config.recognizer).Config, config.config)
     for changes in (config.pretraining, config.finetuning):
         own.hyperparameters(changes)
-    require_distinct(material.clips)
+    require_distinct(material.clips, material.pretraining_clips, material.training_clips)
     split = protocol.split(infos, config.fold_seed, config.folds)
     folds = split.folds
     tested = [infos[index] for fold in folds for index in fold.test]
@@ -108,6 +119,16 @@ def evaluate(
     return write_result(out, about, tested, predictions, protocol.space.classes, from_aus)
 
 
+def with_own_preset(config: EvaluationConfig) -> EvaluationConfig:
+    """Return a config whose recognizer has the parameters of its preset.
+
+    Raises:
+        ValueError: The recognizer has no such preset.
+    """
+    own = with_preset(config.recognizer, config.preset, config.config)
+    return config.model_copy(update={"config": own})
+
+
 def _steps(on_fold: OnFold | None, done: int, total: int, what: str) -> OnStep | None:
     """Tells of the trainings within a fold, a hundred times each."""
     if on_fold is None:
@@ -120,17 +141,39 @@ def _steps(on_fold: OnFold | None, done: int, total: int, what: str) -> OnStep |
     return report
 
 
-def require_distinct(inputs: CachedInputs) -> None:
-    """Refuses clips that look the same pixel by pixel under two names.
+def require_distinct(inputs: CachedInputs, *trained: CachedInputs | None) -> None:
+    """Refuse clips that look the same pixel by pixel under two names.
 
     Trained on under one name and tested on under the other, a recording leaks. Recordings of one
     event by two cameras (SMIC-HS, VIS and NIR) differ in every pixel and are not seen here: they
     are kept together by the subject's key.
 
+    Args:
+        inputs: Clips to test on.
+        trained: Clips that are only trained on; they may be clips to test on under the same name.
+
     Raises:
         ValueError: Two clips are equal and show different people, or have different labels.
     """
-    seen: dict[bytes, int] = {}
+    seen: dict[bytes, SampleInfo] = {}
+    for digest, info in _digests(inputs):
+        other = seen.setdefault(digest, info)
+        if other is not info and (other.person != info.person or other.label != info.label):
+            raise ValueError(
+                f"{other.key} and {info.key} are the same recording under two names, or nothing"
+                " moves in either; leave one out, or it is trained on and tested on"
+            )
+    for each in filter(None, trained):
+        for digest, info in _digests(each):
+            if digest in seen and seen[digest].person != info.person:
+                raise ValueError(
+                    f"{info.key} would be trained on and is the same recording as"
+                    f" {seen[digest].key}, which is tested on, or nothing moves in either; leave"
+                    " one out"
+                )
+
+
+def _digests(inputs: CachedInputs) -> Iterator[tuple[bytes, SampleInfo]]:
     for begin in range(0, len(inputs), 256):
         indices = range(begin, min(begin + 256, len(inputs)))
         batch = inputs.take(list(indices))
@@ -138,13 +181,7 @@ def require_distinct(inputs: CachedInputs) -> None:
             digest = hashlib.sha256()
             for name in sorted(batch):
                 digest.update(np.ascontiguousarray(batch[name][row].numpy()).tobytes())
-            other = seen.setdefault(digest.digest(), index)
-            one, two = inputs.infos[other], inputs.infos[index]
-            if other != index and (one.person != two.person or one.label != two.label):
-                raise ValueError(
-                    f"{one.key} and {two.key} are the same recording under two names, or nothing"
-                    " moves in either; leave one out, or it is trained on and tested on"
-                )
+            yield digest.digest(), inputs.infos[index]
 
 
 def _identity(
@@ -179,6 +216,27 @@ def _identity(
             ],
         },
         "about": dict(material.about or {}),
+        **{
+            name: _about_clips(inputs)
+            for name, inputs in (
+                ("pretraining_clips", material.pretraining_clips),
+                ("training_clips", material.training_clips),
+            )
+            if inputs is not None
+        },
+    }
+
+
+def _about_clips(inputs: CachedInputs) -> dict[str, Any]:
+    """Return what is recorded of clips that are trained on and not tested."""
+    return {
+        "clips": len(inputs),
+        "subjects": len(lineage_of(inputs.infos)),
+        "databases": dict(Counter(info.database for info in inputs.infos)),
+        "apex_rules": dict(Counter(info.apex_rule for info in inputs.infos)),
+        "clip_list": clip_list_hash(inputs.infos),
+        "content": inputs.content,
+        "rejections": [asdict(each) for each in inputs.rejections],
     }
 
 

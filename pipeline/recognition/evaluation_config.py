@@ -11,7 +11,12 @@ from miex.datasets.config import FrozenConfig
 from miex.datasets.flags import Flag, Group
 from miex.datasets.labels import LabelSpace, find_label_space
 from miex.pipeline.recognition.protocols import PROTOCOLS, FoldSource, find_protocol
-from miex.pipeline.recognition.recognizer_config import Hyperparameters, recognizer_names
+from miex.pipeline.recognition.recognizer_config import (
+    PRESET,
+    Hyperparameters,
+    Preset,
+    recognizer_names,
+)
 from miex.pipeline.recognition.run_config import RunConfig
 
 if TYPE_CHECKING:
@@ -25,7 +30,8 @@ class EvaluationConfig(FrozenConfig):
     recognizer: Annotated[str, Flag(short="-r", choices=recognizer_names)] = Field(
         description="recognizer to evaluate"
     )
-    config: dict[str, Any] = Field({}, description="parameters that differ from the paper's")
+    preset: Annotated[Preset, Flag()] = Field("paper", description=PRESET)
+    config: dict[str, Any] = Field({}, description="parameters that differ from the preset's")
     protocol: Annotated[str, Flag(short="-p", choices=lambda: tuple(PROTOCOLS))] = Field(
         "megc2019", description="which clips are tested, and which subjects share a fold"
     )
@@ -71,6 +77,9 @@ class EvaluationConfig(FrozenConfig):
         "last",
         description="which epoch is tested: the last; the best on validation subjects, held out of "
         "training; or the best on the test clips, which is not a result",
+    )
+    selection_by: Literal["uf1", "accuracy"] = Field(
+        "uf1", description="score that an epoch is chosen by"
     )
     allow_oracle: bool = Field(False, description="needed for selection=oracle; stamps the result")
     validation_share: float = Field(0.2, gt=0, lt=1, description="people set aside, of selection")
@@ -126,6 +135,11 @@ class Material:
         clips: Representations of the real clips.
         synthetic: Representations of synthesized samples to pretrain on; None for none.
         synthetic_name: What they are, for people.
+        pretraining_clips: Representations of real clips to pretrain on; None for none.
+        training_clips: Representations of clips that are trained on with those of each fold, and
+            never tested; None for none.
+        pretraining_name: What `pretraining_clips` are, for people.
+        training_name: What `training_clips` are, for people.
         checkpoint: A pretrained recognizer, instead of synthetic samples.
         rejections: Clips that were left out on the way.
         about: Anything else to be recorded: databases, datasets, how clips were cut.
@@ -137,3 +151,17 @@ class Material:
     checkpoint: "Checkpoint | None" = None
     rejections: Sequence[Rejection] = ()
     about: Mapping[str, Any] | None = None
+    pretraining_clips: "CachedInputs | None" = None
+    training_clips: "CachedInputs | None" = None
+    pretraining_name: str = ""
+    training_name: str = ""
+
+    @property
+    def pretraining(self) -> "tuple[CachedInputs, str] | None":
+        """Everything to pretrain on, synthesized and real, and what it is; None for nothing."""
+        parts = [(self.synthetic, self.synthetic_name)]
+        parts.append((self.pretraining_clips, self.pretraining_name))
+        given = [(inputs, name) for inputs, name in parts if inputs is not None]
+        if len(given) == 2:
+            return given[0][0].joined(given[1][0]), f"{given[0][1]}, {given[1][1]}"
+        return given[0] if given else None

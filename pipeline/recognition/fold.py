@@ -20,7 +20,7 @@ from miex.pipeline.recognition.checkpoint import (
     transfer,
 )
 from miex.pipeline.recognition.evaluation_config import EvaluationConfig, Material
-from miex.pipeline.recognition.held_out import admit, inner_split, require_disjoint
+from miex.pipeline.recognition.held_out import inner_split, require_disjoint
 from miex.pipeline.recognition.metrics import confusion, scores
 from miex.pipeline.recognition.prediction import predict
 from miex.pipeline.recognition.protocols import Fold, Protocol, find_protocol
@@ -31,25 +31,33 @@ from miex.pipeline.recognition.recognizers.base import (
 )
 from miex.pipeline.recognition.sample import person_of, with_anyone
 from miex.pipeline.recognition.training import Data, OnStep, OnWarning, train
+from miex.pipeline.recognition.training_data import (
+    Refused,
+    admitted,
+    count_refused,
+    finetuning_data,
+    training_only,
+    with_training_clips,
+)
 
 
 def pretrain_for(
     recognizer: AnyRecognizer,
     config: EvaluationConfig,
-    synthetic: CachedInputs,
+    inputs: CachedInputs,
     name: str,
     held_out: Iterable[tuple[str, str]],
     seed: int,
     out: Path,
     on_step: OnStep | None = None,
     on_warning: OnWarning | None = None,
-) -> tuple[Checkpoint, int]:
-    """Pretrains on the synthetic samples that a fold may see; folds that may see the same share it.
+) -> tuple[Checkpoint, Refused]:
+    """Pretrain on the samples that a fold may see; folds that may see the same share it.
 
     Args:
         recognizer: A fresh one.
         config: How to train.
-        synthetic: All synthetic samples.
+        inputs: All samples to pretrain on, synthesized ones and real clips.
         name: What they are, for people.
         held_out: The people that are tested on.
         seed: Of the training.
@@ -63,11 +71,11 @@ def pretrain_for(
     Raises:
         ValueError: Every sample descends from someone who is tested on.
     """
-    kept, refused = admitted(synthetic, held_out)
-    keys = (synthetic.infos[index].key for index in refused)
-    parts = "\n".join((synthetic.content, recognizer.weights, *keys))
+    kept, refused = admitted(inputs, held_out)
+    keys = (inputs.infos[index].key for index in refused)
+    parts = "\n".join((inputs.content, recognizer.weights, *keys))
     folder = out / "pretrained" / f"seed-{seed}-{hashlib.sha256(parts.encode()).hexdigest()[:12]}"
-    require_disjoint((synthetic.infos[index] for index in kept), held_out)
+    require_disjoint((inputs.infos[index] for index in kept), held_out)
     card = Card(
         config.recognizer,
         recognizer.config.model_dump(mode="json"),
@@ -77,36 +85,18 @@ def pretrain_for(
     # A finished one is taken over, if it is of the same training.
     train(
         recognizer,
-        Data(synthetic, kept, name),
+        Data(inputs, kept, name),
         card,
         "pretrain",
         config.run.model_copy(update={"seed": seed}),
-        hyper=recognizer.config.hyperparameters(config.pretraining),
+        hyper=recognizer.config.hyperparameters(
+            config.pretraining, "pretraining" if config.finetune else "alone"
+        ),
         folder=folder,
         on_step=on_step,
         on_warning=on_warning,
     )
-    return load_checkpoint(folder / CHECKPOINT), len(refused)
-
-
-def admitted(
-    synthetic: CachedInputs, held_out: Iterable[tuple[str, str]]
-) -> tuple[list[int], list[int]]:
-    """Synthetic samples that a fold may see and draws, and those that it refuses.
-
-    Raises:
-        ValueError: None is left.
-    """
-    allowed, refused = admit(synthetic.infos, held_out)
-    kept = [index for index in allowed if synthetic.infos[index].weight > 0]
-    if not kept and len(allowed):
-        raise ValueError("every synthetic sample has weight 0; give one AU source a weight")
-    if not kept:
-        raise ValueError(
-            f"all {len(refused)} synthetic samples descend from people who are tested on; "
-            "synthesize with AU sources of other databases, or expert tables"
-        )
-    return kept, list(refused)
+    return load_checkpoint(folder / CHECKPOINT), count_refused(inputs, refused)
 
 
 def run_fold(
@@ -139,7 +129,8 @@ def run_fold(
     training = [clips.infos[index] for index in fold.train]
     require_disjoint(training, fold.held_out)
     recognizer = _fresh(config, protocol.space, seed)
-    about: dict[str, Any] = {"clips": len(training), "refused_synthetic": 0, "warnings": []}
+    about: dict[str, Any] = {"clips": len(training), "warnings": []}
+    refused = Refused()
     card = Card(
         config.recognizer,
         recognizer.config.model_dump(mode="json"),
@@ -148,12 +139,12 @@ def run_fold(
     )
     checkpoint = material.checkpoint
     together = isinstance(recognizer, FittedRecognizer) and config.finetune
-    if material.synthetic is not None and not together:
-        checkpoint, about["refused_synthetic"] = pretrain_for(
+    pretraining = material.pretraining
+    if pretraining is not None and not together:
+        checkpoint, refused = pretrain_for(
             _fresh(config, config.space_of_pretraining, seed),
             config,
-            material.synthetic,
-            material.synthetic_name,
+            *pretraining,
             fold.held_out,
             seed,
             out,
@@ -166,15 +157,21 @@ def run_fold(
         recognizer = _start_from(recognizer, checkpoint, config, protocol.space)
         card = replace(card, weights=recognizer.weights, stages=checkpoint.card.stages)
     best = list(fold.test)
-    if material.synthetic is not None and together:
-        about["refused_synthetic"] = fit_together(recognizer, config, material, card, fold, seed)
+    if pretraining is not None and together:
+        refused = fit_together(recognizer, config, material, card, fold, seed)
     elif config.finetune:
         about["epoch"] = finetune(
             recognizer, config, material, card, fold, seed, on_step, about["warnings"].append
         )
     logits = predict(recognizer, clips, best, device=config.run.device)
     majority = Counter(info.label for info in training).most_common(1)[0][0]
-    about["weights"] = recognizer.weights
+    about |= {"weights": recognizer.weights, "refused_synthetic": refused.synthetic}
+    if material.pretraining_clips is not None:
+        about["refused_pretraining_clips"] = refused.clips
+    if material.training_clips is not None:
+        kept = len(training_only(material, fold.held_out))
+        others = len(material.training_clips) - kept
+        about |= {"training_clips": kept, "refused_training_clips": others}
     return {
         "training": about,
         "predictions": [
@@ -238,29 +235,34 @@ def fit_together(
     card: Card,
     fold: Fold,
     seed: int,
-) -> int:
-    """Fits what cannot be fine-tuned on the fold's clips and the synthetic samples at once.
+) -> Refused:
+    """Fit what cannot be fine-tuned on the fold's clips and the samples of pretraining at once.
 
     Returns:
-        How many synthetic samples were refused.
+        How many samples were refused.
 
     Raises:
         ValueError: Every one was refused, or they have other classes.
     """
-    assert material.synthetic is not None
+    assert material.pretraining is not None
+    inputs, name = material.pretraining
     space, own = config.space_of_pretraining, find_protocol(config.protocol).space
     if space.classes != own.classes:
         raise ValueError(
             f"{config.recognizer} is fitted on synthetic samples and clips together, and"
             f" pretraining_space={space.name} has other classes than {own.name}; leave it out"
         )
-    kept, refused = admitted(material.synthetic, fold.held_out)
-    both = material.clips.joined(material.synthetic)
-    indices = [*fold.train, *(len(material.clips) + index for index in kept)]
+    clips = with_training_clips(config, material, fold, fold.train)
+    kept, refused = admitted(inputs, fold.held_out)
+    both = clips.inputs.joined(inputs)
+    known = {clips.inputs.infos[index].key for index in clips.indices}
+    # Clips of the fold may be among those to pretrain on: a sample counts once.
+    more = [len(clips.inputs) + index for index in kept if inputs.infos[index].key not in known]
+    indices = [*clips.indices, *more]
     require_disjoint((both.infos[index] for index in indices), fold.held_out)
-    data = Data(both, indices, f"{config.protocol}, {material.synthetic_name}")
+    data = Data(both, indices, f"{clips.name}, {name}")
     train(recognizer, data, card, "finetune", config.run.model_copy(update={"seed": seed}))
-    return len(refused)
+    return count_refused(inputs, refused)
 
 
 def finetune(
@@ -279,7 +281,9 @@ def finetune(
         The epoch that is tested; None for what is fitted, which has none and is never selected.
     """
     clips = material.clips
-    hyper = recognizer.config.hyperparameters(config.finetuning, pretrained=bool(card.stages))
+    hyper = recognizer.config.hyperparameters(
+        config.finetuning, "fine_tuning" if card.stages else "training"
+    )
     indices: Sequence[int] = fold.train
     judges: Sequence[int] = ()
     if isinstance(recognizer, FittedRecognizer):
@@ -289,14 +293,16 @@ def finetune(
     elif config.selection == "oracle":
         judges = fold.test
     run = config.run.model_copy(update={"seed": seed})
-    data = _finetuning_data(config, material, fold, indices)
+    chosen_by = {clips.infos[index].person for index in judges}
+    data = finetuning_data(config, material, fold, indices, chosen_by)
     kept: dict[str, Any] = {"score": -1.0, "epoch": hyper.epochs, "state": None}
 
     def judge(epoch: int) -> None:
         assert not isinstance(recognizer, FittedRecognizer)
         logits = predict(recognizer, clips, judges, device=config.run.device)
         labels = [clips.infos[index].label for index in judges]
-        found = scores(confusion(labels, logits.argmax(1), recognizer.classes)).uf1
+        counts = confusion(labels, logits.argmax(1), recognizer.classes)
+        found = getattr(scores(counts), config.selection_by)
         if found > kept["score"]:
             state = {name: each.clone() for name, each in recognizer.state_dict().items()}
             kept.update(score=found, epoch=epoch, state=state)
@@ -315,22 +321,3 @@ def finetune(
     if kept["state"] is not None and not isinstance(recognizer, FittedRecognizer):
         recognizer.load_state_dict(kept["state"])
     return None if isinstance(recognizer, FittedRecognizer) else int(kept["epoch"])
-
-
-def _finetuning_data(
-    config: EvaluationConfig, material: Material, fold: Fold, indices: Sequence[int]
-) -> Data:
-    """The fold's clips, and the synthetic samples that it may see where they are mixed in.
-
-    An epoch has as many draws as there are clips divided by their share, so that each clip is
-    drawn once an epoch on the average, whatever is mixed in.
-    """
-    clips, synthetic, share = material.clips, material.synthetic, config.mixing
-    if not share or synthetic is None:
-        return Data(clips, indices, config.protocol)
-    kept, _ = admitted(synthetic, fold.held_out)
-    together = clips.joined(synthetic)
-    both = [*indices, *(len(clips) + index for index in kept)]
-    require_disjoint((together.infos[index] for index in both), fold.held_out)
-    name = f"{config.protocol}, {material.synthetic_name}"
-    return Data(together, both, name, share, round(len(indices) / (1 - share)))

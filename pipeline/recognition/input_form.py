@@ -8,7 +8,7 @@ from miex.pipeline.recognition.recognizers.base import recognizer_class, recogni
 
 
 def with_input_form(
-    recognizer: str, config: Mapping[str, Any], databases: Sequence[str]
+    recognizer: str, config: Mapping[str, Any], databases: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Settle the form of a recognizer's input, so that whatever records its config records it.
 

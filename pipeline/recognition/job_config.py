@@ -1,7 +1,7 @@
 """Configure the three jobs on recognizers: pretrain, fine-tune, evaluate; needs no torch."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,7 +10,12 @@ from miex.datasets.flags import Flag, Group
 from miex.datasets.labels import LABEL_SPACES
 from miex.pipeline.recognition.clip_samples import ClipSampleConfig
 from miex.pipeline.recognition.evaluation_config import EvaluationConfig
-from miex.pipeline.recognition.recognizer_config import Hyperparameters, recognizer_names
+from miex.pipeline.recognition.recognizer_config import (
+    PRESET,
+    Hyperparameters,
+    Preset,
+    recognizer_names,
+)
 from miex.pipeline.recognition.run_config import RunConfig
 
 _RECOGNIZER = Flag(short="-r", choices=recognizer_names)
@@ -38,13 +43,40 @@ class ClipData(FrozenConfig):
         (), description="databases of real clips, as in `miex clips`"
     )
     samples: ClipSampleConfig = ClipSampleConfig()
+    only: tuple[str, ...] = Field(
+        (), description="take clips of these databases alone, where one source holds several"
+    )
+
+
+class TrainingClips(FrozenConfig):
+    """Databases of real clips that are trained on and never tested; cut as the tested ones are."""
+
+    databases: tuple[str, ...] = ()
+    only: tuple[str, ...] = Field(
+        (), description="take clips of these databases alone, where one source holds several"
+    )
+    macro: Literal["early", "apex"] = Field(
+        "early", description="which frame of a macro-expression is shown, see ClipSampleConfig"
+    )
+
+    def as_clips(self, samples: ClipSampleConfig) -> ClipData:
+        """Return them as clips that are cut as others."""
+        return ClipData(
+            databases=self.databases,
+            only=self.only,
+            samples=samples.model_copy(update={"macro": self.macro}),
+        )
 
 
 class PretrainJob(FrozenConfig):
     """Train a recognizer on synthesized datasets."""
 
     recognizer: Annotated[str, _RECOGNIZER] = Field(description="recognizer to train")
-    config: dict[str, Any] = Field({}, description="parameters that differ from the paper's")
+    preset: Annotated[Preset, Flag()] = Field("paper", description=PRESET)
+    config: dict[str, Any] = Field({}, description="parameters that differ from the preset's")
+    alone: Annotated[bool, Flag()] = Field(
+        False, description="it will not be fine-tuned: a preset may train it otherwise then"
+    )
     synthetic: SyntheticData = SyntheticData()
     label_space: Annotated[str, _LABEL_SPACE] = Field(
         "three_class", description="classes to tell apart"
@@ -59,7 +91,8 @@ class FinetuneJob(FrozenConfig):
     """Train a recognizer on real clips, from a pretrained one or from scratch."""
 
     recognizer: Annotated[str, _RECOGNIZER] = Field(description="recognizer to train")
-    config: dict[str, Any] = Field({}, description="parameters that differ from the paper's")
+    preset: Annotated[Preset, Flag()] = Field("paper", description=PRESET)
+    config: dict[str, Any] = Field({}, description="parameters that differ from the preset's")
     checkpoint: Annotated[Path | None, Flag()] = Field(
         None, description="pretrained recognizer (.safetensors) to start from"
     )
@@ -93,12 +126,34 @@ class EvaluateJob(FrozenConfig):
             )
         ),
     ] = SyntheticData()
+    pretraining_clips: Annotated[
+        TrainingClips,
+        Group(
+            databases=Flag(
+                "pretrain_clips",
+                metavar="NAME:PATH",
+                description="databases of real clips that each fold pretrains on, without the"
+                " people that it tests",
+            )
+        ),
+    ] = TrainingClips()
+    training_clips: Annotated[
+        TrainingClips,
+        Group(
+            databases=Flag(
+                "train_clips",
+                metavar="NAME:PATH",
+                description="databases of clips that are fine-tuned on with those of each fold, and"
+                " never tested; of macro-expressions an early frame",
+            )
+        ),
+    ] = TrainingClips()
     checkpoint: Annotated[Path | None, Flag()] = Field(
         None, description="pretrained recognizer (.safetensors), instead of datasets"
     )
 
     @model_validator(mode="after")
     def _one_start(self) -> "EvaluateJob":
-        if self.checkpoint and self.synthetic.datasets:
-            raise ValueError("give datasets to pretrain on or a checkpoint, not both")
+        if self.checkpoint and (self.synthetic.datasets or self.pretraining_clips.databases):
+            raise ValueError("give datasets or clips to pretrain on, or a checkpoint, not both")
         return self

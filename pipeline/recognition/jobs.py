@@ -15,6 +15,7 @@ import torch
 
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import open_clips
+from miex.datasets.clips.part import only_of
 from miex.datasets.dataset_format import DatasetFolder
 from miex.datasets.device import choose_device
 from miex.datasets.files import whole_file
@@ -24,7 +25,7 @@ from miex.datasets.remote import is_remote, local_copy
 from miex.pipeline.recognition.cache import CachedInputs, open_inputs
 from miex.pipeline.recognition.checkpoint import Card, load_checkpoint, transfer
 from miex.pipeline.recognition.clip_samples import ClipBlock, clip_blocks
-from miex.pipeline.recognition.evaluation import evaluate
+from miex.pipeline.recognition.evaluation import evaluate, with_own_preset
 from miex.pipeline.recognition.evaluation_config import Material
 from miex.pipeline.recognition.input_form import with_input_form
 from miex.pipeline.recognition.job_config import (
@@ -35,10 +36,12 @@ from miex.pipeline.recognition.job_config import (
     SyntheticData,
 )
 from miex.pipeline.recognition.protocols import find_protocol
+from miex.pipeline.recognition.recognizer_config import TrainingStage
 from miex.pipeline.recognition.recognizers.base import (
     AnyRecognizer,
     FittedRecognizer,
     create_recognizer,
+    with_preset,
 )
 from miex.pipeline.recognition.representations.base import Representation
 from miex.pipeline.recognition.results import Result
@@ -83,9 +86,10 @@ def pretrain(
         FileNotFoundError: A dataset is not there.
     """
     space = find_label_space(job.label_space)
-    config = with_input_form(job.recognizer, job.config, ())
+    config = with_input_form(job.recognizer, with_preset(job.recognizer, job.preset, job.config))
     recognizer = _fresh(job.recognizer, config, space, job.run)
-    hyper = recognizer.config.hyperparameters(job.training)
+    stage: TrainingStage = "alone" if job.alone else "pretraining"
+    hyper = recognizer.config.hyperparameters(job.training, stage)
     inputs, name = open_synthetic(
         job.synthetic, space, recognizer.representation, cache, job.run.device, on_stage
     )
@@ -124,9 +128,11 @@ def finetune(
         FileNotFoundError: A database or the checkpoint is not there.
     """
     space = find_label_space(job.label_space)
-    config = with_input_form(job.recognizer, job.config, job.clips.databases)
+    own = with_preset(job.recognizer, job.preset, job.config)
+    config = with_input_form(job.recognizer, own, job.clips.databases)
     recognizer = _fresh(job.recognizer, config, space, job.run)
-    hyper = recognizer.config.hyperparameters(job.training, pretrained=job.checkpoint is not None)
+    stage: TrainingStage = "training" if job.checkpoint is None else "fine_tuning"
+    hyper = recognizer.config.hyperparameters(job.training, stage)
     card = _card(recognizer, space)
     if job.checkpoint:
         if isinstance(recognizer, FittedRecognizer):
@@ -184,8 +190,11 @@ def run_evaluation(
         raise ValueError(
             "evaluate runs in one process; pretrain with torchrun, and evaluate with --checkpoint"
         )
-    own = with_input_form(job.evaluation.recognizer, job.evaluation.config, job.clips.databases)
-    config = job.evaluation.model_copy(update={"config": own})
+    named = (job.clips, job.pretraining_clips, job.training_clips)
+    databases = tuple(text for part in named for text in part.databases)
+    config = with_own_preset(job.evaluation)
+    own = with_input_form(config.recognizer, config.config, databases)
+    config = config.model_copy(update={"config": own})
     space = find_protocol(config.protocol).space
     recognizer = _fresh(config.recognizer, config.config, space, config.run)
     for changes in (config.pretraining, config.finetuning):
@@ -198,18 +207,24 @@ def run_evaluation(
         synthetic, name = open_synthetic(
             job.synthetic, config.space_of_pretraining, representation, cache, device, on_stage
         )
-    material = Material(
-        clips,
-        synthetic,
-        name,
-        checkpoint,
-        rejections,
-        {
-            "clips": job.clips.model_dump(mode="json"),
-            "synthetic": job.synthetic.model_dump(mode="json"),
-            "paper": recognizer.paper,
-        },
-    )
+    about: dict[str, Any] = {
+        "clips": job.clips.model_dump(mode="json"),
+        "synthetic": job.synthetic.model_dump(mode="json"),
+        "paper": recognizer.paper,
+    }
+    more: dict[str, Any] = {}
+    spaces = {"pretraining": config.space_of_pretraining, "training": space}
+    for stage, part in (("pretraining", job.pretraining_clips), ("training", job.training_clips)):
+        if part.databases:
+            data = part.as_clips(job.clips.samples)
+            inputs, others = open_real(
+                data, spaces[stage], recognizer, cache, device, on_stage, read
+            )
+            named_by = sorted({info.database for info in inputs.infos})
+            more |= {f"{stage}_clips": inputs, f"{stage}_name": f"clips of {', '.join(named_by)}"}
+            about[f"{stage}_clips"] = data.model_dump(mode="json")
+            about[f"{stage}_clips_left_out"] = [asdict(each) for each in others]
+    material = Material(clips, synthetic, name, checkpoint, rejections, about, **more)
 
     def on_fold(done: int, total: int, what: str) -> None:
         if on_stage:
@@ -310,7 +325,7 @@ def read_clips(
     """
     if not data.databases:
         raise ValueError("no database of clips is given; write NAME:PATH, as casme2:/data/CASME2")
-    readers = [open_clips(text) for text in data.databases]
+    readers = [only_of(open_clips(text), data.only) for text in data.databases]
     return clip_blocks(readers, space, data.samples, on_clip=_reporter(on_stage, "reading clips"))
 
 

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import torch
+from torch import nn
 
 from miex.pipeline.recognition.recognizers.base import Hyperparameters, Recognizer
 
@@ -31,8 +32,8 @@ def learning_rate(hyper: Hyperparameters, step: int, epoch_steps: int) -> float:
 
     Args:
         hyper: `schedule` says how it falls: ``cosine`` to 0 over the training; ``step`` by
-            `step_factor` every `step_epochs`; ``linear_second_half`` constant for the first half,
-            then straight to 0 (MiE-X).
+            `step_factor` every `step_epochs`; ``linear_second_half`` constant for `constant_share`
+            of the epochs, then straight to 0 (MiE-X).
         step: 0 the first.
         epoch_steps: Steps in an epoch.
     """
@@ -43,7 +44,20 @@ def learning_rate(hyper: Hyperparameters, step: int, epoch_steps: int) -> float:
         case "step":
             factor = hyper.step_factor ** (step // epoch_steps // hyper.step_epochs)
         case "linear_second_half":
-            factor = min(1.0, 2 * (1 - done))
+            factor = min(1.0, (1 - done) / (1 - hyper.constant_share))
         case "constant":
             factor = 1.0
     return hyper.learning_rate * factor
+
+
+def clip_gradients(recognizer: Recognizer, hyper: Hyperparameters) -> None:
+    """Scale gradients down whose norm is larger than `gradient_clip`.
+
+    With ``each_network`` every direct part of the recognizer is scaled by its own norm, as in the
+    released code of MiE-X (liuyvchi/MiE-X@15705f3): backbones and head.
+    """
+    if not hyper.gradient_clip:
+        return
+    parts = [recognizer] if hyper.gradient_clip_of == "whole" else list(recognizer.children())
+    for part in parts:
+        nn.utils.clip_grad_norm_(part.parameters(), hyper.gradient_clip)

@@ -74,7 +74,29 @@ class Hyperparameters(FrozenConfig):
     schedule: Literal["constant", "cosine", "step", "linear_second_half"] = "constant"
     step_epochs: int = Field(10, ge=1, description="of step: epochs between two steps")
     step_factor: float = Field(0.5, gt=0, le=1, description="of step: factor at each")
+    constant_share: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="of linear_second_half: share of the epochs before the rate falls",
+    )
     gradient_clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
+    gradient_clip_of: Literal["whole", "each_network"] = Field(
+        "whole",
+        description="of gradient_clip: the norm of all parameters together, or of each network that"
+        " the recognizer consists of",
+    )
+
+
+TrainingStage = Literal["training", "pretraining", "alone", "fine_tuning"]
+"""From scratch on clips; on synthesized samples before fine-tuning; on synthesized samples, without
+fine-tuning; and on clips after pretraining."""
+
+Preset = Literal["paper", "code"]
+"""Whose hyperparameters: those that a paper states, or those of its released code."""
+
+PRESET = "whose training: as the paper states it, or as its released code does (MiE-X)"
+"""Description of a field of this kind."""
 
 
 class RecognizerConfig(FrozenConfig):
@@ -84,20 +106,31 @@ class RecognizerConfig(FrozenConfig):
     fine_tuning: Hyperparameters | None = Field(
         None, description="training that starts from a pretrained recognizer, where it differs"
     )
+    pre_training: Hyperparameters | None = Field(
+        None, description="training on samples to pretrain on, where it differs"
+    )
+    alone: Hyperparameters | None = Field(
+        None, description="training on samples to pretrain on without fine-tuning, where it differs"
+    )
 
     def hyperparameters(
-        self, changes: Mapping[str, Any], *, pretrained: bool = False
+        self, changes: Mapping[str, Any], stage: TrainingStage = "training"
     ) -> Hyperparameters:
-        """Return the paper's hyperparameters with some changes.
+        """Return the hyperparameters of a training with some changes.
 
         Args:
             changes: By field of `Hyperparameters`.
-            pretrained: Whether the training starts from a pretrained recognizer.
+            stage: Which training.
 
         Raises:
             ValueError: A field that does not exist, or a value that does not fit.
         """
-        own = self.fine_tuning if pretrained and self.fine_tuning else self.training
+        own = {
+            "training": None,
+            "fine_tuning": self.fine_tuning,
+            "pretraining": self.pre_training,
+            "alone": self.alone or self.pre_training,
+        }[stage] or self.training
         try:
             return Hyperparameters.model_validate(own.model_dump() | dict(changes))
         except ValidationError as error:

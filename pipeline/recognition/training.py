@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from miex.datasets.device import exact_kernels
 from miex.datasets.files import remove_partial
@@ -38,9 +38,10 @@ from miex.pipeline.recognition.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from miex.pipeline.recognition.optimization import create_optimizer, learning_rate
+from miex.pipeline.recognition.optimization import clip_gradients, create_optimizer, learning_rate
 from miex.pipeline.recognition.order import batches_of, draw_weights
 from miex.pipeline.recognition.recognizers.base import (
+    IS_CLIP,
     AnyRecognizer,
     FittedRecognizer,
     Hyperparameters,
@@ -321,8 +322,7 @@ class _Loop:
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(terms["loss"])
         self.processes.share_gradients(self.recognizer.parameters())
-        if self.hyper.gradient_clip:
-            nn.utils.clip_grad_norm_(self.recognizer.parameters(), self.hyper.gradient_clip)
+        clip_gradients(self.recognizer, self.hyper)
         self.optimizer.step()
         self.processes.share_buffers(self.recognizer.buffers())
         self.step += 1
@@ -368,7 +368,10 @@ class _Loop:
         shares = [_share(batch, self.processes.count, self.processes.rank) for batch in order]
         ready = Batches(self.data.inputs, shares, self.device)
         for share, (inputs, labels) in zip(shares, ready, strict=True):
-            yield inputs, labels, [self.data.inputs.infos[index].key for index in share]
+            infos = [self.data.inputs.infos[index] for index in share]
+            marks = {IS_CLIP: torch.tensor([each.au_source is None for each in infos])}
+            inputs |= marks if self.recognizer.marks_clips else {}
+            yield inputs, labels, [each.key for each in infos]
 
     def _write(self) -> None:
         if self.folder and self.processes.rank == 0:
@@ -392,9 +395,6 @@ def _seed(seed: int, step: int, stream: int) -> int:
 
 
 def _share(batch: NDArray[np.int64], processes: int, mine: int) -> NDArray[np.int64]:
-    """The samples of a batch that one of several processes works on, alike many for each.
-
-    Where they do not divide the batch, a few samples are shown twice rather than left out.
-    """
+    """Return a process's share of a batch; a few samples are shown twice to make shares equal."""
     even = -(-len(batch) // processes) * processes
     return np.resize(batch, even)[mine::processes]

@@ -74,7 +74,13 @@ def name_of(content: Mapping[str, Any]) -> str:
         parts.append(f"pretrained on {pretrained['name']}")
     elif pretrained["checkpoint"]:
         parts.append(f"pretrained on {pretrained['checkpoint'][-1]['data']}")
+    if config.get("preset", "paper") != "paper":
+        parts.append(f"trained as its {config['preset']}")
+    if "pretraining_clips" in content:
+        parts.append(f"pretrained on {_clips_by_database(content['pretraining_clips'])}")
     parts.append("fine-tuned" if config["finetune"] else "not fine-tuned")
+    if "training_clips" in content:
+        parts.append(f"trained with {_clips_by_database(content['training_clips'])}")
     return ", ".join(parts)
 
 
@@ -103,6 +109,16 @@ def notes_of(content: Mapping[str, Any]) -> list[str]:
             f"{refused} synthetic samples, in all folds and seeds together, descend from the people"
             " tested there and were refused"
         )
+    found += [
+        f"{what} {_clips_by_database(content[name])}, {content[name]['subjects']} people, none of"
+        f" whom is tested in the same fold ({_refused(content, name)} refused, in all folds and"
+        " seeds together)"
+        for name, what in (
+            ("pretraining_clips", "pretrained on"),
+            ("training_clips", "trained with, and never tested on,"),
+        )
+        if name in content
+    ]
     dead = [name for name, each in content["training"].items() if each.get("warnings")]
     if dead:
         first = content["training"][dead[0]]["warnings"][0]
@@ -129,6 +145,14 @@ def notes_of(content: Mapping[str, Any]) -> list[str]:
         counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         found.append(f"clips that were left out: {counts}; see result.json")
     return found
+
+
+def _clips_by_database(part: Mapping[str, Any]) -> str:
+    return " and ".join(f"{count} clips of {name}" for name, count in part["databases"].items())
+
+
+def _refused(content: Mapping[str, Any], name: str) -> int:
+    return sum(each[f"refused_{name}"] for each in content["training"].values())
 
 
 def _notes_on_folds(folds: Mapping[str, Any]) -> list[str]:

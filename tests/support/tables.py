@@ -17,6 +17,7 @@ from miex.datasets.clips.base import clip_database_facts, clip_database_places
 from miex.datasets.faces.base import face_source_facts, face_source_places
 from miex.datasets.registry import Facts
 from miex.generators.base import generator_facts, generator_places
+from miex.pipeline.recognition.recognizer_config import TrainingStage
 from miex.pipeline.recognition.recognizers.base import (
     Hyperparameters,
     Recognizer,
@@ -68,6 +69,14 @@ def recognizers() -> Rows:
         yield f"`{name}`", found.citation, found.looks_at, frames, parameters_of(name)
 
 
+_STAGES: dict[TrainingStage, str] = {
+    "training": "clips alone",
+    "alone": "synthesized alone",
+    "pretraining": "pretraining",
+    "fine_tuning": "fine-tuning",
+}
+
+
 def trainings() -> Rows:
     """Yield the default hyperparameters of every recognizer."""
     yield "recognizer", "optimizer, rate", "schedule", "epochs", "batch", "other"
@@ -79,6 +88,17 @@ def trainings() -> Rows:
         yield f"`{name}`", *_training(config.training)
         if config.fine_tuning:
             yield f"`{name}`, fine-tuning", *_training(config.fine_tuning)
+        for preset in found.presets:
+            if preset != "paper":
+                other = found.Config(**found.presets[preset])
+                for stage, words in _STAGES.items():
+                    hyper = other.hyperparameters({}, stage)
+                    yield f"`{name}`, preset `{preset}`, {words}", *_training(hyper)
+
+
+def _falling(values: Hyperparameters) -> str:
+    epochs = round(values.epochs * (1 - values.constant_share))
+    return "the second half" if values.constant_share == 0.5 else f"the last {epochs} epochs"
 
 
 def _training(values: Hyperparameters) -> tuple[str, ...]:
@@ -88,7 +108,7 @@ def _training(values: Hyperparameters) -> tuple[str, ...]:
         "constant": "constant",
         "cosine": "cosine",
         "step": f"x {values.step_factor:g} every {values.step_epochs} epochs",
-        "linear_second_half": "constant, then linear to 0 over the second half",
+        "linear_second_half": f"constant, then linear to 0 over {_falling(values)}",
     }
     other = []
     if values.optimizer != "sgd" and values.betas != default.betas:
@@ -98,7 +118,8 @@ def _training(values: Hyperparameters) -> tuple[str, ...]:
     if values.weight_decay:
         other.append(f"weight decay {values.weight_decay:g}")
     if values.gradient_clip:
-        other.append(f"gradient norm at most {values.gradient_clip:g}")
+        of = " of each network" if values.gradient_clip_of == "each_network" else ""
+        other.append(f"gradient norm{of} at most {values.gradient_clip:g}")
     return (
         f"{optimizer[values.optimizer]} {values.learning_rate:g}",
         schedule[values.schedule],

@@ -28,7 +28,7 @@ def random_view(
     generator: Generator,
     *,
     resized: int | None = None,
-    degrees: float = 0.0,
+    degrees: float | Tensor = 0.0,
     flip: float = 0.0,
 ) -> Tensor:
     """Scales, rotates about the centre, crops at a random place and mirrors, in one resampling.
@@ -43,7 +43,7 @@ def random_view(
         generator: Of the draws, on the CPU.
         resized: Side to which the image is scaled before `side` pixels of it are cut out, at least
             `side`, which is the default: nothing is cut off.
-        degrees: Rotation, uniform between minus and plus this angle.
+        degrees: Rotation, uniform between minus and plus this angle, of all samples or ``(B,)``.
         flip: Probability of mirroring left and right.
 
     Returns:
@@ -214,7 +214,7 @@ def turn_hue(images: Tensor, turn: Tensor) -> Tensor:
     return value - chroma * torch.minimum(sixth, 4 - sixth).clamp(0, 1)
 
 
-def _uniform(count: int, low: float, high: float, generator: Generator) -> Tensor:
+def _uniform(count: int, low: float | Tensor, high: float | Tensor, generator: Generator) -> Tensor:
     return low + (high - low) * torch.rand(count, generator=generator)
 
 

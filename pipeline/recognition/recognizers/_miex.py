@@ -5,7 +5,7 @@ paper leaves the figures to its supplement; they are those of its released code,
 there the test images are augmented too, and onset and apex apart from each other.
 """
 
-from typing import Self
+from typing import Any, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -49,6 +49,9 @@ class MiexConfig(RecognizerConfig):
     resized: int = Field(256, ge=MIN_SIDE, description="side before cropping, pixels")
     crop: int = Field(224, ge=MIN_SIDE, description="side that the network sees, pixels")
     rotation: float = Field(10.0, ge=0, lt=180, description="largest angle in training, degrees")
+    rotation_of_clips: float | None = Field(
+        None, ge=0, lt=180, description="of real clips; as of synthesized samples by default"
+    )
     jitter: float = Field(
         0.2, ge=0, le=0.5, description="of brightness, contrast, saturation and hue in training"
     )
@@ -87,13 +90,54 @@ class MiexConfig(RecognizerConfig):
         return self
 
 
-def augmented(frames: Tensor, config: MiexConfig, generator: Generator) -> Tensor:
+_CODE = Hyperparameters(
+    learning_rate=1e-4,
+    weight_decay=5e-4,
+    batch_size=32,
+    schedule="linear_second_half",
+    gradient_clip=1.0,
+    gradient_clip_of="each_network",
+)
+
+
+def released(fine_tuning_rate: float, fine_tuning_factor: float) -> dict[str, Any]:
+    """Return training as in the released code of MiE-X, liuyvchi/MiE-X@15705f3.
+
+    ``train_fold_nov.py`` trains on clips for 40 epochs and 40 in which the rate falls;
+    ``train_fold_simu_nov.py`` on MiE-X alone for 20 and 10 at 1e-5; ``train_fold_simu_fineT.py``
+    pretrains for 10 and 10. Gradients are clipped for each network, and clips are not rotated. For
+    how many epochs it fine-tunes is not known here; the 80 are the paper's.
+
+    Args:
+        fine_tuning_rate: Learning rate of the first ten epochs of fine-tuning.
+        fine_tuning_factor: By which it is multiplied every ten epochs.
+    """
+    stages: dict[str, dict[str, Any]] = {
+        "training": {"epochs": 80},
+        "alone": {"epochs": 30, "learning_rate": 1e-5, "constant_share": 2 / 3},
+        "pre_training": {"epochs": 20},
+        "fine_tuning": {
+            "epochs": 80,
+            "learning_rate": fine_tuning_rate,
+            "schedule": "step",
+            "step_epochs": 10,
+            "step_factor": fine_tuning_factor,
+        },
+    }
+    own = {name: _CODE.model_dump() | changes for name, changes in stages.items()}
+    return {**own, "rotation_of_clips": 0.0}
+
+
+def augmented(
+    frames: Tensor, config: MiexConfig, generator: Generator, clips: Tensor | None = None
+) -> Tensor:
     """Frames for training.
 
     Args:
         frames: ``uint8 (B, T, 3, side, side)`` RGB.
         config: What is changed, and how much.
         generator: Of the draws.
+        clips: ``bool (B,)``, which samples are real clips; `MiexConfig.rotation_of_clips`.
 
     Returns:
         ``float32 (B, T, 3, crop, crop)``, 0 to 1. Colours are changed before the frames are scaled
@@ -108,8 +152,11 @@ def augmented(frames: Tensor, config: MiexConfig, generator: Generator) -> Tenso
         saturation=jitter,
         hue=jitter,
     )
+    degrees = torch.full((len(images),), config.rotation)
+    if clips is not None and config.rotation_of_clips is not None:
+        degrees[clips.cpu()] = config.rotation_of_clips
     return _augment.random_view(
-        images, config.crop, generator, resized=config.resized, degrees=config.rotation
+        images, config.crop, generator, resized=config.resized, degrees=degrees
     )
 
 

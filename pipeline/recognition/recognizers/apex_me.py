@@ -5,12 +5,17 @@ Be Recognized Based on Single Apex Frame?, ICIP 2018), to which the name refers,
 motion-magnified apexes.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Generator, Tensor
 
 from miex.pipeline.recognition.recognizers import _miex
-from miex.pipeline.recognition.recognizers.base import Recognizer, register_recognizer
+from miex.pipeline.recognition.recognizers.base import (
+    IS_CLIP,
+    Recognizer,
+    register_recognizer,
+)
 from miex.pipeline.recognition.representations.base import Inputs
 from miex.pipeline.recognition.representations.frames import ApexFrame, FramesConfig
 
@@ -34,6 +39,11 @@ class ApexME(Recognizer):
     looks_at = "apex, 128 px stored, 224 px seen"
     toy = _miex.TOY
     Config: ClassVar[type[ApexMEConfig]] = ApexMEConfig
+    marks_clips = True
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {},
+        "code": _miex.released(1e-4, 0.9),
+    }
     class_layers: ClassVar[tuple[str, ...]] = ("head.6.",)
     config: ApexMEConfig
 
@@ -50,7 +60,8 @@ class ApexME(Recognizer):
     def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
         """Colours, rotation and crop; see `_miex.augmented`."""
         frames = inputs["apex"][:, None]
-        return {"apex": _miex.augmented(frames, self.config, generator)[:, 0]}
+        apex = _miex.augmented(frames, self.config, generator, inputs.get(IS_CLIP))[:, 0]
+        return {"apex": apex}
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits ``(B, classes)`` of stored or augmented apexes."""

@@ -29,6 +29,10 @@ from miex.pipeline.recognition.recognizer_config import recognizer_places as rec
 from miex.pipeline.recognition.representations.base import Inputs, Representation
 from miex.pipeline.recognition.sample import ClipFrames
 
+IS_CLIP = "is_clip"
+"""Input of `Recognizer.augment`, ``bool (B,)``: true for real clips, false for synthesized samples.
+Only recognizers that set `RecognizerFacts.marks_clips` get it."""
+
 
 @dataclass(frozen=True)
 class ToySize:
@@ -59,6 +63,8 @@ class RecognizerFacts:
         clip_frames: Frames of a real clip that it needs.
         takes_flow_images: Whether it looks at whole-face flow, and so at clips that are published
             as that; its config then has the field `form`.
+        marks_clips: Whether `augment` is told which samples are real clips, by an input `IS_CLIP`.
+        presets: Config fields by the name of a preset; ``paper`` is the config's own defaults.
         toy: Size at which tests train it.
     """
 
@@ -71,6 +77,8 @@ class RecognizerFacts:
     Config: ClassVar[type[RecognizerConfig]]
     clip_frames: ClassVar[ClipFrames] = ClipFrames()
     takes_flow_images: ClassVar[bool] = False
+    marks_clips: ClassVar[bool] = False
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}}
     toy: ClassVar[ToySize] = ToySize()
 
 
@@ -218,6 +226,27 @@ def recognizer_class(name: str) -> type[Recognizer] | type[FittedRecognizer]:
             " FittedRecognizer; correct the decorator or the entry point that registers it"
         )
     return found
+
+
+def with_preset(name: str, preset: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a preset, and over them those that differ from it.
+
+    Args:
+        name: Registered name of the recognizer.
+        preset: Key of `RecognizerFacts.presets`.
+        config: Parameters that differ; of a group of fields (``training``) those that are given.
+
+    Raises:
+        ValueError: The recognizer has no such preset; the message lists those that it has.
+    """
+    presets = recognizer_class(name).presets
+    if preset not in presets:
+        raise ValueError(f"{name} has no preset {preset!r}; it has: {', '.join(presets)}")
+    result = dict(presets[preset])
+    for key, value in config.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = {**result[key], **value} if both else value
+    return result
 
 
 def create_recognizer(

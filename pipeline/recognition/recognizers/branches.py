@@ -5,15 +5,20 @@ Micro-Expression Recognizer, FG 2019), to which the name refers, looks at optica
 network and pools its two halves (`MiexConfig.part_pooling`).
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Generator, Tensor
 
 from miex.pipeline.recognition.recognizers import _miex
-from miex.pipeline.recognition.recognizers.base import Recognizer, register_recognizer
+from miex.pipeline.recognition.recognizers.base import (
+    IS_CLIP,
+    Recognizer,
+    register_recognizer,
+)
 from miex.pipeline.recognition.representations.base import Inputs
 from miex.pipeline.recognition.representations.frames import FramePair, FramesConfig
 
@@ -46,6 +51,11 @@ class Branches(Recognizer):
     looks_at = "onset and apex, 128 px stored, 224 px seen"
     toy = replace(_miex.TOY, training={**_miex.TOY.training, "epochs": 12})
     Config: ClassVar[type[BranchesConfig]] = BranchesConfig
+    marks_clips = True
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {},
+        "code": _miex.released(8e-5, 0.8),
+    }
     class_layers: ClassVar[tuple[str, ...]] = ("head.6.",)
     config: BranchesConfig
 
@@ -63,7 +73,7 @@ class Branches(Recognizer):
     def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
         """Colours, rotation and crop, the same for onset and apex; see `_miex.augmented`."""
         pair = torch.stack((inputs["onset"], inputs["apex"]), 1)
-        onset, apex = _miex.augmented(pair, self.config, generator).unbind(1)
+        onset, apex = _miex.augmented(pair, self.config, generator, inputs.get(IS_CLIP)).unbind(1)
         return {"onset": onset, "apex": apex}
 
     def forward(self, inputs: Inputs) -> Tensor:

@@ -23,6 +23,11 @@ from miex.pipeline.experiments.plan import Inputs, Scale, plan_experiment
 from miex.pipeline.recognition.protocols import find_protocol
 from miex.pipeline.recognition.recognizers.base import recognizer_names
 
+CLIPS = tuple(f"{name}:x" for name in ("casme2", "smic", "samm", "mmew", "ckplus"))
+"""The databases of the tables; planning opens none of them."""
+
+ABSENT = "not of this experiment"
+
 
 def all_files(what: Experiment, folder: Path) -> dict[str, str]:
     """A file for every input; nothing in them is looked at before a cell needs it."""
@@ -39,7 +44,16 @@ def shipped(request: pytest.FixtureRequest) -> Experiment:
 
 def test_every_table_and_figure_is_there() -> None:
     names = set(experiment_names())
-    miex = {"table_1", "table_2", "table_3", "figure_5", "figure_6a", "figure_6b", "figure_6c"}
+    miex = {
+        "figure_1",
+        "table_1",
+        "table_2",
+        "table_3",
+        "figure_5",
+        "figure_6a",
+        "figure_6b",
+        "figure_6c",
+    }
     assert {f"mie_x_{name}" for name in miex | {"figure_7a", "figure_7b"}} <= names
     assert {"stand_in", "uamrn_table_5", "uamrn_table_6", "dere_grl_table_1"} <= names
     assert {"dere_grl_table_2", "cropnet_table_4", "cropnet_figure_5"} <= names
@@ -49,17 +63,19 @@ def test_every_table_and_figure_is_there() -> None:
 def test_shipped_settings_fit_the_real_configs(shipped: Experiment, tmp_path: Path) -> None:
     """Planning validates jobs, recognizer configs, hyperparameters and synthesis configs."""
     files = all_files(shipped, tmp_path)
-    plan = plan_experiment(shipped, Inputs(clips=("casme2:x",), files=files), tmp_path)
+    plan = plan_experiment(shipped, Inputs(clips=CLIPS, files=files), tmp_path)
     assert plan.departures == ()
     assert len(plan.cells) == len(shipped.rows) * len(shipped.columns)
     ready = [cell for cell in plan.cells if cell.job is not None]
     assert {cell.cannot for cell in plan.cells if cell.job is None} == {
         row.cannot for row in shipped.rows if row.cannot
-    } - {None}
+    } | {ABSENT for row in shipped.rows if row.columns}
     assert ready
     for cell in ready:
         assert not set(placeholders(cell.job.model_dump(mode="json")))
-        assert cell.job.clips.databases == ("casme2:x",)
+        databases = find_protocol(cell.job.evaluation.protocol).databases
+        tested = {spec.partition(":")[0] for spec in cell.job.clips.databases}
+        assert tested == set(databases) or (not databases and tested)
         for config in cell.datasets.values():
             assert not set(placeholders(config.model_dump(mode="json")))
             assert config.label_space == cell.job.evaluation.space_of_pretraining.name
@@ -166,6 +182,73 @@ def test_numbers_of_other_tables(
 ) -> None:
     what = load_experiment(name)
     assert what.rows[row].paper[what.columns[column].name] == paper
+
+
+def test_every_cell_of_mie_x_table_1_can_be_computed(tmp_path: Path) -> None:
+    what = load_experiment("mie_x_table_1")
+    files = all_files(what, tmp_path)
+    del files["ganimation"]
+    inputs = Inputs(clips=CLIPS, files=files)
+    cells = plan_experiment(what, inputs, tmp_path).cells
+    assert len(cells) == 18
+    assert all(cell.job and not cell.cannot and len(cell.paper) == 2 for cell in cells)
+    jobs = {(cell.row, cell.column.name): cell.job for cell in cells if cell.job}
+    own = ("casme2:x", "smic:x", "samm:x")
+    assert {job.clips.databases for job in jobs.values()} == {own}
+    found = {
+        row: (job.pretraining_clips.databases, job.training_clips.databases)
+        for (row, column), job in jobs.items()
+        if column == "Branches"
+    }
+    assert found["CompMiE"] == found["MiE-X"] == found["MiE-X, then CompMiE"] == ((), ())
+    assert found["SMIC, then CompMiE"] == (("smic:x",), ())
+    assert found["CASME, then CompMiE"] == (("casme2:x",), ())
+    assert found["MMEW, then CompMiE"] == (("mmew:x",), ())
+    assert found["CompMiE and CK+"] == found["MiE-X, then CompMiE and CK+"] == ((), ("ckplus:x",))
+    assert jobs["CompMiE and CK+", "ApexME"].training_clips.macro == "early"
+
+
+def test_a_composite_of_databases_gives_the_clips_of_each(tmp_path: Path) -> None:
+    what = load_experiment("mie_x_table_1")
+    files = all_files(what, tmp_path)
+    inputs = Inputs(clips=("megc2019:x?casme2=a&smic=b&samm=c",), files=files)
+    plan = plan_experiment(what, inputs, tmp_path)
+    cells = {(cell.row, cell.column.name): cell for cell in plan.cells}
+    job = cells["SAMM, then CompMiE", "ApexME"].job
+    assert job
+    assert job.pretraining_clips.databases == inputs.clips
+    assert job.pretraining_clips.only == ("samm",)
+    assert (
+        cells["MMEW, then CompMiE", "ApexME"].cannot == "needs clips of mmew (--clips mmew:FOLDER)"
+    )
+    assert cells["CompMiE and CK+", "ApexME"].cannot == (
+        "needs clips of ckplus (--clips ckplus:FOLDER)"
+    )
+
+
+def test_what_is_not_given_of_the_tested_databases_is_said(tmp_path: Path) -> None:
+    what = load_experiment("mie_x_table_1")
+    files = all_files(what, tmp_path)
+    plan = plan_experiment(what, Inputs(clips=("smic:x",), files=files), tmp_path)
+    said = "compmie_3fold tests casme2, smic, samm; not given: casme2, samm"
+    assert said in plan.changed
+    none = plan_experiment(what, Inputs(clips=("mmew:x",), files=files), tmp_path)
+    assert all(
+        "needs clips to test on, of casme2 or smic" in str(c.cannot) or "clips of" in str(c.cannot)
+        for c in none.cells
+    )
+
+
+def test_best_epochs_of_table_2_are_marked_as_an_oracle() -> None:
+    what = load_experiment("mie_x_table_2")
+    best = [column for column in what.columns if column.name.endswith("best")]
+    assert all(column.settings["evaluation.selection"] == "oracle" for column in best)
+    printed = {row.name: row.paper for row in what.rows if row.cannot}
+    assert printed.keys() == {"FDM", "DCP-TOP", "TLCNN"}
+    assert printed["TLCNN"] == {
+        "MMEW, last": {"accuracy": 0.694},
+        "SAMM, last": {"accuracy": 0.735},
+    }
 
 
 def test_numbers_of_mie_x_table_1_are_the_papers() -> None:

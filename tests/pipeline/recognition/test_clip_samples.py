@@ -12,12 +12,12 @@ from miex.pipeline.faces.crop import crop_transform, cut, eye_centres
 from miex.pipeline.faces.detection import DlibDetector
 from miex.pipeline.fictitious_databases.write import write_fictitious
 from miex.pipeline.recognition.clip_samples import (
+    EARLY,
     LARGEST_MOTION,
     ClipSampleConfig,
-    chosen_frames,
     clip_blocks,
-    largest_motion,
 )
+from miex.pipeline.recognition.frame_choice import chosen_frames, early_frame, largest_motion
 from miex.pipeline.recognition.representations.landmark_graph import LandmarkGraph
 from miex.pipeline.recognition.sample import require_usable
 
@@ -355,3 +355,35 @@ def test_a_database_without_frames(specs, detector):
 def test_wrong_parameters(config):
     with pytest.raises(ValueError, match=next(iter(config))):
         ClipSampleConfig(**config)
+
+
+def test_macro_expressions_stand_for_micro_expressions_by_an_early_frame(
+    tmp_path, sample_table, detector
+) -> None:
+    spec = write_fictitious("ckplus", tmp_path / "ckplus", 2, 3, seed=0, faces=sample_table).spec
+    reader = open_clips(spec)
+    by_key = {clip.origin: clip for clip in reader.clips()}
+    config = ClipSampleConfig(macro="early")
+    blocks, _ = clip_blocks([reader], THREE, config, detector=detector)
+    infos = [info for block in blocks for info in block.infos]
+    assert {info.key for info in infos} == set(by_key)
+    assert {info.apex_rule for info in infos} == {EARLY.format(0.25, 0.5)}
+    for clip in by_key.values():
+        there = clip.numbers()
+        number = early_frame(clip, there, (1 / 4, 1 / 2))
+        # Eight frames to the peak: floor(8/4) to floor(8/2) behind the onset.
+        assert number in there[2:5]
+        assert number == early_frame(clip, list(there), (1 / 4, 1 / 2))
+    whole, _ = clip_blocks([reader], THREE, detector=detector)
+    assert {info.apex_rule for block in whole for info in block.infos} == {"last frame"}
+    assert blocks[0].content != whole[0].content
+    (sample, *_), (other, *_) = (list(each[0].load(False)) for each in (blocks, whole))
+    assert np.array_equal(sample.onset, other.onset)
+    assert np.abs(sample.apex.astype(int) - sample.onset).sum() < (
+        np.abs(other.apex.astype(int) - other.onset).sum()
+    )
+
+
+def test_a_macro_expression_of_two_frames_has_no_early_one() -> None:
+    clip = Clip("ckplus", "S1", "001", Emotion.ANGER, "1", 1, 2, 2, ApexRule.LAST_FRAME)
+    assert early_frame(clip, [1, 2], (1 / 4, 1 / 2)) is None
