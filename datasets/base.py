@@ -114,6 +114,9 @@ class Face:
         quality: Measurements of the face.
         embedding: ``float32 (128,)`` identity embedding of the photograph, dlib's ResNet;
             two photographs of one person lie closer than 0.6 (Euclidean).
+        transform: ``float64 (2, 3)`` matrix M with ``crop point = M @ (x, y, 1)`` for a point of
+            the upright photograph at its own size; pixel centres have integer coordinates. None
+            where it is not known.
     """
 
     crop: NDArray[np.uint8]
@@ -123,3 +126,4 @@ class Face:
     sha256: str
     quality: FaceQuality
     embedding: NDArray[np.float32]
+    transform: NDArray[np.float64] | None = None

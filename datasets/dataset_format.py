@@ -79,6 +79,23 @@ SCHEMA = pa.schema(
 )
 """One row a sample; docs/dataset_format.md says what each column means."""
 
+ABSENT: dict[str, str | int] = {
+    "fine_emotion": "",
+    "source_dataset": "",
+    "source_subject": "",
+    "source_clip": "",
+    "source_onset_frame": -1,
+    "source_apex_frame": -1,
+    "au_estimator": "",
+    "generator_sha256": "",
+}
+"""What stands in a text or integer column where nothing is known.
+
+The default collate function of PyTorch refuses None, so that a null in one row would stop a
+training on what `datasets.load_dataset` gives. Columns of floats hold null, which becomes NaN.
+Datasets of earlier versions hold null in all columns.
+"""
+
 COLUMN_NOTES: dict[str, str] = {
     "label": "index of `emotion` in the label space",
     "aus": "requested AUs, one vector a frame, order 01 02 04 05 06 07 09 10 12 14 15 17 20 23 25 "

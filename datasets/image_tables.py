@@ -6,7 +6,7 @@ images.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,8 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
         return {"feature": inner, "length": kind.list_size, "_type": "List"}
     if pa.types.is_list(kind):
         return {"feature": _feature(kind.value_type), "_type": "List"}
-    return {"dtype": "float32" if pa.types.is_float32(kind) else str(kind), "_type": "Value"}
+    names = {pa.float32(): "float32", pa.float64(): "float64"}
+    return {"dtype": names.get(kind, str(kind)), "_type": "Value"}
 
 
 def described(schema: pa.Schema, form: str, notes: Mapping[str, Any]) -> pa.Schema:
@@ -65,7 +66,12 @@ def described(schema: pa.Schema, form: str, notes: Mapping[str, Any]) -> pa.Sche
 
 
 def open_image_table(
-    path: Path, schema: pa.Schema, form: str, what: str, remedy: str
+    path: Path,
+    schema: pa.Schema,
+    form: str,
+    what: str,
+    remedy: str,
+    earlier: Sequence[pa.Schema] = (),
 ) -> tuple[dict[str, Any], int]:
     """Return the notes and the number of rows of a table, without reading a row.
 
@@ -75,6 +81,7 @@ def open_image_table(
         form: Name and version of the format.
         what: Name of the kind of table for messages, as ``face table``.
         remedy: What to do with a file that cannot be read, for messages.
+        earlier: Columns of earlier versions that are still read.
 
     Raises:
         FileNotFoundError: The file does not exist.
@@ -98,7 +105,7 @@ def open_image_table(
         raise ValueError(f"{path}: its metadata is damaged ({error}); {remedy}") from None
     if version != form:
         raise ValueError(f"{path} has format {version!r}, expected {form!r}; {remedy}")
-    if not found.remove_metadata().equals(schema):
+    if found.remove_metadata() not in (schema, *earlier):
         raise ValueError(f"{path} is a Parquet file but no {what}; {remedy}")
     return notes, rows
 

@@ -8,5 +8,6 @@ from miex.flows import (  # noqa: F401 - each registers its commands
     generator_commands,
     recognition_commands,
     reproduce_command,
+    sharing_commands,
 )
 from miex.flows.command_line import app as app

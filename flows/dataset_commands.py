@@ -161,20 +161,32 @@ def verify(folder: _Folder, workers: Workers = None) -> None:
     terminal.say(f"[green]ok[/] {escape(str(folder))}: {meter.done} samples, no problems")
 
 
-@app.command(rich_help_panel=_PANEL, epilog=examples("miex sheet data/miex --samples 40"))
+@app.command(
+    rich_help_panel=_PANEL,
+    epilog=examples("miex sheet data/miex --samples 40", "miex sheet data/miex --animate"),
+)
 def sheet(
     folder: _Folder,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="PNG file; DIR/sheet.png by default.")
+        Path | None,
+        typer.Option("--out", "-o", help="Image; DIR/sheet.png or DIR/sheet.webp by default."),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Number of samples, one per row.")] = 24,
+    animate: Annotated[
+        bool, typer.Option("--animate", help="Faces that move, as .webp or .gif.")
+    ] = False,
 ) -> None:
     """Draw a contact sheet: onset, apex and their difference."""
     from rich.markup import escape
 
-    from miex.pipeline.reports.sheet import contact_sheet
+    if animate:
+        from miex.pipeline.reports.animation import animated_sheet
 
-    path = contact_sheet(folder, out, samples=samples)
+        path = animated_sheet(folder, out, samples=samples)
+    else:
+        from miex.pipeline.reports.sheet import contact_sheet
+
+        path = contact_sheet(folder, out, samples=samples)
     Terminal().say(f"contact sheet: {escape(str(path))}")
 
 

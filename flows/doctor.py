@@ -31,8 +31,10 @@ _OPTIONAL_PACKAGES = {
     "prefect-dask": "task_runner=dask: several machines (pip install 'miex[dask]')",
     "prefect-ray": "task_runner=ray: several machines (pip install 'miex[ray]')",
     "s3fs": "datasets at s3:// addresses (pip install 'miex[s3]')",
-    "tensorboard": "curves of trainings: --set run.tensorboard=true (pip install "
-    "'miex[tensorboard]')",
+    "gradio": "the page of `miex app` (pip install 'miex[app]')",
+    "tensorboard": "curves of trainings: --log tensorboard (pip install 'miex[loggers]')",
+    "wandb": "curves of trainings: --log wandb (pip install 'miex[loggers]')",
+    "mlflow-skinny": "curves of trainings: --log mlflow (pip install 'miex[loggers]')",
 }
 
 _OPENCV = "opencv-contrib-python-headless"

@@ -152,7 +152,10 @@ def results(
 def inspect(
     ctx: typer.Context,
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="A trained recognizer, or its folder.")
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT", help="A trained recognizer, its folder, or hf-hub:USER/NAME."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the page.")] = Path(
         "out/inside"

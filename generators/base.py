@@ -39,7 +39,7 @@ class GeneratorConfig(FrozenConfig):
         str, Flag("generator", short="-g", choices=lambda: [*generator_names(), "auto"])
     ] = Field("auto", description="what renders the faces; auto takes the better embedded one")
     checkpoint: Annotated[Path | None, Flag()] = Field(
-        None, description="weights of the generator, if it needs any"
+        None, description="weights of the generator: a file, or hf-hub:USER/NAME"
     )
     device: Annotated[str, Flag()] = Field(
         "auto", description="where to compute: auto, cpu, cuda, cuda:1, ..."

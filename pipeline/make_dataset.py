@@ -8,6 +8,7 @@ from typing import Any
 from miex.datasets.dataset_format import RUN_LOG
 from miex.datasets.files import whole_file
 from miex.datasets.locks import locked
+from miex.pipeline.reports.animation import write_flip
 from miex.pipeline.reports.card import dataset_card
 from miex.pipeline.reports.report import write_report
 from miex.pipeline.reports.sheet import contact_sheet
@@ -84,7 +85,7 @@ def _synthesize(
 
 
 def finish(job: Job) -> dict[str, Any]:
-    """Write the manifest, the dataset card, the contact sheet and the report.
+    """Write the manifest, the dataset card, the pictures of samples and the report.
 
     Returns:
         The manifest.
@@ -98,5 +99,6 @@ def finish(job: Job) -> dict[str, Any]:
     with whole_file(job.out / "README.md") as card:
         card.write_text(dataset_card(manifest), encoding="utf-8")
     contact_sheet(job.out)
+    write_flip(job.out)
     write_report(job.out)
     return manifest

@@ -13,6 +13,7 @@ LINE = ("flows", "pipeline", "generators", "au_sources", "datasets")
 
 PIPELINE = (
     "experiments",
+    "sharing",
     "fictitious_databases",
     "inside",
     "assessment",

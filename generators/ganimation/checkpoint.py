@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from miex.datasets.files import whole_file
+from miex.datasets.hub import GENERATOR_FILE, local_checkpoint
 from miex.datasets.seals import UNSEALED, check_bytes
 from miex.generators.ganimation.guided_network import GuidedGANimation, random_guided
 from miex.generators.ganimation.network import WIDTH, GANimation, new_network
@@ -76,15 +77,18 @@ class _Layout:
     dropped: frozenset[str] = frozenset()
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
-    """Reads a checkpoint of any of the three formats.
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint of any of the three formats.
+
+    Args:
+        path: The file, or ``hf-hub:USER/NAME``.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: There is no such file or repository.
         ValueError: The file is no such checkpoint: not readable, with more in it than tensors, or
             with missing, unexpected or misshapen tensors. The message names the file and the key.
     """
-    path = path.expanduser()
+    path = local_checkpoint(path, GENERATOR_FILE)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint file; {WHERE_FROM}")
     content = path.read_bytes()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from miex.au_sources.action_units import AU_COUNT, AU_NAMES, MAX_INTENSITY, AUArray
 from miex.datasets.files import whole_file
+from miex.datasets.trackers import Trackers
 from miex.generators.ganimation.adversaries import Adversaries
 from miex.generators.ganimation.guided_network import Motion
 from miex.generators.ganimation.network import Rendering, to_network_range, to_pixels
@@ -233,10 +234,13 @@ class Monitor:
         folder: Where `metrics.jsonl` and `samples/` are written.
         paints: Whether all that moves is painted; with a warp below, an attention of 1 moves, too.
         step: Steps that are done; lines about later ones, of a run that was killed, are dropped.
+        trackers: Trackers that get the same numbers; closed with the monitor.
     """
 
-    def __init__(self, folder: Path, step: int, *, paints: bool = True) -> None:
-        self._paints = paints
+    def __init__(
+        self, folder: Path, step: int, *, paints: bool = True, trackers: Trackers | None = None
+    ) -> None:
+        self._paints, self._trackers = paints, trackers
         self._folder, self._path = folder, folder / METRICS
         self._faults: dict[str, int] = {}
         kept = ""
@@ -245,6 +249,11 @@ class Monitor:
             kept = "".join(f"{line}\n" for line in lines if _step_of(line) <= step)
         with whole_file(self._path) as temporary:
             temporary.write_text(kept, "utf-8")
+
+    def close(self) -> None:
+        """End the runs of the trackers."""
+        if self._trackers:
+            self._trackers.close()
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Adds a line of losses.
@@ -297,6 +306,8 @@ class Monitor:
         known = {n: float(f"{v:.6g}") if math.isfinite(v) else None for n, v in values.items()}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **known}) + "\n")
+        if self._trackers:
+            self._trackers.log(step, {n: v for n, v in known.items() if v is not None})
 
 
 def _step_of(line: str) -> float:

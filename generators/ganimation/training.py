@@ -20,6 +20,7 @@ from miex.au_sources.action_units import AUArray
 from miex.datasets.files import whole_file
 from miex.datasets.locks import locked
 from miex.datasets.processes import Processes
+from miex.datasets.trackers import Trackers
 from miex.generators.ganimation.adversaries import Adversaries, Precision
 from miex.generators.ganimation.appearance import shading_of_aus
 from miex.generators.ganimation.batches import Batches
@@ -101,7 +102,8 @@ def _train(config: TrainingConfig, out: Path, on_progress: Progress | None) -> T
     )  # fmt: skip
     monitor = None
     if processes.rank == 0:
-        monitor = Monitor(out, start, paints=recipe.design != "guided")
+        trackers = Trackers(config.log, out, start, recipe.model_dump(mode="json"))
+        monitor = Monitor(out, start, paints=recipe.design != "guided", trackers=trackers)
 
     sums: dict[str, list[Tensor]] = {}
     losses: dict[str, float] = {}
@@ -126,6 +128,8 @@ def _train(config: TrainingConfig, out: Path, on_progress: Progress | None) -> T
                 monitor.validated(step, watch.measure(), watch.grid())
             if over or _due(step, config.save_every, config.log_every):
                 save_state(out, step, run, networks.modules, networks.optimisers)
+    if monitor is not None:
+        monitor.close()
     rate = (step - start) * recipe.batch / max(time.monotonic() - began, 1e-9)
     held_out = _held_out(data, networks, constant, processes)
     weights = out / WEIGHTS

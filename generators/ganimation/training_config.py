@@ -7,6 +7,7 @@ from pydantic import Field
 
 from miex.datasets.config import FrozenConfig
 from miex.datasets.flags import Flag
+from miex.datasets.trackers import TrackerName, tracker_names
 from miex.generators.ganimation.recipe import RECIPES, Recipe
 
 
@@ -62,6 +63,9 @@ class TrainingConfig(FrozenConfig):
     )
     compile: Annotated[bool, Flag()] = Field(
         False, description="use torch.compile for the generator; takes a minute, pays on a GPU"
+    )
+    log: Annotated[tuple[TrackerName, ...], Flag(choices=tracker_names)] = Field(
+        (), description="trackers that get the losses, besides metrics.jsonl (extra: loggers)"
     )
     log_every: int = Field(20, ge=1, description="steps per line of mean losses")
     validate_every: int = Field(

@@ -102,6 +102,8 @@ def finished_part(chunk: Chunk) -> PartSummary | None:
     metadata = schema.metadata or {}
     if metadata.get(_FINGERPRINT_KEY) != chunk.fingerprint.encode():
         return None
+    if schema.names != _PART_SCHEMA.names:
+        return None
     # A part without a valid checksum is made again, which takes at most a minute.
     if not has_valid_seal(chunk.path):
         return None

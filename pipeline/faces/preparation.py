@@ -8,6 +8,7 @@ from miex.datasets.base import Face, FaceQuality, Photograph, Rejection
 from miex.datasets.images import UnusablePhotograph, open_photograph
 from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.crop import (
+    Points,
     crop_transform,
     cut,
     eye_centre_distance,
@@ -81,7 +82,20 @@ def prepare_face(
         quality=quality,
         # Computed after the filters, since the embedding takes most of the time.
         embedding=detector.embed(opened.pixels, landmarks),
+        transform=_from_full_size(matrix, opened.scale),
     )
+
+
+def _from_full_size(matrix: Points, scale: float) -> Points:
+    """Return the transform from the photograph at its own size, from that of the shrunk one.
+
+    A shrunk pixel is the mean of a square of pixels, so that centres shift by half a pixel.
+    """
+    shift = (scale - 1) / 2
+    moved = matrix.copy()
+    moved[:, 2] += matrix[:, :2] @ np.array([shift, shift])
+    moved[:, :2] *= scale
+    return moved
 
 
 def _region(

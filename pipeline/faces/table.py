@@ -53,8 +53,12 @@ SCHEMA = pa.schema(
         pa.field("landmarks", pa.list_(pa.list_(pa.float32(), 2), 68)),
         pa.field("embedding", pa.list_(pa.float32(), 128)),
         *(pa.field(name, pa.float32()) for name in QUALITIES),
+        pa.field("transform", pa.list_(pa.float64(), 6)),
     ]
 )
+
+_EARLIER = SCHEMA.remove(SCHEMA.get_field_index("transform"))
+"""Schema of tables that were written before the transform was kept."""
 
 _CROPS = ImageConfig(format="webp")
 
@@ -95,6 +99,7 @@ def face_to_row(face: Face) -> dict[str, Any]:
         "landmarks": face.landmarks.tolist(),
         "embedding": face.embedding.tolist(),
         **asdict(face.quality),
+        "transform": None if face.transform is None else face.transform.ravel().tolist(),
     }
 
 
@@ -116,9 +121,14 @@ def faces_of(table: pa.Table) -> list[Face]:
             sha256=row["sha256"],
             quality=FaceQuality(**{name: row[name] for name in QUALITIES}),
             embedding=embeddings[index].copy(),
+            transform=_matrix(row.get("transform")),
         )
         for index, row in enumerate(rows)
     ]
+
+
+def _matrix(values: Sequence[float] | None) -> NDArray[np.float64] | None:
+    return None if values is None else np.asarray(values, np.float64).reshape(2, 3)
 
 
 def _decode(encoded: bytes, origin: str) -> NDArray[np.uint8]:
@@ -210,7 +220,7 @@ class FaceTable:
             ValueError: The file is damaged, is no Parquet file or no face table, or was written
                 by another version of miex.
         """
-        content, rows = open_image_table(path, SCHEMA, FORMAT, "face table", _REMEDY)
+        content, rows = open_image_table(path, SCHEMA, FORMAT, "face table", _REMEDY, (_EARLIER,))
         try:
             notes = TableNotes(**{**content, "config": FaceConfig(**content["config"])})
         except (ValidationError, KeyError, TypeError) as error:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from miex.datasets.files import whole_file
+from miex.datasets.hub import RECOGNIZER_FILE, local_checkpoint
 from miex.datasets.labels import LABEL_SPACES, LabelSpace
 from miex.datasets.seals import UNSEALED, check_seal
 from miex.pipeline.recognition.recognizer_files import everything_in_checkpoint
@@ -27,7 +28,7 @@ from miex.pipeline.recognition.recognizers.base import (
 )
 from miex.pipeline.recognition.sample import SampleInfo, Subject
 
-CHECKPOINT = "recognizer.safetensors"
+CHECKPOINT = RECOGNIZER_FILE
 """The trained recognizer, in the folder of a training."""
 
 _FORMAT = "miex-recognizer"
@@ -262,17 +263,17 @@ def save_checkpoint(
         temporary.write_bytes(safetensors.torch.save(whole, {_FORMAT: json.dumps(about)}))
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: str | Path) -> Checkpoint:
     """Reads a checkpoint.
 
     Args:
-        path: The file, or the folder of a training that is finished.
+        path: The file, the folder of a training that is finished, or ``hf-hub:USER/NAME``.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: There is no such file or repository.
         ValueError: No such checkpoint, or a damaged one.
     """
-    path = path.expanduser()
+    path = local_checkpoint(path, CHECKPOINT)
     if path.is_dir():
         path = path / CHECKPOINT
     if not path.is_file():

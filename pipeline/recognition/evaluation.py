@@ -326,7 +326,7 @@ def _deciding(identity: dict[str, Any]) -> dict[str, Any]:
     run = {
         name: value
         for name, value in identity["config"]["run"].items()
-        if name not in ("checkpoint_seconds", "tensorboard")
+        if name not in ("checkpoint_seconds", "tensorboard", "log")
     }
     return identity | {"about": about, "config": identity["config"] | {"run": run}}
 

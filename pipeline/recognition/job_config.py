@@ -94,7 +94,7 @@ class FinetuneJob(FrozenConfig):
     preset: Annotated[Preset, Flag()] = Field("paper", description=PRESET)
     config: dict[str, Any] = Field({}, description="parameters that differ from the preset's")
     checkpoint: Annotated[Path | None, Flag()] = Field(
-        None, description="pretrained recognizer (.safetensors) to start from"
+        None, description="pretrained recognizer to start from: a file, or hf-hub:USER/NAME"
     )
     clips: ClipData = ClipData()
     exclude: Annotated[tuple[str, ...], Flag(metavar="DATABASE:SUBJECT")] = Field(
@@ -149,7 +149,7 @@ class EvaluateJob(FrozenConfig):
         ),
     ] = TrainingClips()
     checkpoint: Annotated[Path | None, Flag()] = Field(
-        None, description="pretrained recognizer (.safetensors), instead of datasets"
+        None, description="pretrained recognizer (a file, or hf-hub:USER/NAME) instead of datasets"
     )
 
     @model_validator(mode="after")

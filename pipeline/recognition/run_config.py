@@ -6,6 +6,7 @@ from pydantic import Field
 
 from miex.datasets.config import FrozenConfig
 from miex.datasets.flags import Flag
+from miex.datasets.trackers import TrackerName, tracker_names
 from miex.pipeline.recognition.order import Balance
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ class RunConfig(FrozenConfig):
         "auto", description="auto: bf16 on an accelerator that computes it, else fp32"
     )
     checkpoint_seconds: float = Field(60.0, gt=0, description="how often the state is written")
-    tensorboard: bool = Field(False, description="also write for TensorBoard (miex[tensorboard])")
+    log: Annotated[tuple[TrackerName, ...], Flag(choices=tracker_names)] = Field(
+        (), description="trackers that get the losses, besides metrics.jsonl (extra: loggers)"
+    )
 
 
 def computed_by(run: RunConfig) -> str:

@@ -174,7 +174,7 @@ def _info(
 ) -> SampleInfo:
     source = template_database or str(row["template"]).partition(":")[0]
     lineage: set[Subject] = {person_of(source, row["identity"]), *counted_on}
-    if row["source_subject"] is not None:
+    if row["source_subject"]:
         lineage.add(person_of(row["source_dataset"], row["source_subject"]))
     return SampleInfo(
         key=f"{dataset}/{row['sample_id']}",

@@ -232,7 +232,7 @@ class _Loop:
         if folder and (folder / UNFINISHED).is_file():
             self._go_on(folder / UNFINISHED)
         self.log = (
-            TrainingLog(folder, self.step, run.tensorboard)
+            TrainingLog(folder, self.step, run.log, hyper.model_dump(mode="json"))
             if folder and self.processes.rank == 0
             else None
         )

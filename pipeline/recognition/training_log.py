@@ -1,51 +1,51 @@
 """What happened in a training, one JSON object a line, readable while it runs."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from miex.datasets.files import whole_file
+from miex.datasets.trackers import TrackerName, Trackers
 
 METRICS = "metrics.jsonl"
 
 
 class TrainingLog:
-    """Appends to a log; lines of steps that will be made again are dropped.
+    """Append to a log; lines of steps that will be made again are dropped.
 
     Args:
         folder: Holds the log, `METRICS`.
-        step: The step with which training goes on; 0 begins anew.
-        tensorboard: Whether TensorBoard's files are written too.
+        step: The step at which the training resumes; 0 begins a new log.
+        trackers: Trackers that get the same numbers.
+        config: Config of the training, for the trackers.
 
     Raises:
-        ImportError: TensorBoard is asked for and not installed.
+        ImportError: A tracker is not installed.
         DiskFullError: The disk is full; the log that was there before is still there.
     """
 
-    def __init__(self, folder: Path, step: int, tensorboard: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        step: int,
+        trackers: Sequence[TrackerName] = (),
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
         path = folder / METRICS
         kept = [line for line in _lines(path) if _step_of(line) <= step] if step else []
-        self._board: Any = None
-        if tensorboard:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                raise ImportError(
-                    "TensorBoard is not installed: pip install 'miex[tensorboard]'"
-                ) from None
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._trackers = Trackers(trackers, folder, step, config)
         with whole_file(path) as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
         self._file = path.open("a", encoding="utf-8")
 
     def step(self, step: int, epoch: int, learning_rate: float, terms: dict[str, float]) -> None:
-        """Writes one step."""
+        """Write one step."""
         line = {"step": step, "epoch": epoch, "learning_rate": learning_rate, **terms}
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
-        if self._board:
-            for name, value in terms.items():
-                self._board.add_scalar(name, value, step)
+        self._trackers.log(step, {"learning_rate": learning_rate, **terms})
 
     def warn(self, step: int, epoch: int, message: str) -> None:
         """Write what goes wrong after a step."""
@@ -54,10 +54,9 @@ class TrainingLog:
         self._file.flush()
 
     def close(self) -> None:
-        """Closes the files."""
+        """Close the file and end the runs of the trackers."""
         self._file.close()
-        if self._board:
-            self._board.close()
+        self._trackers.close()
 
 
 def _lines(path: Path) -> list[str]:

@@ -32,7 +32,7 @@ COLUMN_MEANINGS = {
     "sample_id": "name of the dataset and number of the sample in its plan",
     "identity": "the person on the template photograph",
     "emotion": "name of the class",
-    "fine_emotion": "the emotion inside the class; null where the AUs' origin tells no finer",
+    "fine_emotion": "the emotion inside the class; empty where the AUs' origin tells no finer",
     "au_source": "where the AUs come from: real_mie (real micro-expressions), early_mae (the "
     "beginning of macro-expressions), expert (a table of AUs by emotion)",
     "apex_index": "index of the apex in `frames`",
@@ -45,7 +45,7 @@ COLUMN_MEANINGS = {
     "template": "the face's origin, SOURCE:PATH",
     "template_sha256": "hash of the photograph's file",
     "generator": "what rendered the frames",
-    "generator_sha256": "hash of its weights; null for a generator without any",
+    "generator_sha256": "hash of its weights; empty for a generator without any",
     "seed": "seed of the dataset",
 } | COLUMN_NOTES
 """What each column of a dataset means, for readers."""

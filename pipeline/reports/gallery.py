@@ -266,7 +266,7 @@ def _card(film: _Film, entry: dict[str, Any]) -> dict[str, Any]:
         "onset": onset,
         "apex": apex,
         "emotion": row["emotion"],
-        "fine": fine if fine != row["emotion"] else None,
+        "fine": fine if fine and fine != row["emotion"] else None,
         "colour": CLASS_COLOURS[row["label"] % len(CLASS_COLOURS)],
         "aus": format_aus(np.nan_to_num(_vectors(row)[row["apex_index"]])),
         "source": source_label(row),

@@ -134,7 +134,7 @@ def read_dataset(dataset: DatasetFolder) -> Samples:
         sample_id=columns["sample_id"],
         source=[labels[row] for row in origins],
         emotion=columns["emotion"],
-        fine=columns["fine_emotion"],
+        fine=[name or None for name in columns["fine_emotion"]],
         classes=tuple(dataset.manifest["label_space"]["classes"]),
         label=found["label"].astype(np.int64),
         identity=columns["identity"],

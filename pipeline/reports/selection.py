@@ -38,9 +38,9 @@ def open_shard(path: Path) -> Iterator[pq.ParquetFile]:
 def source_label(row: Mapping[str, Any]) -> str:
     """Return the source of a row's AUs: ``expert, miex 1`` or ``real_mie, casme2``."""
     origin = row["source_dataset"]
-    if origin is None and row["au_estimator"] is not None:
+    if not origin and row["au_estimator"]:
         origin = row["au_estimator"].split(" (")[0].removeprefix("table ")
-    return row["au_source"] if origin is None else f"{row['au_source']}, {origin}"
+    return f"{row['au_source']}, {origin}" if origin else str(row["au_source"])
 
 
 def choose_samples(dataset: DatasetFolder, count: int, seed: int) -> list[dict[str, Any]]:

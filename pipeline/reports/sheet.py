@@ -38,19 +38,21 @@ is readable on each."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Card:
+class SheetCard:
     """One sample on the sheet.
 
     Attributes:
         row: The sample.
         numbers: Which of its frames are shown.
-        frames: ``uint8 (len(numbers), S, S, 3)`` RGB, the onset first.
+        frames: ``uint8 (len(numbers), S, S, 3)`` RGB.
+        onset: ``uint8 (S, S, 3)`` RGB.
         flow: From the onset to the apex.
     """
 
     row: dict[str, Any]
     numbers: Sequence[int]
     frames: NDArray[np.uint8]
+    onset: NDArray[np.uint8]
     flow: Flow
 
 
@@ -90,15 +92,24 @@ def draw_contact_sheet(dataset: DatasetFolder, samples: int = 24, seed: int = 0)
     Raises:
         ValueError: The dataset is empty or damaged, or `samples` or `seed` is out of range.
     """
+    return draw_sheet(sheet_cards(dataset, samples, seed), dataset)
+
+
+def sheet_cards(dataset: DatasetFolder, samples: int, seed: int) -> list[SheetCard]:
+    """Return the samples of a sheet, balanced over classes, AU sources and identities.
+
+    Raises:
+        ValueError: The dataset is empty or damaged, or `samples` or `seed` is out of range.
+    """
     cards = [_card(row) for row in choose_samples(dataset, samples, seed)]
     if not cards:
         raise ValueError(
             f"{dataset.folder} holds no sample to show; its manifest lists every rejection"
         )
-    return _draw_sheet(cards, dataset)
+    return cards
 
 
-def _card(row: dict[str, Any]) -> _Card:
+def _card(row: dict[str, Any]) -> SheetCard:
     count, apex = len(row["frames"]), row["apex_index"]
     numbers = sorted({*np.linspace(0, count - 1, min(count, _MOST_FRAMES)).round().astype(int)})
     if apex not in numbers:
@@ -107,10 +118,11 @@ def _card(row: dict[str, Any]) -> _Card:
     kept = [row["frames"][number] for number in numbers]
     frames = decode_frames({"sample_id": row["sample_id"], "frames": kept})
     flow = measure_flow(frames[0], frames[numbers.index(apex)])
-    return _Card({**row, "frames": None}, numbers, frames, flow)
+    return SheetCard({**row, "frames": None}, numbers, frames, frames[0], flow)
 
 
-def _draw_sheet(cards: Sequence[_Card], dataset: DatasetFolder) -> Image.Image:
+def draw_sheet(cards: Sequence[SheetCard], dataset: DatasetFolder) -> Image.Image:
+    """Draw the sheet of some samples of a dataset."""
     panels = max(len(card.numbers) for card in cards) + 1
     columns = 2 if panels == 3 and len(cards) > 1 else 1
     card_width = panels * (_PANEL + _GAP) - _GAP
@@ -126,7 +138,7 @@ def _draw_sheet(cards: Sequence[_Card], dataset: DatasetFolder) -> Image.Image:
     return sheet
 
 
-def _motion_scale(cards: Sequence[_Card]) -> float:
+def _motion_scale(cards: Sequence[SheetCard]) -> float:
     """Return the motion in pixels that gets the brightest colour: 75 % of the samples are below.
 
     The very longest vectors of a sample are errors of the flow and the few strongest samples are
@@ -158,7 +170,7 @@ def _draw_header(sheet: Image.Image, shown: int, dataset: DatasetFolder, scale: 
 
 
 def _draw_card(
-    sheet: Image.Image, at: tuple[int, int], card: _Card, scale: float, width: int
+    sheet: Image.Image, at: tuple[int, int], card: SheetCard, scale: float, width: int
 ) -> None:
     left, top = at
     apex = card.row["apex_index"]
@@ -170,7 +182,7 @@ def _draw_card(
         sheet.paste(image, (x, top))
         _tag(sheet, (x, top), names.get(number, f"{number}"))
     x = left + len(card.numbers) * (_PANEL + _GAP)
-    sheet.paste(motion_panel(card.frames[0], card.flow, scale, _PANEL), (x, top))
+    sheet.paste(motion_panel(card.onset, card.flow, scale, _PANEL), (x, top))
     _draw_caption(sheet, (left, top + _PANEL + 12), card.row, width)
 
 
@@ -183,7 +195,7 @@ def _draw_caption(sheet: Image.Image, at: tuple[int, int], row: dict[str, Any], 
     draw.text((left + pill / 2, top + 14), row["emotion"], "#ffffff", _font(19), anchor="mm")
     aus = format_aus(np.asarray(row["aus"][row["apex_index"]], dtype=np.float32))
     fine = row["fine_emotion"]
-    words = aus if fine in (None, row["emotion"]) else f"{fine}:  {aus}"
+    words = aus if fine in (None, "", row["emotion"]) else f"{fine}:  {aus}"
     x = left + pill + 12
     draw.text((x, top + 2), _fitting(draw, words, 21, left + width - x), _INK, _font(21))
     moved = f", moved {row['motion']:.2f} px" if row["motion"] is not None else ""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from miex.au_sources.action_units import AUArray
 from miex.datasets.base import Face
+from miex.datasets.dataset_format import ABSENT
 from miex.datasets.encoding import encode_frame
 from miex.generators.base import told
 from miex.pipeline.aus.fidelity import sample_fidelity
@@ -223,7 +224,7 @@ class Renderer:
         sample_id = self._plan.sample_id(draw.index)
         pair = draw.pair
         suffix = self._config.image.format
-        return {
+        row = {
             "sample_id": sample_id,
             "identity": face.identity,
             "label": draw.label,
@@ -255,3 +256,5 @@ class Renderer:
             "identity_similarity": quality.identity_similarity,
             "au_fidelity": self._fidelity(draw, parts),
         }
+        absent = {name: value for name, value in ABSENT.items() if row[name] is None}
+        return {**row, **absent}

@@ -55,7 +55,9 @@ def test_a_database_that_was_moved_is_the_same_evaluation(
     config = CONFIG.model_copy(update={"seeds": (0,), "finetuning": {"epochs": 1}})
     places = [{"clips": {"databases": [f"toy:{folder}"], "most": 8}} for folder in ("/a", "/b")]
     first = evaluate(config, Material(clips, about=places[0]), tmp_path)
-    seldom = config.model_copy(update={"run": config.run.model_copy(update={"tensorboard": True})})
+    seldom = config.model_copy(
+        update={"run": config.run.model_copy(update={"log": ("tensorboard",)})}
+    )
     again = evaluate(seldom, Material(clips, about=places[1]), tmp_path)
     assert again.content["pooled"] == first.content["pooled"]
     with pytest.raises(ValueError, match=r"they differ in about\)"):

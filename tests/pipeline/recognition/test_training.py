@@ -131,7 +131,7 @@ def test_a_batch_of_one_sample(toy_samples: ToySamples, toy_inputs: ToyInputs) -
 def test_a_damaged_log_loses_the_damaged_lines_only(tmp_path: Path) -> None:
     lines = ['{"step": 1, "loss": 0.5}\n', "nonsense\n", '{"step": 2, "loss": 0.4}\n', '{"st']
     (tmp_path / METRICS).write_text("".join(lines))
-    TrainingLog(tmp_path, 2, tensorboard=False).close()
+    TrainingLog(tmp_path, 2).close()
     assert (tmp_path / METRICS).read_text() == lines[0] + lines[2]
 
 
