@@ -8,7 +8,7 @@ PACKAGES := -m miex -m miex.__main__ $(addprefix -p miex.,pipeline generators au
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo test test-slow check bench docs clean
 
 demo: $(READY)
 	$(BIN)/miex demo --out out/demo
@@ -26,6 +26,10 @@ check: $(READY)
 
 bench: $(READY)
 	for b in tests/benchmarks/bench_*.py; do $(BIN)/python $$b || exit 1; done
+
+# The site lies in out/site and opens from disk.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 $(READY): pyproject.toml constraints.txt | .typing/miex
 	test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q uv; }

@@ -1,6 +1,7 @@
 """Collect the commands of `miex`; what is slow to import is imported inside the commands."""
 
 from miex.flows import (  # noqa: F401 - each registers its commands
+    app_command,
     assessment_commands,
     au_commands,
     dataset_commands,

@@ -14,6 +14,7 @@ LINE = ("flows", "pipeline", "generators", "au_sources", "datasets")
 PIPELINE = (
     "experiments",
     "sharing",
+    "playground",
     "fictitious_databases",
     "inside",
     "assessment",

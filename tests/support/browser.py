@@ -25,7 +25,7 @@ FLAGS = (
     "--no-first-run",
     "--disable-dev-shm-usage",
     "--force-color-profile=srgb",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--remote-debugging-port=0",
 )
 KEYS = {
@@ -69,9 +69,11 @@ class Page:
                     raise RuntimeError(f"{method}: {answer['error']}")
                 return answer["result"]
 
-    def open(self, path: Path) -> None:
+    def open(self, place: Path | str) -> None:
+        """Opens a file, or an address of this machine."""
         self._loaded = False
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        url = place if isinstance(place, str) else place.resolve().as_uri()
+        self.call("Page.navigate", url=url)
         while not self._loaded:
             self._receive()
 

@@ -1,0 +1,168 @@
+"""The page of `miex app`, in a headless browser and without one."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import browser
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from miex.datasets.dataset_format import decode_frames
+from miex.datasets.faces.base import open_face_source
+from miex.flows import app_command
+from miex.flows.cli import app
+from miex.pipeline.playground.samples import save_sample
+from miex.pipeline.playground.studio import Studio
+
+
+@pytest.fixture(scope="module")
+def studio(sample_table: Path) -> Studio:
+    return Studio(str(sample_table))
+
+
+def smile(strength: float = 1.5) -> np.ndarray:
+    aus = np.zeros(17, np.float32)
+    aus[8] = strength
+    return aus
+
+
+def test_a_smile_moves_the_mouth_and_is_read_back(studio: Studio) -> None:
+    face = studio.faces()[0]
+    for generator in studio.generators():
+        shot = studio.render(face, generator, smile())
+        assert np.array_equal(shot.onset, studio.face(face).crop)
+        assert shot.motion > 0.5
+        assert shot.read[8] > 0.2
+        assert np.isnan(shot.read[3])
+        change = np.abs(shot.apex.astype(int) - shot.onset).max(axis=2)
+        assert change[64:].mean() > 2 * change[:64].mean()
+        assert shot.motion_image(256).shape == (256, 256, 3)
+        assert shot.difference(8).std() > shot.difference(1).std() > 0
+
+
+def test_the_generators_are_those_with_weights_and_the_default_first(studio: Studio) -> None:
+    assert studio.generators() == ["ganimation", "warp"]
+
+
+def test_an_emotion_is_drawn_from_its_table(studio: Studio) -> None:
+    tables = studio.tables()
+    assert {"miex", "casme3", "du2014", "micro"} <= set(tables)
+    aus = studio.draw("miex", "happiness", 3)
+    assert aus.shape == (17,)
+    assert 0 < aus.max() <= 5
+    assert np.array_equal(aus, studio.draw("miex", "happiness", 3))
+    with pytest.raises(ValueError, match="no AUs for"):
+        studio.draw("miex", "pain", 0)
+
+
+def test_a_photograph_of_ones_own(studio: Studio) -> None:
+    path = open_face_source("samples").photographs()[0].path
+    name = studio.add_photograph(np.asarray(Image.open(path).convert("RGB")))
+    assert name in studio.faces()
+    assert studio.render(name, "warp", smile()).motion > 0.3
+    with pytest.raises(ValueError, match="no face"):
+        studio.add_photograph(np.full((300, 300, 3), 127, np.uint8))
+
+
+@pytest.mark.parametrize("aus", [[0.0] * 16, [6.0] + [0.0] * 16, [float("nan")] * 17])
+def test_intensities_that_do_not_fit(studio: Studio, aus: list[float]) -> None:
+    with pytest.raises(ValueError, match="17 intensities from 0 to 5"):
+        studio.render(studio.faces()[0], "warp", aus)
+
+
+def test_samples_are_appended_and_open_as_a_dataset(studio: Studio, tmp_path: Path) -> None:
+    path = tmp_path / "mine" / "samples.parquet"
+    shot = studio.render(studio.faces()[0], "warp", smile())
+    assert save_sample(shot, path, "happiness") == "samples-00000000"
+    assert save_sample(shot, path) == "samples-00000001"
+    first, second = pq.read_table(path).to_pylist()
+    assert (first["label"], first["emotion"], first["fine_emotion"]) == (1, "positive", "happiness")
+    assert (second["label"], second["fine_emotion"]) == (-1, "")
+    assert np.array_equal(decode_frames(first), np.stack([shot.onset, shot.apex]))
+    assert first["aus"][1][8] == pytest.approx(1.5)
+    datasets = pytest.importorskip("datasets")
+    files = {"train": str(path)}
+    loaded = datasets.load_dataset(
+        "parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache")
+    )
+    assert loaded[0]["frames"][1].size == (128, 128)
+    path.write_bytes(b"something else")
+    with pytest.raises(ValueError, match="cannot be read"):
+        save_sample(shot, path)
+
+
+def test_without_gradio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(package: str) -> None:
+        raise app_command.PackageNotFoundError(package)
+
+    monkeypatch.setattr(app_command, "distribution", absent)
+    result = CliRunner().invoke(app, ["app"])
+    assert result.exit_code == 2
+    assert "pip install 'miex[app]'" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def address(
+    sample_table: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path]]:
+    """The command, running."""
+    pytest.importorskip("gradio")
+    if browser.chromium() is None:
+        pytest.skip("no Chromium on this machine")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    out = tmp_path_factory.mktemp("app") / "samples.parquet"
+    words = ["-m", "miex", "app", "--faces", str(sample_table), "--no-browser"]
+    process = subprocess.Popen(
+        [sys.executable, *words, "--port", str(port), "-o", str(out)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert "miex app: http://127.0.0.1" in process.stdout.readline()
+        yield f"http://127.0.0.1:{port}/", out
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+
+
+def until(page: browser.Page, expression: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not page.run(expression):
+        assert time.monotonic() < deadline, f"never became true: {expression}"
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_in_a_browser(address: tuple[str, Path], width: int) -> None:
+    url, samples = address
+    program = browser.chromium()
+    assert program is not None
+    with browser.open_page(program) as page:
+        page.size(width, 900)
+        page.open(url)
+        until(page, "document.querySelectorAll('#apex img').length == 1")
+        first = page.run("document.querySelector('#apex img').src")
+        assert page.run("document.querySelectorAll('#aus input[type=range]').length") == 17
+        page.run("document.querySelector('#draw').click()")
+        until(page, f"document.querySelector('#apex img').src != {first!r}")
+        drawn = "[...document.querySelectorAll('#aus input[type=number]')].map(e => +e.value)"
+        until(page, f"Math.max(...{drawn}) > 0")
+        page.run("document.querySelector('#save').click()")
+        until(page, "document.querySelector('#said').innerText.includes('Saved samples-')")
+        assert page.run("document.documentElement.scrollWidth") <= width
+        assert [each for each in page.requests if not each.startswith(url)] == []
+    saved = pq.read_table(samples).to_pylist()[-1]
+    assert max(saved["aus"][1]) > 0
+    assert saved["generator"] == "ganimation"
