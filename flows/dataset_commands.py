@@ -114,6 +114,42 @@ def faces(
 
 
 @app.command(
+    "faces-like",
+    rich_help_panel=_PANEL,
+    epilog=examples(
+        "miex faces-like faces.parquet -o frontal.parquet",
+        "miex faces-like faces.parquet --query 0017 --query 0042 --each 250 -o like.parquet",
+    ),
+)
+def faces_like(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="Face table (.parquet).")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Face table to write.")] = Path(
+        "faces-like.parquet"
+    ),
+    query: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="IDENTITY",
+            help="Identity of a chosen face. Repeatable; the ten least turned heads if omitted.",
+        ),
+    ] = None,
+    each: Annotated[
+        int, typer.Option(min=1, help="Faces for each query, the query among them.")
+    ] = 500,
+) -> None:
+    """Select the faces whose landmarks are most like chosen ones, as table 3 of MiE-X does."""
+    from rich.markup import escape
+
+    from miex.pipeline.faces.similar import SimilarConfig, select_similar
+    from miex.pipeline.faces.table import FaceTable
+
+    config = SimilarConfig(queries=tuple(query or ()), each=each)
+    found = select_similar(FaceTable.open(table), config, out)
+    said = f"{len(found)} faces like {len(config.queries) or config.count} queries: {out}"
+    Terminal().say(escape(said))
+
+
+@app.command(
     "faces-download",
     rich_help_panel=_PANEL,
     epilog=examples("miex faces-download urls.txt -o emotionnet --set threads=8"),

@@ -165,13 +165,7 @@ def run_fold(
         )
     logits = predict(recognizer, clips, best, device=config.run.device)
     majority = Counter(info.label for info in training).most_common(1)[0][0]
-    about |= {"weights": recognizer.weights, "refused_synthetic": refused.synthetic}
-    if material.pretraining_clips is not None:
-        about["refused_pretraining_clips"] = refused.clips
-    if material.training_clips is not None:
-        kept = len(training_only(material, fold.held_out))
-        others = len(material.training_clips) - kept
-        about |= {"training_clips": kept, "refused_training_clips": others}
+    about |= {"weights": recognizer.weights, **_counts(material, fold, refused)}
     return {
         "training": about,
         "predictions": [
@@ -184,6 +178,18 @@ def run_fold(
             for index, row in zip(best, logits, strict=True)
         ],
     }
+
+
+def _counts(material: Material, fold: Fold, refused: Refused) -> dict[str, int]:
+    """Return how many samples a fold took and refused, of each kind that there is."""
+    counts = {"refused_synthetic": refused.synthetic}
+    if material.pretraining_clips is not None:
+        counts["refused_pretraining_clips"] = refused.clips
+    if material.training_clips is not None:
+        kept = len(training_only(material, fold.held_out))
+        others = len(material.training_clips) - kept
+        counts |= {"training_clips": kept, "refused_training_clips": others}
+    return counts
 
 
 def _fresh(config: EvaluationConfig, space: LabelSpace, seed: int) -> AnyRecognizer:

@@ -25,6 +25,7 @@ COMMANDS = (
     "demo",
     "faces",
     "faces-download",
+    "faces-like",
     "verify",
     "sheet",
     "report",

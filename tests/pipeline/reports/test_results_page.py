@@ -108,6 +108,10 @@ def test_folds_and_their_differences_from_the_published_ones_are_said(
     assert "1 clips are not in the published folds; neither trained nor tested on" in notes
     assert "1 clips are spelled otherwise in the published folds, as toy:S2/c" in notes
     assert "folds without a clip that is given: 3" in notes
+    whole = folds | {"listed": 12, "missing": []}
+    other = result(tmp_path / "labels", infos, folds=whole, published_list=False)
+    notes = " / ".join(notes_of(other.content))
+    assert "those of the published list, some with other labels than there" in notes
     drawn = {"by": "seed", "seed": 4, "why": "the published list has 0 of the 12 clips"}
     notes = " / ".join(notes_of(result(tmp_path / "two", infos, folds=drawn).content))
     assert "who shares a fold was drawn with seed 4: the published list has 0 of" in notes
