@@ -23,6 +23,7 @@ from miex.pipeline.synthesis.job import Job
 from miex.pipeline.synthesis.manifest import write_json
 from miex.pipeline.synthesis.render import Rejection
 from miex.pipeline.synthesis.run import redraw
+from miex.pipeline.synthesis.source_notes import source_notes
 
 
 def run_synthesis(
@@ -33,6 +34,8 @@ def run_synthesis(
     Returns:
         The manifest.
     """
+    for line in source_notes(config):
+        terminal.tell(line)
     resumed = any(out.glob("data/*.parquet"))
     with terminal.stages() as stages:
 

@@ -26,6 +26,7 @@ from miex.pipeline.make_dataset import finish
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.job import Job, pending, start
 from miex.pipeline.synthesis.run import render_shard
+from miex.pipeline.synthesis.source_notes import source_notes
 from miex.pipeline.workers import cores
 
 RunnerName = Literal["threads", "processes", "dask", "ray"]
@@ -68,6 +69,7 @@ def prepare(config: SynthesisConfig, out: Path, workers: int | None) -> Job:
     def on_faces(done: int, total: int, _rejected: dict[str, int]) -> None:
         progress.update(done, total)
 
+    print("\n".join(source_notes(config)))
     job = start(config, out, workers=workers, on_faces=on_faces)
     print(f"{job.samples} samples in {job.shards} shards will be written to {job.out}")
     return job

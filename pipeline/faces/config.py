@@ -19,6 +19,8 @@ crops that a person would accept are kept:
   are East Asian faces, which the embedding separates less well.
 """
 
+from typing import Any
+
 from pydantic import Field
 
 from miex.datasets.config import FrozenConfig
@@ -113,9 +115,43 @@ class FaceConfig(FrozenConfig):
         description="two identities are the same person when their embedding distance is below "
         "this value",
     )
+    max_expression: float | None = Field(
+        None,
+        gt=0,
+        le=5,
+        description="largest intensity (0-5) of an AU that a photograph may show already, by the "
+        "estimator landmarks; no limit by default, as in MiE-X",
+    )
+    rest_weight: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the square of that intensity when the template of an identity is "
+        "chosen among several photographs; 1 makes an intensity of 1 count as much as 15 degrees "
+        "of yaw",
+    )
+    max_bystander: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="largest share of the crop that the detected face of another person may cover",
+    )
     templates_per_identity: int = Field(
         1,
         ge=1,
         description="largest number of photographs kept per identity, best first; each sample "
         "draws one of them",
     )
+
+    def record(self) -> dict[str, Any]:
+        """Return the config as it is hashed, without later fields that have their default.
+
+        The hashes of existing face tables and datasets therefore do not change.
+        """
+        content = self.model_dump(mode="json")
+        for name in _LATER_FIELDS:
+            if content[name] == type(self).model_fields[name].default:
+                del content[name]
+        return content
+
+
+_LATER_FIELDS = ("max_expression", "rest_weight", "max_bystander")

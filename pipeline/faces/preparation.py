@@ -18,6 +18,7 @@ from miex.pipeline.faces.crop import (
 )
 from miex.pipeline.faces.detection import Box, FaceDetector
 from miex.pipeline.faces.filters import REFERENCE_SIZE, judge, sharpness
+from miex.pipeline.faces.rest import expressions_of, strongest
 
 _RIGID = slice(17, 48)
 """Rows of the landmarks of brows, nose and eyes, which expressions and head turns move least."""
@@ -70,7 +71,13 @@ def prepare_face(
         mouth_opening=mouth_opening(landmarks),
         misfit=_misfit(landmarks, pose),
     )
-    rejection = judge(photograph.origin, quality, config)
+    others = [_shift(each, left, top) for each in boxes]
+    others.remove(box)
+    rejection = (
+        judge(photograph.origin, quality, config)
+        or _bystander(photograph.origin, others, matrix, config)
+        or _expression(photograph.origin, landmarks, config)
+    )
     if rejection is not None:
         return rejection
     return Face(
@@ -96,6 +103,44 @@ def _from_full_size(matrix: Points, scale: float) -> Points:
     moved[:, 2] += matrix[:, :2] @ np.array([shift, shift])
     moved[:, :2] *= scale
     return moved
+
+
+def _bystander(
+    origin: str, others: list[Box], matrix: NDArray[np.float64], config: FaceConfig
+) -> Rejection | None:
+    """Return a rejection if the face of another person reaches into the crop.
+
+    Args:
+        origin: Origin of the photograph.
+        others: Boxes of the other detected faces, pixels of the photograph.
+        matrix: ``(2, 3)``, maps the photograph to the crop.
+        config: Size of the crop and threshold.
+    """
+    for box in others:
+        corners = np.array([(x, y) for x in box[::2] for y in box[1::2]], np.float32)
+        inside = np.clip(transform_points(matrix, corners), 0, config.size)
+        width, height = np.ptp(inside, axis=0) / config.size
+        if width * height > config.max_bystander:
+            return Rejection(
+                origin,
+                "bystander",
+                f"another face covers {width * height:.1%} of the crop, at most "
+                f"{config.max_bystander:.1%}",
+            )
+    return None
+
+
+def _expression(
+    origin: str, landmarks: NDArray[np.float32], config: FaceConfig
+) -> Rejection | None:
+    """Return a rejection if the photograph shows an expression above the limit."""
+    if config.max_expression is None:
+        return None
+    intensities, names = strongest(expressions_of(landmarks[None]))
+    if intensities[0] <= config.max_expression:
+        return None
+    detail = f"{names[0]} {intensities[0]:.1f} by landmarks, at most {config.max_expression:g}"
+    return Rejection(origin, "not_at_rest", detail)
 
 
 def _region(

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from miex.datasets.base import FaceQuality, FaceSource, Photograph, Rejection
 from miex.datasets.files import remove_partial
@@ -36,6 +37,7 @@ from miex.pipeline.faces.parts import (
     make_part_in_worker,
     start_worker,
 )
+from miex.pipeline.faces.rest import expressions_of, strongest
 from miex.pipeline.faces.selection import Candidates, select
 from miex.pipeline.faces.table import (
     FORMAT,
@@ -172,7 +174,7 @@ def _notes(
         ValueError: Two photographs have the same origin.
     """
     digest = hashlib.sha256()
-    digest.update(json.dumps([FORMAT, detector, config.model_dump(mode="json")]).encode())
+    digest.update(json.dumps([FORMAT, detector, config.record()]).encode())
     seen: set[str] = set()
     licences = {source.name: source.licence}
     for photograph in photographs:
@@ -260,7 +262,7 @@ def _choose(chunks: Sequence[Chunk], config: FaceConfig) -> tuple[list[int], lis
         Numbers of the kept candidates, counted over all parts from 0, and the rejections of the
         parts and of the selection.
     """
-    columns = ["identity", "origin", "embedding", "hash", *QUALITIES]
+    columns = ["identity", "origin", "embedding", "hash", "landmarks", *QUALITIES]
     rejections: list[Rejection] = []
     tables = []
     for chunk in chunks:
@@ -279,10 +281,20 @@ def _choose(chunks: Sequence[Chunk], config: FaceConfig) -> tuple[list[int], lis
         origins=table["origin"].to_pylist(),
         embeddings=floats(table["embedding"]).reshape(-1, 128),
         hashes=np.frombuffer(b"".join(table["hash"].to_pylist()), np.uint8).reshape(-1, 32),
-        costs=np.array([template_cost(FaceQuality(**row)) for row in qualities], np.float64),
+        costs=np.array([template_cost(FaceQuality(**row)) for row in qualities], np.float64)
+        + _rest_costs(table, config),
     )
     kept, not_chosen = select(candidates, config)
     return kept, rejections + not_chosen
+
+
+def _rest_costs(table: pa.Table, config: FaceConfig) -> NDArray[np.float64]:
+    """Return what the expressions of the candidates ``(N,)`` add to their template costs."""
+    if not config.rest_weight or not len(table):
+        return np.zeros(len(table))
+    landmarks = floats(table["landmarks"]).reshape(-1, 68, 2)
+    intensities, _ = strongest(expressions_of(landmarks))
+    return config.rest_weight * intensities.astype(np.float64) ** 2
 
 
 def _read(chunk: Chunk, columns: Sequence[str]) -> pa.Table:

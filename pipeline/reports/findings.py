@@ -9,6 +9,7 @@ from miex.au_sources.action_units import AU_NAMES
 from miex.pipeline.reports.charts import percent
 from miex.pipeline.reports.evidence import Evidence, Finding, Severity
 from miex.pipeline.reports.face_statistics import alike_faces
+from miex.pipeline.reports.onset_expressions import expressive_onsets
 from miex.pipeline.reports.pool_comparison import OVERSHOOT_FACTOR, OVERSHOOT_SHARE
 from miex.pipeline.reports.references import (
     MIEX_NULL_SHARE,
@@ -31,6 +32,9 @@ frequent AU of a real database is AU04 of CASME II, in 51 % of the clips."""
 _CARDINALITY_FACTOR = 1.25
 """More than so many times the largest published mean number of AUs in a clip is too many; the
 published means differ by 1.36 from the smallest to the largest."""
+
+_MEGC2019_CLASSES = {"negative": 250, "positive": 109, "surprise": 83}
+"""Clips of each class in the composite of MEGC2019 (See et al. 2019)."""
 
 _REPEATED_SHARE = 0.5
 """Where more samples than this repeat AUs of others, the number of samples promises too much."""
@@ -213,8 +217,9 @@ def too_frequent_aus(evidence: Evidence) -> Iterable[Finding]:
             if source == ALL and emotion != ALL and group.samples >= _LEAST_SAMPLES
         ]
         overall = float(evidence.groups[ALL, ALL].share[au])
+        likely = _share_in_real_classes(evidence, au, overall)
         share, emotion = max(shares, default=(overall, ALL))
-        if not (overall > OVERSHOOT_FACTOR * most and overall - most > OVERSHOOT_SHARE):
+        if not (likely > OVERSHOOT_FACTOR * most and likely - most > OVERSHOOT_SHARE):
             continue
         least = min(s for s in (real.shares[au] for real in evidence.real) if s is not None)
         real = f"{_share(most)} of the real clips of {where}"
@@ -222,8 +227,28 @@ def too_frequent_aus(evidence: Evidence) -> Iterable[Finding]:
             real = f"{_share(least)} to {_share(most)} of real clips (most in {where})"
         whole = "" if emotion == ALL else f" ({_share(overall)} of all)"
         text = f"{name} is active in {_share(share)} of {emotion} samples{whole}, in {real}."
-        found.append((overall - most, Finding("too_frequent", "warning", text, share, "aus")))
+        found.append((likely - most, Finding("too_frequent", "warning", text, share, "aus")))
     yield from (finding for _, finding in sorted(found, key=lambda one: -one[0]))
+
+
+def _share_in_real_classes(evidence: Evidence, au: int, overall: float) -> float:
+    """Return the share of an AU if the classes were as frequent as in MEGC2019.
+
+    In a dataset with equally frequent classes, AU12 is more frequent than in real databases, where
+    few clips are positive, whatever a sample looks like.
+
+    Returns:
+        The share, 0 to 1; that of all samples if the classes are not the three of MEGC2019.
+    """
+    shares = {
+        emotion: float(group.share[au])
+        for (source, emotion), group in evidence.groups.items()
+        if source == ALL and emotion != ALL
+    }
+    if set(shares) != set(_MEGC2019_CLASSES):
+        return overall
+    clips = sum(_MEGC2019_CLASSES.values())
+    return sum(shares[name] * count / clips for name, count in _MEGC2019_CLASSES.items())
 
 
 def too_many_aus(evidence: Evidence) -> Iterable[Finding]:
@@ -342,6 +367,7 @@ CHECKS: tuple[Callable[[Evidence], Iterable[Finding]], ...] = (
     too_frequent_aus,
     too_strong,
     lost_identity,
+    expressive_onsets,
     repeated_aus,
     unbalanced_classes,
     missing_aus,

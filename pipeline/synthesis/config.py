@@ -289,6 +289,7 @@ class SynthesisConfig(FrozenConfig):
         hash of existing datasets does not change.
         """
         content = self.model_dump(mode="json")
+        content["face_preparation"] = self.face_preparation.record()
         if not self.quality.fidelity_share:
             del content["quality"]["fidelity_share"], content["quality"]["fidelity_estimator"]
         if not self.drift.any:
