@@ -47,8 +47,10 @@ def with_input_form(
         form = "published" if as_flow else "face"
     settled = {**config, "form": form}
     if form == "published" and "training" not in config:
-        own = getattr(found.Config, "published_training", None)
-        settled |= {"training": own.model_dump()} if own is not None else {}
+        for stage in ("training", "pre_training"):
+            own = getattr(found.Config, f"published_{stage}", None)
+            if own is not None:
+                settled.setdefault(stage, own.model_dump())
     return settled
 
 

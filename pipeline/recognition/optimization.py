@@ -37,7 +37,7 @@ def learning_rate(hyper: Hyperparameters, step: int, epoch_steps: int) -> float:
         step: 0 the first.
         epoch_steps: Steps in an epoch.
     """
-    done = step / (hyper.epochs * epoch_steps)
+    done = step / hyper.steps(epoch_steps)
     match hyper.schedule:
         case "cosine":
             factor = 0.5 * (1 + math.cos(math.pi * done))

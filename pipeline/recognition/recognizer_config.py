@@ -86,6 +86,18 @@ class Hyperparameters(FrozenConfig):
         description="of gradient_clip: the norm of all parameters together, or of each network that"
         " the recognizer consists of",
     )
+    max_steps: int | None = Field(
+        None, ge=1, description="largest number of steps; the epochs' steps without"
+    )
+
+    def steps(self, epoch_steps: int) -> int:
+        """Return the number of steps of the whole training.
+
+        Args:
+            epoch_steps: Number of steps in an epoch.
+        """
+        steps = self.epochs * epoch_steps
+        return steps if self.max_steps is None else min(steps, self.max_steps)
 
 
 TrainingStage = Literal["training", "pretraining", "alone", "fine_tuning"]
@@ -119,19 +131,23 @@ class RecognizerConfig(FrozenConfig):
         """Return the hyperparameters of a training with some changes.
 
         Args:
-            changes: By field of `Hyperparameters`.
+            changes: By field of `Hyperparameters`. A number of epochs that is given replaces the
+                largest number of steps.
             stage: Which training.
 
         Raises:
             ValueError: A field that does not exist, or a value that does not fit.
         """
-        own = {
+        differs = {
             "training": None,
             "fine_tuning": self.fine_tuning,
             "pretraining": self.pre_training,
             "alone": self.alone or self.pre_training,
-        }[stage] or self.training
+        }
+        own = (differs[stage] or self.training).model_dump()
+        if "epochs" in changes:
+            own["max_steps"] = None
         try:
-            return Hyperparameters.model_validate(own.model_dump() | dict(changes))
+            return Hyperparameters.model_validate(own | dict(changes))
         except ValidationError as error:
             raise ValueError(f"hyperparameters: {explain(error)}") from None

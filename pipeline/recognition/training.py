@@ -220,7 +220,8 @@ class _Loop:
         infos = [data.inputs.infos[index] for index in data.indices]
         self.weights = draw_weights(infos, run.balance, data.synthetic_share)
         self.epoch_steps = len(self._epoch(0))
-        self.steps = hyper.epochs * self.epoch_steps
+        self.steps = hyper.steps(self.epoch_steps)
+        self.epochs = -(-self.steps // self.epoch_steps)
         self.step = 0
         self.torn = False
         self.dead_since = 0
@@ -241,7 +242,7 @@ class _Loop:
         """Makes every step that is left."""
         try:
             with exact_kernels(self.device):
-                for epoch in range(self.step // self.epoch_steps, self.hyper.epochs):
+                for epoch in range(self.step // self.epoch_steps, self.epochs):
                     loss = self._run_epoch(epoch, on_step)
                     self._look_alive(epoch, loss)
                     if on_epoch:
@@ -364,7 +365,9 @@ class _Loop:
 
     def _batches(self, epoch: int) -> Iterator[tuple[dict[str, Tensor], Tensor, list[str]]]:
         places = np.asarray(self.data.indices, np.int64)
-        order = [places[batch] for batch in self._epoch(epoch)[self.step % self.epoch_steps :]]
+        first = self.step % self.epoch_steps
+        last = first + self.steps - self.step
+        order = [places[batch] for batch in self._epoch(epoch)[first:last]]
         shares = [_share(batch, self.processes.count, self.processes.rank) for batch in order]
         ready = Batches(self.data.inputs, shares, self.device)
         for share, (inputs, labels) in zip(shares, ready, strict=True):

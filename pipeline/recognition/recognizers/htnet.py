@@ -42,6 +42,9 @@ class HTNetConfig(FlowBaselineConfig):
     published_training: ClassVar[Hyperparameters] = Hyperparameters(
         optimizer="adam", learning_rate=1e-4, epochs=60, batch_size=32, schedule="cosine"
     )
+    published_pre_training: ClassVar[Hyperparameters] = published_training.model_copy(
+        update={"max_steps": 160}
+    )
     training: Hyperparameters = Hyperparameters(
         optimizer="adam", learning_rate=5e-5, epochs=800, batch_size=256
     )

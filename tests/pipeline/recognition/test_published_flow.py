@@ -88,6 +88,9 @@ def test_recognizers_of_frames_refuse_finished_flow_and_say_why(
     settled = with_input_form("ststnet", {}, [place])
     assert settled["form"] == "published"
     assert settled["training"]["epochs"] == 60
+    assert settled["pre_training"]["max_steps"] == 40
+    given = with_input_form("ststnet", {"pre_training": {"epochs": 3}}, [place])
+    assert given["pre_training"] == {"epochs": 3}
     own = {"training": {"epochs": 800}}
     assert with_input_form("ststnet", own, [place]) == {"form": "published", **own}
     assert with_input_form("ststnet", {}, []) == {"form": "face"}

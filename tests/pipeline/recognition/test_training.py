@@ -25,6 +25,7 @@ from miex.pipeline.recognition.prediction import predict
 from miex.pipeline.recognition.recognizers.base import (
     AnyRecognizer,
     Hyperparameters,
+    RecognizerConfig,
     create_recognizer,
 )
 from miex.pipeline.recognition.run_config import RunConfig
@@ -82,6 +83,41 @@ def test_a_killed_training_goes_on_with_identical_losses(tmp_path: Path, data: D
     assert one.card == two.card
     for name, tensor in one.tensors.items():
         assert torch.equal(tensor, two.tensors[name]), name
+
+
+def test_a_training_of_fewer_steps_than_its_epochs(tmp_path: Path, data: Data) -> None:
+    def stop(step: int, steps: int, terms: dict[str, float]) -> None:
+        assert steps == 7
+        if step == 5:
+            raise RuntimeError("killed")
+
+    short = SHORT.model_copy(update={"max_steps": 7, "schedule": "cosine"})
+    assert short.steps(4) == 7
+    assert SHORT.steps(4) == 16
+    assert learning_rate(short, 0, 4) == short.learning_rate
+    assert 0 < learning_rate(short, 6, 4) < 0.1 * short.learning_rate
+    whole, killed = fresh(), fresh()
+    card = train(whole, data, card_of(whole), "pretrain", RUN, hyper=short)
+    assert card.stages[-1].steps == 7
+    options = {"hyper": short, "folder": tmp_path}
+    with pytest.raises(RuntimeError, match="killed"):
+        train(killed, data, card_of(killed), "pretrain", RUN, on_step=stop, **options)
+    resumed = fresh(99)
+    train(resumed, data, card_of(resumed), "pretrain", RUN, **options)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_each_stage_has_its_hyperparameters() -> None:
+    paper = Hyperparameters(epochs=5)
+    own = Hyperparameters(epochs=9, max_steps=40, batch_size=128)
+    config = RecognizerConfig(training=paper, pre_training=own)
+    assert config.hyperparameters({}) == paper
+    assert config.hyperparameters({}, "fine_tuning") == paper
+    assert config.hyperparameters({}, "pretraining") == own
+    assert config.hyperparameters({"batch_size": 64}, "pretraining").max_steps == 40
+    longer = config.hyperparameters({"epochs": 20}, "alone")
+    assert (longer.epochs, longer.max_steps, longer.batch_size) == (20, None, 128)
 
 
 def test_dropout_is_drawn_alike_when_a_training_goes_on(
