@@ -6,7 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from miex.flows.command_line import Settings, Workers, app, config_of, examples, options_of
+from miex.flows.command_line import (
+    Settings,
+    Workers,
+    app,
+    config_of,
+    examples,
+    options_of,
+    when_interrupted,
+)
 from miex.flows.terminal import Terminal
 
 
@@ -19,6 +27,7 @@ from miex.flows.terminal import Terminal
         "miex assess-generator ganimation:FILE --faces training.parquet -e mediapipe:FILE",
     ),
 )
+@when_interrupted("nothing was written to {out}, and the same command begins anew")
 def assess_generator(
     ctx: typer.Context,
     generators: Annotated[

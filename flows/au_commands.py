@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from miex.flows.command_line import ConfigFile, Settings, app, config_of, examples, options_of
+from miex.flows.command_line import (
+    ConfigFile,
+    Settings,
+    app,
+    config_of,
+    examples,
+    options_of,
+    when_interrupted,
+)
 from miex.flows.terminal import Terminal
 
 _PANEL = "Action Units"
@@ -78,6 +86,7 @@ def filter_pairs(
         "miex extract-aus oulu_casia:/data/oulu --source early_mae --draws 3 -o early.parquet",
     ),
 )
+@when_interrupted("no pool was written to {out}, and the same command begins with the first clip")
 def extract_aus(
     ctx: typer.Context,
     out: _Out = Path("aus.parquet"),
@@ -95,6 +104,7 @@ def extract_aus(
 
 
 @app.command(rich_help_panel=_PANEL, epilog=examples("miex clips casme2:/data/CASME2 -o casme2.md"))
+@when_interrupted("nothing was changed in {database}, and the same command reads all of it again")
 def clips(
     database: Annotated[
         str,
@@ -120,6 +130,7 @@ def clips(
         "miex calibrate ~/photographs -e mediapipe:FILE --reference openface-models:FOLDER"
     ),
 )
+@when_interrupted("no calibration was written to {out}, and the same command begins anew")
 def calibrate_estimator(
     photographs: Annotated[
         str, typer.Argument(metavar="PHOTOGRAPHS", help="Photographs of faces, as `miex faces`.")

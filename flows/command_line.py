@@ -1,13 +1,15 @@
 """Hold the command `miex`, and turn the flags of a config model into options of a command."""
 
+import functools
 import importlib
 import inspect
 import os
 import typing
 import warnings
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -39,6 +41,9 @@ Cache = Annotated[
 
 _GIVEN = "miex.given"
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
 
 class _Commands(TyperGroup):
     """Turn every expected error into one line, and accept `--debug` in any position."""
@@ -50,10 +55,8 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            Terminal().fail(
-                "interrupted; finished work is kept, and the same command resumes from there"
-            )
+        except KeyboardInterrupt as error:
+            Terminal().fail("; ".join(["interrupted", *map(str, error.args)]))
             raise typer.Exit(130) from None
         except BrokenPipeError:
             # The reader has closed the pipe; the interpreter's own flush must not fail.
@@ -77,6 +80,35 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+TRAINING_KEPT = (
+    "a training that has begun is kept in {out} up to its last step, and the same command"
+    " resumes it"
+)
+"""For `when_interrupted`."""
+
+
+def when_interrupted(kept: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Return a decorator of a command that says after Ctrl-C what is kept.
+
+    Args:
+        kept: The sentence; parameters of the command may stand in it in braces: ``{out}``.
+    """
+
+    def decorate(command: Callable[_P, _R]) -> Callable[_P, _R]:
+        @functools.wraps(command)
+        def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            try:
+                return command(*args, **kwargs)
+            except KeyboardInterrupt:
+                given = inspect.signature(command).bind(*args, **kwargs)
+                given.apply_defaults()
+                raise KeyboardInterrupt(kept.format_map(given.arguments)) from None
+
+        return run
+
+    return decorate
 
 
 def _print_version(wanted: bool) -> None:

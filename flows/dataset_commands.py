@@ -13,6 +13,7 @@ from miex.flows.command_line import (
     config_of,
     examples,
     options_of,
+    when_interrupted,
 )
 from miex.flows.terminal import Terminal
 
@@ -32,6 +33,7 @@ _Folder = Annotated[
         "miex synthesize --show-config > miex.yaml",
     ),
 )
+@when_interrupted("finished shards are kept in {out}, and the same command renders the rest")
 def synthesize(
     ctx: typer.Context,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the dataset.")] = Path(
@@ -58,6 +60,7 @@ def synthesize(
 
 
 @app.command(rich_help_panel=_PANEL, epilog=examples("miex demo", "miex demo -o out/first -j 2"))
+@when_interrupted("finished shards are kept in {out}, and the same command renders the rest")
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the dataset.")] = Path(
         "out/demo"
@@ -86,6 +89,9 @@ def demo(
         "miex faces ~/photographs -o faces.parquet",
         "miex faces celeba:/data/celeba --set size=256 --set max_yaw=20",
     ),
+)
+@when_interrupted(
+    "prepared photographs are kept in {out}.parts, and the same command prepares the rest"
 )
 def faces(
     photographs: Annotated[
@@ -154,6 +160,7 @@ def faces_like(
     rich_help_panel=_PANEL,
     epilog=examples("miex faces-download urls.txt -o emotionnet --set threads=8"),
 )
+@when_interrupted("downloaded images are kept in {out}, and the same command downloads the rest")
 def faces_download(
     lists: Annotated[
         list[Path], typer.Argument(metavar="LIST...", help="EmotionNet's lists of image URLs.")
@@ -179,6 +186,7 @@ def faces_download(
 
 
 @app.command(rich_help_panel=_PANEL, epilog=examples("miex verify data/miex"))
+@when_interrupted("nothing was changed in {folder}, and the same command checks all of it again")
 def verify(folder: _Folder, workers: Workers = None) -> None:
     """Check every checksum, row and frame of a dataset; exit code 1 if something is wrong."""
     from rich.markup import escape
@@ -201,6 +209,7 @@ def verify(folder: _Folder, workers: Workers = None) -> None:
     rich_help_panel=_PANEL,
     epilog=examples("miex sheet data/miex --samples 40", "miex sheet data/miex --animate"),
 )
+@when_interrupted("no contact sheet was written, and the same command draws it anew")
 def sheet(
     folder: _Folder,
     out: Annotated[
@@ -215,6 +224,7 @@ def sheet(
     """Draw a contact sheet: onset, apex and their difference."""
     from rich.markup import escape
 
+    terminal = Terminal()
     if animate:
         from miex.pipeline.reports.animation import animated_sheet
 
@@ -222,8 +232,9 @@ def sheet(
     else:
         from miex.pipeline.reports.sheet import contact_sheet
 
-        path = contact_sheet(folder, out, samples=samples)
-    Terminal().say(f"contact sheet: {escape(str(path))}")
+        with terminal.stages() as stages:
+            path = contact_sheet(folder, out, samples=samples, on_stage=stages.samples)
+    terminal.say(f"contact sheet: {escape(str(path))}")
 
 
 @app.command(
@@ -232,6 +243,7 @@ def sheet(
         "miex report data/miex --against data/other", "miex report real.parquet early.parquet"
     ),
 )
+@when_interrupted("the report is not finished, and the same command writes it anew")
 def report(
     targets: Annotated[
         list[Path],

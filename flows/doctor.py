@@ -25,7 +25,7 @@ _DEPTH = 3
 _MOST_ENTRIES = 20_000
 
 _OPTIONAL_PACKAGES = {
-    "datasets": "opens finished datasets with Hugging Face's load_dataset",
+    "datasets": "opens finished datasets with Hugging Face's load_dataset (pip install 'miex[hf]')",
     "mediapipe": "AU estimation from 52 blendshapes (pip install 'miex[mediapipe]'); brings "
     "opencv-contrib-python, which overwrites the headless cv2",
     "prefect-dask": "task_runner=dask: several machines (pip install 'miex[dask]')",

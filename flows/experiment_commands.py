@@ -7,7 +7,15 @@ import typer
 from rich.markup import escape
 
 from miex.flows.api import CACHE
-from miex.flows.command_line import Cache, Workers, app, config_of, examples, options_of
+from miex.flows.command_line import (
+    Cache,
+    Workers,
+    app,
+    config_of,
+    examples,
+    options_of,
+    when_interrupted,
+)
 from miex.flows.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -24,6 +32,9 @@ _Words = list[str] | None
         "miex experiment mie_x_table_1 --dry-run",
         "miex experiment mie_x_figure_5 --clips casme2:/data/CASME2 --protocol loso",
     ),
+)
+@when_interrupted(
+    "finished datasets and evaluations are kept, and the same command computes the rest"
 )
 def experiment(
     ctx: typer.Context,

@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from miex.flows.command_line import (
+    TRAINING_KEPT,
     ConfigFile,
     Settings,
     Workers,
@@ -16,6 +17,7 @@ from miex.flows.command_line import (
     config_of,
     examples,
     options_of,
+    when_interrupted,
 )
 from miex.flows.terminal import Terminal, reasons
 
@@ -36,6 +38,9 @@ _PANEL = "Generators"
         "miex training-set ~/photographs -e openface-models:FOLDER --check landmarks",
         "miex training-set celeba:/data/celeba --set held_out=100 --set min_agreement=0.4",
     ),
+)
+@when_interrupted(
+    "no training set was written to {out}; prepared faces are kept beside it for the same command"
 )
 def training_set(
     ctx: typer.Context,
@@ -66,6 +71,7 @@ def training_set(
         "miex train-generator training.parquet --recipe miex --set batch=32 --set weights.cycle=5",
     ),
 )
+@when_interrupted(TRAINING_KEPT)
 def train_generator(
     ctx: typer.Context,
     out: Annotated[

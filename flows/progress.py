@@ -138,6 +138,10 @@ class Stages:
             self._meters[stage] = self._create(stage, unit)
         return self._meters[stage]
 
+    def samples(self, stage: str, done: int, total: int) -> None:
+        """Set the progress of a stage that counts samples."""
+        self.of(stage, "samples").to(done, total)
+
     def announce(self, stage: str, faster: str) -> None:
         """Say once that a stage takes long, as soon as that can be estimated.
 

@@ -1,9 +1,11 @@
 """Run the jobs on recognizers with progress, and print their results."""
 
 import json
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from miex.flows.progress import Meter, Stages
@@ -17,6 +19,9 @@ from miex.pipeline.recognition.jobs import LEFT_OUT, OnStage, finetune, pretrain
 from miex.pipeline.recognition.results import RESULT, Result, require_comparable
 from miex.pipeline.recognition.training_log import METRICS
 from miex.pipeline.reports.results_page import PAGE, notes_of, write_results_page
+
+FAST = "ststnet"
+"""The recognizer with the fewest parameters; commands that take long name it."""
 
 
 def run_training(
@@ -39,7 +44,7 @@ def run_training(
             out,
             cache,
             on_stage=_on_stage(stages),
-            on_step=_on_step(stages, warnings),
+            on_step=_on_step(stages, _faster(job.recognizer), warnings),
             on_warning=warnings.append,
         )
     _show_trained(terminal, card, out, warnings)
@@ -57,7 +62,8 @@ def run_evaluating(terminal: Terminal, job: EvaluateJob, out: Path, cache: Path)
         ValueError: A config that does not fit, or a leak.
     """
     with terminal.stages() as stages:
-        result = run_evaluation(job, out, cache, on_stage=_on_stage(stages))
+        folds = _Folds(stages, f"{_faster(job.evaluation.recognizer)}, --seeds 1")
+        result = run_evaluation(job, out, cache, on_stage=_on_stage(stages), on_step=folds.step)
     write_results_page([result], out)
     _show_result(terminal, result)
     return result
@@ -132,21 +138,74 @@ def _on_stage(stages: Stages) -> OnStage:
         meter = stages.of(stage, stage if stage in ("folds", "pictures") else "samples")
         meter.note = note
         meter.to(done, total)
+        if stage != "folds":
+            stages.announce(stage, "fewer samples or clips; the results are cached")
 
     return report
+
+
+def _faster(recognizer: str) -> str:
+    """Return the options that make a training of a recognizer faster."""
+    smaller = "" if recognizer == FAST else f"-r {FAST}, "
+    return f"{smaller}fewer --epochs, or a GPU"
+
+
+class _Losses:
+    """Describe the state of a training in a few words: loss, and accuracy over recent batches."""
+
+    def __init__(self) -> None:
+        self._accuracies: deque[float] = deque(maxlen=20)
+
+    def note(self, terms: Mapping[str, float]) -> str:
+        """Return the note of a step."""
+        text = f"loss {terms['loss']:.3f}"
+        if "accuracy" not in terms:
+            return text
+        self._accuracies.append(terms["accuracy"])
+        return f"{text}, accuracy {100 * fmean(self._accuracies):.0f} %"
 
 
 def _on_step(
-    stages: Stages, warnings: Sequence[str] = ()
+    stages: Stages, faster: str, warnings: Sequence[str]
 ) -> Callable[[int, int, dict[str, float]], None]:
     """Return a callback that shows the progress of training, with its loss and warnings."""
+    losses = _Losses()
 
     def report(step: int, steps: int, terms: dict[str, float]) -> None:
         meter: Meter = stages.of("training", "steps")
-        meter.note = ", ".join((f"loss {terms['loss']:.3f}", *warnings))
-        meter.to(step, steps)
+        # A resumed training begins with a step that was made before.
+        timed = meter.total is not None or step == 1
+        meter.note = ", ".join((losses.note(terms), *warnings))
+        meter.to(step, steps, timed=timed)
+        stages.announce("training", faster)
 
     return report
+
+
+class _Folds:
+    """Show the trainings within the folds of an evaluation, and estimate its duration from them.
+
+    Args:
+        stages: Of the command.
+        faster: Options that make the evaluation faster.
+    """
+
+    def __init__(self, stages: Stages, faster: str) -> None:
+        self._stages, self._faster = stages, faster
+        self._losses = _Losses()
+        self._began = time.monotonic()
+
+    def step(self, step: int, steps: int, terms: Mapping[str, float]) -> None:
+        """Report a step of the current training."""
+        meter = self._stages.of("folds", "folds")
+        if step == 1:
+            self._losses, self._began = _Losses(), time.monotonic()
+            self._fold = meter.note
+        else:
+            # The first step also loads and compiles.
+            meter.expect((time.monotonic() - self._began) * steps / (step - 1))
+        meter.note = f"{self._losses.note(terms)}, step {step} of {steps}, {self._fold}"
+        self._stages.announce("folds", self._faster)
 
 
 def _show_trained(terminal: Terminal, card: Card, out: Path, warnings: Sequence[str]) -> None:

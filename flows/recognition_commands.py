@@ -7,6 +7,7 @@ import typer
 
 from miex.flows.api import CACHE
 from miex.flows.command_line import (
+    TRAINING_KEPT,
     Cache,
     ConfigFile,
     Settings,
@@ -14,6 +15,7 @@ from miex.flows.command_line import (
     config_of,
     examples,
     options_of,
+    when_interrupted,
 )
 from miex.flows.terminal import Terminal
 
@@ -36,6 +38,7 @@ def recognizers() -> None:
     rich_help_panel=_PANEL,
     epilog=examples("miex fictitious casme2 -o out/casme2 --subjects 4 --clips 6"),
 )
+@when_interrupted("{out} is not complete: delete it before you run the command again")
 def fictitious(
     database: Annotated[
         str, typer.Argument(metavar="DATABASE", help="casme2, samm, smic, megc2019, ckplus, ...")
@@ -55,7 +58,9 @@ def fictitious(
         terminal.tell(f"  planted: {quirk}")
 
 
-def _add_job(name: str, job: str, out: str, help: str, *lines: str) -> None:
+def _add_job(
+    name: str, job: str, out: str, help: str, *lines: str, kept: str = TRAINING_KEPT
+) -> None:
     """Add the command of a job on a recognizer; all of them have the same options of their own.
 
     Args:
@@ -64,6 +69,7 @@ def _add_job(name: str, job: str, out: str, help: str, *lines: str) -> None:
         out: Folder of the result by default.
         help: Help of the command.
         lines: Examples.
+        kept: What Ctrl-C leaves, see `when_interrupted`.
     """
 
     @app.command(
@@ -73,6 +79,7 @@ def _add_job(name: str, job: str, out: str, help: str, *lines: str) -> None:
         rich_help_panel=_PANEL,
         epilog=examples(*lines),
     )
+    @when_interrupted(kept)
     def command(
         ctx: typer.Context,
         out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the result.")] = Path(out),
@@ -109,6 +116,7 @@ _add_job(
     "Evaluate by a protocol; test subjects are held out of every training stage.",
     "miex evaluate -r ststnet -p casme2 --clips casme2:/data/CASME2 --pretrain out/miex",
     "miex evaluate -r ststnet -p loso --clips smic:/data/SMIC --set config.side=64",
+    kept="finished folds are kept in {out}, and the same command resumes with the interrupted fold",
 )
 
 
@@ -120,6 +128,7 @@ _add_job(
         "miex results out/evaluated --inside out/finetuned --clips casme2:/data/CASME2",
     ),
 )
+@when_interrupted("the evaluations are unchanged, and the same command writes the page anew")
 def results(
     ctx: typer.Context,
     folders: Annotated[
@@ -149,6 +158,7 @@ def results(
     rich_help_panel=_PANEL,
     epilog=examples("miex inspect out/finetuned --clips casme2:/data/CASME2 --dataset out/miex"),
 )
+@when_interrupted("no page was written to {out}, and the same command begins anew")
 def inspect(
     ctx: typer.Context,
     checkpoint: Annotated[

@@ -29,10 +29,7 @@ def run_report(
         ValueError: A target is damaged.
     """
     with terminal.stages() as stages:
-        meter = stages.of("report", "targets")
-        meter.to(0, None)
-        path = write_report(targets, out, against=against)
-        meter.to(len(targets), len(targets))
+        path = write_report(targets, out, against=against, on_stage=stages.samples)
     for finding in read_findings(path):
         style = _STYLES.get(finding["severity"], "none")
         terminal.say(f"[{style}]{finding['severity']:8}[/]{escape(finding['text'])}")

@@ -48,6 +48,7 @@ def run_synthesis(
         def on_samples(count: int) -> None:
             nonlocal resumed
             stages.of("render", "samples").advance(count, timed=not resumed)
+            stages.announce("render", "fewer --samples or --identities")
             resumed = False
 
         return synthesize(
@@ -57,6 +58,7 @@ def run_synthesis(
             on_faces=on_faces,
             on_start=on_start,
             on_samples=on_samples,
+            on_stage=stages.samples,
         )
 
 

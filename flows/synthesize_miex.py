@@ -2,7 +2,7 @@
 
     python flows/synthesize_miex.py run -p identities=10       # here and now
     python flows/synthesize_miex.py serve                      # then, in another shell:
-    prefect deployment run synthesize-miex/local -p identities=100 --watch
+    prefect deployment run synthesize-miex/local -p identities=9 --watch
 
 A run that was killed resumes when it is started again with the same parameters: the finished shards
 on disk decide what is left to render, not Prefect's cache.

@@ -16,7 +16,7 @@ from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.job import Job, OnFaces, pending, planned, start
 from miex.pipeline.synthesis.manifest import write_json
 from miex.pipeline.synthesis.run import OnSamples, complete, render_shard
-from miex.pipeline.workers import map_in_processes
+from miex.pipeline.workers import OnStage, map_in_processes
 
 
 def synthesize(
@@ -27,6 +27,7 @@ def synthesize(
     on_faces: OnFaces | None = None,
     on_start: Callable[[Job], None] | None = None,
     on_samples: OnSamples | None = None,
+    on_stage: OnStage | None = None,
 ) -> dict[str, Any]:
     """Synthesize a dataset, or resume an interrupted run.
 
@@ -41,6 +42,7 @@ def synthesize(
         on_faces: Progress of the face preparation: (done, total, counts by outcome).
         on_start: Called with the job when rendering starts.
         on_samples: Progress of the rendering: number of samples finished since the last call.
+        on_stage: Progress of the contact sheet and the report.
 
     Returns:
         The manifest.
@@ -51,17 +53,18 @@ def synthesize(
         DiskFullError: The disk is full. Finished shards are kept, and the next run resumes.
     """
     with locked(out):
-        return _synthesize(config, out, workers, on_faces, on_start, on_samples)
+        job = _render(config, out, workers, on_faces, on_start, on_samples)
+        return finish(job, on_stage)
 
 
-def _synthesize(
+def _render(
     config: SynthesisConfig,
     out: Path,
     workers: int | None,
     on_faces: OnFaces | None,
     on_start: Callable[[Job], None] | None,
     on_samples: OnSamples | None,
-) -> dict[str, Any]:
+) -> Job:
     began = time.perf_counter()
     job = start(config, out, workers=workers, on_faces=on_faces)
     if on_start:
@@ -81,11 +84,15 @@ def _synthesize(
             "samples_per_second": round(left / rendering, 1),
         }
         write_json(job.out / RUN_LOG, log)
-    return finish(job)
+    return job
 
 
-def finish(job: Job) -> dict[str, Any]:
+def finish(job: Job, on_stage: OnStage | None = None) -> dict[str, Any]:
     """Write the manifest, the dataset card, the pictures of samples and the report.
+
+    Args:
+        job: A job of which every shard is rendered.
+        on_stage: Progress callback; the stages are ``sheet``, ``frames`` and ``gallery``.
 
     Returns:
         The manifest.
@@ -98,7 +105,7 @@ def finish(job: Job) -> dict[str, Any]:
         write_json(job.out / RUN_LOG, {"folder": str(Path.cwd())})
     with whole_file(job.out / "README.md") as card:
         card.write_text(dataset_card(manifest), encoding="utf-8")
-    contact_sheet(job.out)
+    contact_sheet(job.out, on_stage=on_stage)
     write_flip(job.out)
-    write_report(job.out)
+    write_report(job.out, on_stage=on_stage)
     return manifest

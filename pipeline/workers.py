@@ -12,6 +12,9 @@ _Job = TypeVar("_Job")
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
+OnStage = Callable[[str, int, int], None]
+"""Progress callback: (name of the stage, done, in total)."""
+
 _progress: Any = None
 
 

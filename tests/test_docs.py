@@ -37,8 +37,11 @@ def text_of(path: Path) -> str:
 
 
 def shell_lines(path: Path) -> Iterator[list[str]]:
-    """Commands of indented blocks, as words; lines that end in a backslash go on."""
-    text = re.sub(r"```.*?```", "", text_of(path), flags=re.DOTALL).replace("\\\n", " ")
+    """Commands of bash and of indented blocks, as words; a backslash joins lines."""
+    blocks = "\n".join(re.findall(r"```bash\n(.*?)```", text_of(path), flags=re.DOTALL))
+    text = re.sub(r"```.*?```", "", text_of(path), flags=re.DOTALL)
+    text = "\n".join([text, *(f"    {line}" for line in blocks.splitlines())])
+    text = text.replace("\\\n", " ")
     for line in text.splitlines():
         if line.startswith("    ") and line.strip():
             try:

@@ -33,18 +33,3 @@ def test_examples_are_short_and_listed(root: Path) -> None:
     assert len(EXAMPLES) >= 5
     for path in EXAMPLES:
         assert len(path.read_text("utf-8").splitlines()) < 50
-
-
-@pytest.mark.slow
-def test_the_first_example_of_the_readme_runs(root: Path, tmp_path: Path) -> None:
-    text = (root / "README.md").read_text("utf-8")
-    block = text[text.index("    import miex\n") :].partition("\n\nFrom a clone")[0]
-    script = tmp_path / "example.py"
-    body = "".join(f"    {line.strip()}\n" for line in block.splitlines() if line.strip())
-    script.write_text(f"if __name__ == '__main__':\n{body}", "utf-8")
-    assert len(body.splitlines()) <= 10
-    done = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert (tmp_path / "out" / "pretrained" / "recognizer.safetensors").is_file()

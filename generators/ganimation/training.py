@@ -18,6 +18,7 @@ from torch import Tensor
 
 from miex.au_sources.action_units import AUArray
 from miex.datasets.files import whole_file
+from miex.datasets.interrupts import deferred_interrupt
 from miex.datasets.locks import locked
 from miex.datasets.processes import Processes
 from miex.datasets.trackers import Trackers
@@ -108,10 +109,15 @@ def _train(config: TrainingConfig, out: Path, on_progress: Progress | None) -> T
     sums: dict[str, list[Tensor]] = {}
     losses: dict[str, float] = {}
     step, over, began = start, start >= total, time.monotonic()
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True):
+    kernels = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True)
+    with kernels, deferred_interrupt() as interrupted:
         while not over:
             found = networks.step(batches.at(step), step, recipe.rate_factor(step, total))
             step += 1
+            if interrupted():
+                if monitor is not None:
+                    save_state(config.out, step, run, networks.modules, networks.optimisers)
+                raise KeyboardInterrupt
             for name, value in found.items():
                 sums.setdefault(name, []).append(value)
             if step % config.log_every and step < total:

@@ -48,7 +48,11 @@ OnFold = Callable[[int, int, str], None]
 
 @locking("out")
 def evaluate(
-    config: EvaluationConfig, material: Material, out: Path, on_fold: OnFold | None = None
+    config: EvaluationConfig,
+    material: Material,
+    out: Path,
+    on_fold: OnFold | None = None,
+    on_step: OnStep | None = None,
 ) -> Result:
     """Evaluates, or goes on with an evaluation that was interrupted.
 
@@ -57,6 +61,7 @@ def evaluate(
         material: What to do it on.
         out: Folder of the evaluation.
         on_fold: Progress.
+        on_step: Progress of the trainings within the folds.
 
     Raises:
         ValueError: A leak; clips that do not suit the protocol; a checkpoint of another
@@ -103,8 +108,7 @@ def evaluate(
                 what = f"seed {seed}, {fold.name}"
                 if on_fold:
                     on_fold(done, total, what)
-                report = _steps(on_fold, done, total, what)
-                content = run_fold(config, protocol, material, fold, seed, out, report)
+                content = run_fold(config, protocol, material, fold, seed, out, on_step)
                 content["evaluation"] = claimed
                 write_document(path, content, indent=None)
             predictions += [_prediction(seed, fold.name, each) for each in content["predictions"]]
@@ -127,18 +131,6 @@ def with_own_preset(config: EvaluationConfig) -> EvaluationConfig:
     """
     own = with_preset(config.recognizer, config.preset, config.config)
     return config.model_copy(update={"config": own})
-
-
-def _steps(on_fold: OnFold | None, done: int, total: int, what: str) -> OnStep | None:
-    """Tells of the trainings within a fold, a hundred times each."""
-    if on_fold is None:
-        return None
-
-    def report(step: int, steps: int, terms: dict[str, float]) -> None:
-        if step % max(1, steps // 100) == 0:
-            on_fold(done, total, f"{what}, step {step} of {steps}, loss {terms['loss']:.3f}")
-
-    return report
 
 
 def require_distinct(inputs: CachedInputs, *trained: CachedInputs | None) -> None:

@@ -176,6 +176,7 @@ def run_evaluation(
     cache: Path,
     *,
     on_stage: OnStage | None = None,
+    on_step: OnStep | None = None,
     read: ReadClips | None = None,
 ) -> Result:
     """Evaluates, or goes on with an evaluation that was interrupted; see `evaluation.evaluate`.
@@ -230,7 +231,7 @@ def run_evaluation(
         if on_stage:
             on_stage(f"folds: {what}", done, total)
 
-    return evaluate(config, material, out, on_fold)
+    return evaluate(config, material, out, on_fold, on_step)
 
 
 def open_synthetic(

@@ -21,6 +21,7 @@ from torch import Generator, Tensor
 
 from miex.datasets.device import exact_kernels
 from miex.datasets.files import remove_partial
+from miex.datasets.interrupts import deferred_interrupt
 from miex.datasets.processes import Processes
 from miex.pipeline.recognition.batch_statistics import (
     answers_differ,
@@ -208,13 +209,8 @@ class _Loop:
                 f"batches of {hyper.batch_size} cannot be shared out to {self.processes.count}"
                 " processes, two samples to each; raise the batch size or start fewer"
             )
-        self.recognizer, self.data, self.card, self.run, self.hyper = (
-            recognizer,
-            data,
-            card,
-            run,
-            hyper,
-        )
+        self.recognizer, self.data, self.card = recognizer, data, card
+        self.run, self.hyper = run, hyper
         recognizer.to(self.device)
         self.optimizer = create_optimizer(recognizer, hyper)
         infos = [data.inputs.infos[index] for index in data.indices]
@@ -223,8 +219,7 @@ class _Loop:
         self.steps = hyper.steps(self.epoch_steps)
         self.epochs = -(-self.steps // self.epoch_steps)
         self.step = 0
-        self.torn = False
-        self.dead_since = 0
+        self.torn, self.dead_since = False, 0
         self.on_warning = on_warning
         self.written = time.monotonic()
         self.folder = folder
@@ -241,7 +236,7 @@ class _Loop:
     def run_all(self, on_step: OnStep | None, on_epoch: Callable[[int], None] | None) -> Card:
         """Makes every step that is left."""
         try:
-            with exact_kernels(self.device):
+            with exact_kernels(self.device), deferred_interrupt() as self.interrupted:
                 for epoch in range(self.step // self.epoch_steps, self.epochs):
                     loss = self._run_epoch(epoch, on_step)
                     self._look_alive(epoch, loss)
@@ -300,6 +295,8 @@ class _Loop:
                 self.log.step(self.step, epoch + 1, self._rate(self.step - 1), terms)
             if on_step:
                 on_step(self.step, self.steps, terms)
+            if self.interrupted():
+                raise KeyboardInterrupt
             if time.monotonic() - self.written > self.run.checkpoint_seconds:
                 self._write()
                 self.written = time.monotonic()

@@ -5,7 +5,7 @@ import io
 import math
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,13 @@ class _Film:
         return self.numbers.index(self.row["apex_index"])
 
 
-def gallery_section(dataset: DatasetFolder | None, *, samples: int = 72, seed: int = 0) -> str:
+def gallery_section(
+    dataset: DatasetFolder | None,
+    *,
+    samples: int = 72,
+    seed: int = 0,
+    on_samples: Callable[[int, int], None] | None = None,
+) -> str:
     """Draw the gallery as a piece of HTML with its own style and script.
 
     It uses the colours that `report.css.html` defines, and asks for nothing over the network.
@@ -86,6 +92,7 @@ def gallery_section(dataset: DatasetFolder | None, *, samples: int = 72, seed: i
         samples: How many at most, balanced over classes, AU sources and identities; fewer where
             the images would make the page larger than 5 MB.
         seed: Another seed shows other samples.
+        on_samples: Progress callback: (samples done, samples in total).
 
     Returns:
         HTML; empty without a dataset or without readable samples. It names the samples that were
@@ -97,7 +104,7 @@ def gallery_section(dataset: DatasetFolder | None, *, samples: int = 72, seed: i
     if dataset is None or not len(dataset):
         return ""
     rows = choose_samples(dataset, _affordable(dataset, samples), seed)
-    films, unreadable = _films(_interleaved(rows))
+    films, unreadable = _films(_interleaved(rows), on_samples)
     if not films:
         return ""
     flow_scale, gain = _flow_scale(films), _difference_gain(films)
@@ -154,14 +161,18 @@ def _interleaved(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for _, _, row in sorted(placed, key=lambda entry: entry[:2])]
 
 
-def _films(rows: Sequence[dict[str, Any]]) -> tuple[list[_Film], list[str]]:
+def _films(
+    rows: Sequence[dict[str, Any]], on_samples: Callable[[int, int], None] | None
+) -> tuple[list[_Film], list[str]]:
     """Return what can be shown, and the ids of samples with a frame that cannot be decoded."""
     films, unreadable = [], []
-    for row in rows:
+    for number, row in enumerate(rows, start=1):
         try:
             films.append(_film(row))
         except ValueError:
             unreadable.append(row["sample_id"])
+        if on_samples:
+            on_samples(number, len(rows))
     return films, unreadable
 
 

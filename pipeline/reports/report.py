@@ -1,6 +1,6 @@
 """Write the report on a dataset or on AU pools: one offline HTML file, and its numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from miex.pipeline.reports.statistics import (
     summarise,
 )
 from miex.pipeline.reports.templates import load_template
+from miex.pipeline.workers import OnStage
 
 _TEMPLATE = Path(__file__).with_name("report.html")
 _GALLERY = 48
@@ -65,7 +66,11 @@ class Report:
 
 
 def write_report(
-    target: Path | Sequence[Path], out: Path | None = None, *, against: Path | None = None
+    target: Path | Sequence[Path],
+    out: Path | None = None,
+    *,
+    against: Path | None = None,
+    on_stage: OnStage | None = None,
 ) -> Path:
     """Write `index.html`, `numbers.json` and CSV tables about a dataset or AU pools.
 
@@ -76,6 +81,7 @@ def write_report(
         out: Folder of the report; by default `report` in the dataset folder, `NAME-report` beside
             the first of pools or of several targets.
         against: A dataset folder or AU pool to compare with, distribution by distribution.
+        on_stage: Progress callback; the stages are ``frames`` and ``gallery``.
 
     Returns:
         Path of the HTML file. It is self-contained: one file to send or to print.
@@ -86,7 +92,7 @@ def write_report(
         DiskFullError: The disk is full; no half-written file stays.
     """
     paths = [Path(target)] if isinstance(target, str | Path) else [Path(path) for path in target]
-    report = examine(paths, against)
+    report = examine(paths, against, on_stage)
     folder = Path(out) if out is not None else _default_folder(paths)
     samples = report.evidence.samples
     text = load_template(
@@ -97,7 +103,9 @@ def write_report(
         words=lambda name: "unknown" if name in (None, "null") else name.replace("_", " "),
     ).render(
         content(report.evidence, report.findings, report.other, report.compared, report.plots),
-        gallery=gallery_section(samples.dataset, samples=_GALLERY, seed=1),
+        gallery=gallery_section(
+            samples.dataset, samples=_GALLERY, seed=1, on_samples=_reporter(on_stage, "gallery")
+        ),
     )
     path = folder / "index.html"
     with whole_file(path) as temporary:
@@ -106,12 +114,15 @@ def write_report(
     return path
 
 
-def examine(targets: Sequence[Path], against: Path | None = None) -> Report:
+def examine(
+    targets: Sequence[Path], against: Path | None = None, on_stage: OnStage | None = None
+) -> Report:
     """Compute statistics and findings without writing anything.
 
     Args:
         targets: See `write_report`.
         against: See `write_report`.
+        on_stage: See `write_report`.
 
     Raises:
         FileNotFoundError: See `write_report`.
@@ -123,7 +134,7 @@ def examine(targets: Sequence[Path], against: Path | None = None) -> Report:
         beside = []
     samples = join(_distinct(parts[: len(parts) - len(beside)]))
     other = None if against is None else open_target(against)
-    pixels = _pixels(samples.dataset)
+    pixels = _pixels(samples.dataset, _reporter(on_stage, "frames"))
     evidence = Evidence(
         samples=samples,
         groups=describe_groups(samples),
@@ -133,7 +144,10 @@ def examine(targets: Sequence[Path], against: Path | None = None) -> Report:
         real=real_databases(),
         beside=[_reference(part) for part in beside],
     )
-    second = None if other is None else (other, _pixels(other.dataset))
+    second = None
+    if other is not None:
+        tell = _reporter(on_stage, f"frames of {other.name}")
+        second = (other, _pixels(other.dataset, tell))
     compared = [] if second is None else compare_samples((samples, pixels), second)
     return Report(evidence, find(evidence), second, compared, draw_plots(evidence))
 
@@ -151,8 +165,15 @@ def _reference(pool: Samples) -> RealDatabase:
     )
 
 
-def _pixels(dataset: DatasetFolder | None) -> Pixels | None:
-    return None if dataset is None else inspect_pixels(dataset)
+def _pixels(
+    dataset: DatasetFolder | None, on_samples: Callable[[int, int], None] | None
+) -> Pixels | None:
+    return None if dataset is None else inspect_pixels(dataset, on_samples=on_samples)
+
+
+def _reporter(on_stage: OnStage | None, stage: str) -> Callable[[int, int], None] | None:
+    """Return a callback for the progress of one stage."""
+    return None if on_stage is None else lambda done, total: on_stage(stage, done, total)
 
 
 def _distinct(parts: Sequence[Samples]) -> list[Samples]:

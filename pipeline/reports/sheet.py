@@ -21,6 +21,7 @@ from miex.pipeline.reports.motion_panel import (
     motion_panel,
 )
 from miex.pipeline.reports.selection import choose_samples, source_label
+from miex.pipeline.workers import OnStage
 
 _PANEL = 256
 """Side of a panel: twice the default frame of 128 pixels."""
@@ -57,7 +58,12 @@ class SheetCard:
 
 
 def contact_sheet(
-    folder: Path, out: Path | None = None, *, samples: int = 24, seed: int = 0
+    folder: Path,
+    out: Path | None = None,
+    *,
+    samples: int = 24,
+    seed: int = 0,
+    on_stage: OnStage | None = None,
 ) -> Path:
     """Draw onset, apex and motion of a few samples into one PNG.
 
@@ -70,6 +76,7 @@ def contact_sheet(
         out: The image file; `sheet.png` in the folder by default.
         samples: How many samples; balanced over classes, AU sources and identities.
         seed: Another seed shows other samples.
+        on_stage: Progress callback; the stage is ``sheet``.
 
     Returns:
         Path of the image.
@@ -80,28 +87,37 @@ def contact_sheet(
     """
     dataset = DatasetFolder.open(Path(folder))
     path = dataset.folder / "sheet.png" if out is None else Path(out)
-    sheet = draw_contact_sheet(dataset, samples, seed)
+    sheet = draw_contact_sheet(dataset, samples, seed, on_stage)
     with whole_file(path) as temporary:
         sheet.save(temporary, "PNG", compress_level=4)
     return path
 
 
-def draw_contact_sheet(dataset: DatasetFolder, samples: int = 24, seed: int = 0) -> Image.Image:
+def draw_contact_sheet(
+    dataset: DatasetFolder, samples: int = 24, seed: int = 0, on_stage: OnStage | None = None
+) -> Image.Image:
     """Draw what `contact_sheet` writes.
 
     Raises:
         ValueError: The dataset is empty or damaged, or `samples` or `seed` is out of range.
     """
-    return draw_sheet(sheet_cards(dataset, samples, seed), dataset)
+    return draw_sheet(sheet_cards(dataset, samples, seed, on_stage), dataset)
 
 
-def sheet_cards(dataset: DatasetFolder, samples: int, seed: int) -> list[SheetCard]:
+def sheet_cards(
+    dataset: DatasetFolder, samples: int, seed: int, on_stage: OnStage | None = None
+) -> list[SheetCard]:
     """Return the samples of a sheet, balanced over classes, AU sources and identities.
 
     Raises:
         ValueError: The dataset is empty or damaged, or `samples` or `seed` is out of range.
     """
-    cards = [_card(row) for row in choose_samples(dataset, samples, seed)]
+    rows = choose_samples(dataset, samples, seed)
+    cards = []
+    for number, row in enumerate(rows, start=1):
+        cards.append(_card(row))
+        if on_stage:
+            on_stage("sheet", number, len(rows))
     if not cards:
         raise ValueError(
             f"{dataset.folder} holds no sample to show; its manifest lists every rejection"

@@ -151,7 +151,7 @@ def test_debug_shows_the_traceback(place: str, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
-        (KeyboardInterrupt(), 130, "finished work is kept"),
+        (KeyboardInterrupt(), 130, "finished shards are kept in"),
         (OSError(errno.ENOSPC, "No space left on device"), 2, "free some space"),
         (MemoryError(), 2, "fewer --workers"),
         (RuntimeError("a worker process was killed"), 2, "a worker process was killed"),
@@ -302,7 +302,7 @@ def test_interrupting_keeps_finished_shards(faces: Path, tmp_path: Path, workers
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130
-    assert "finished work is kept" in err.splitlines()[-1]
+    assert f"finished shards are kept in {folder}" in err.splitlines()[-1]
     assert "Traceback" not in err
     assert list(folder.glob("data/train-*.parquet"))
     assert not list(folder.glob("data/.*"))

@@ -201,7 +201,7 @@ def test_a_long_stage_is_announced_once_with_the_faster_choice(clock: Clock) -> 
         meter.advance(5)
         stages.announce("short", "nothing")
     long = [line for line in err.getvalue().splitlines() if line.startswith("long")]
-    assert long == ["long training: about 2 h 46 min on this machine; faster: -r ststnet"]
+    assert long == ["long training: about 2 h 47 min on this machine; faster: -r ststnet"]
 
 
 def test_parts_that_do_not_fit_are_cut_or_left_out() -> None:

@@ -133,6 +133,7 @@ def test_prefect_yaml_deploys_the_flow(root: Path) -> None:
 def test_serve_makes_the_deployment_local(monkeypatch: pytest.MonkeyPatch) -> None:
     served: dict[str, Any] = {}
     monkeypatch.setattr(module.report, "serve", lambda **given: served.update(given))
+    monkeypatch.setattr("miex.flows.entry.wait_for_server", lambda: None)
     monkeypatch.setattr("sys.argv", ["report", "serve", "-p", "targets=[a, b]"])
     run_or_serve(module.report)
     assert served == {"name": "local", "parameters": {"targets": ["a", "b"]}}

@@ -64,7 +64,7 @@ def test_columns_of_measurements_have_a_head_in_a_log() -> None:
 @pytest.mark.parametrize("width", [80, 120])
 def test_names_in_tables_are_not_wrapped(width: int) -> None:
     terminal, out, _ = plain()
-    terminal.out = Console(file=out, force_terminal=True, no_color=True, width=width)
+    terminal.out = Console(file=out, force_terminal=True, color_system=None, width=width)
     rows = [("stand_in_identities", "words " * 20, "compmie_3fold"), ("rcn", "one", "casme2")]
     terminal.table("Experiments", ("name", "what it shows", "protocol"), rows)
     lines = out.getvalue().splitlines()

@@ -145,9 +145,24 @@ class Recognizer(RecognizerFacts, nn.Module, ABC):
             labels: ``int64 (B,)``.
 
         Returns:
-            Scalars by name; ``loss`` is minimised, the others are its terms, for the log.
+            Scalars by name; ``loss`` is minimised, the others are its terms and the ``accuracy``
+            (see `batch_accuracy`), for the log.
         """
-        return {"loss": functional.cross_entropy(self(inputs), labels)}
+        logits = self(inputs)
+        return {
+            "loss": functional.cross_entropy(logits, labels),
+            "accuracy": batch_accuracy(logits, labels),
+        }
+
+
+def batch_accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the share of a batch that is classified correctly, 0-1, without gradient.
+
+    Args:
+        logits: ``(B, classes)``.
+        labels: ``int64 (B,)``.
+    """
+    return (logits.detach().argmax(-1) == labels).float().mean()
 
 
 class FittedRecognizer(RecognizerFacts, ABC):

@@ -30,6 +30,7 @@ from miex.pipeline.recognition.recognizers.base import (
     Recognizer,
     RecognizerConfig,
     ToySize,
+    batch_accuracy,
     register_recognizer,
 )
 from miex.pipeline.recognition.representations import cgpo
@@ -182,7 +183,11 @@ class CropNet(Recognizer):
     def loss(self, inputs: Inputs, labels: Tensor) -> dict[str, Tensor]:
         """Cross-entropy with smoothed labels."""
         smoothing = self.config.label_smoothing
-        return {"loss": functional.cross_entropy(self(inputs), labels, label_smoothing=smoothing)}
+        logits = self(inputs)
+        return {
+            "loss": functional.cross_entropy(logits, labels, label_smoothing=smoothing),
+            "accuracy": batch_accuracy(logits, labels),
+        }
 
     def _views(self, images: Tensor) -> Tensor:
         """What the backbone sees, ``(B, V, 3, side / 2, side / 2)``."""

@@ -32,6 +32,7 @@ from miex.pipeline.recognition.recognizers.base import (
     Recognizer,
     RecognizerConfig,
     ToySize,
+    batch_accuracy,
     register_recognizer,
 )
 from miex.pipeline.recognition.representations.base import Inputs
@@ -328,7 +329,11 @@ class DereGrl(Recognizer):
         The constraints of what an ablation leaves out are left out with it.
         """
         found = self.decomposition(inputs)
-        terms = {"cross_entropy": functional.cross_entropy(self._classify(found), labels)}
+        logits = self._classify(found)
+        terms = {
+            "cross_entropy": functional.cross_entropy(logits, labels),
+            "accuracy": batch_accuracy(logits, labels),
+        }
         loss = terms["cross_entropy"]
         if self.config.decomposition:
             terms["mean_centre"] = mean_centre_loss(found.features.float())

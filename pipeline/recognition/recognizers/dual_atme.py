@@ -28,6 +28,7 @@ from miex.pipeline.recognition.recognizers.base import (
     Recognizer,
     RecognizerConfig,
     ToySize,
+    batch_accuracy,
     register_recognizer,
 )
 from miex.pipeline.recognition.representations.base import Inputs
@@ -315,13 +316,16 @@ class DualAtme(Recognizer):
         """Focal loss plus lambda times the similarity loss (section 3.5)."""
         features = self.features(inputs)
         gamma = self.config.focal_gamma if self.config.classification == "focal" else 0.0
-        classification = focal_loss(self._classify(features), labels, gamma, self.class_weights)
+        logits = self._classify(features)
+        classification = focal_loss(logits, labels, gamma, self.class_weights)
+        accuracy = batch_accuracy(logits, labels)
         if len(features) < 2:
-            return {"loss": classification}
+            return {"loss": classification, "accuracy": accuracy}
         face, puzzle = (branch.flatten(1).float() for branch in features)
         similarity = (1 - functional.cosine_similarity(face, puzzle)).mean()
         return {
             "loss": classification + self.config.similarity_weight * similarity,
+            "accuracy": accuracy,
             "classification": classification,
             "similarity": similarity,
         }

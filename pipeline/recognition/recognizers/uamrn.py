@@ -22,6 +22,7 @@ from miex.pipeline.recognition.recognizers.base import (
     Recognizer,
     RecognizerConfig,
     ToySize,
+    batch_accuracy,
     register_recognizer,
 )
 from miex.pipeline.recognition.representations.base import Inputs, resize
@@ -264,9 +265,10 @@ class UAMRN(Recognizer):
             labels: ``int64 (B,)``.
 
         Returns:
-            ``loss``; with uncertainty also ``cross_entropy``, the same without weights, the
-            batch's mean ``epistemic`` and ``aleatoric`` variance, and the ``weight_spread``, the
-            standard deviation of the weights: near 0 the uncertainty does nothing.
+            ``loss`` and ``accuracy``; with uncertainty also ``cross_entropy``, the same loss
+            without weights, the batch's mean ``epistemic`` and ``aleatoric`` variance, and the
+            ``weight_spread``, the standard deviation of the weights: near 0 the uncertainty does
+            nothing.
         """
         if not self.config.uncertainty:
             return super().loss(inputs, labels)
@@ -280,6 +282,7 @@ class UAMRN(Recognizer):
         gamma = sample_weights(epistemic, aleatoric, self.config.uncertainty_scaling)
         return {
             "loss": (gamma * each).mean(),
+            "accuracy": batch_accuracy(log_p, labels),
             "cross_entropy": each.mean().detach(),
             "epistemic": epistemic.mean(),
             "aleatoric": aleatoric.mean(),

@@ -386,8 +386,17 @@ def test_weights_that_leave_nothing(
 
 def test_progress_is_told_within_a_fold(tmp_path: Path, clips: CachedInputs) -> None:
     told: list[tuple[int, int, str]] = []
+    steps: list[tuple[int, int, set[str]]] = []
     config = CONFIG.model_copy(update={"seeds": (0,), "finetuning": {"epochs": 3}})
-    evaluate(config, Material(clips), tmp_path, lambda *each: told.append(each))
-    within = [what for done, total, what in told if done == 0 and "step" in what]
-    assert within[0].startswith("seed 0, toy:s0, step 1 of 3, loss ")
-    assert [done for done, _, what in told if "step" not in what] == [0, 1, 1, 2, 2, 3, 3, 4]
+    evaluate(
+        config,
+        Material(clips),
+        tmp_path,
+        lambda *each: told.append(each),
+        lambda step, total, terms: steps.append((step, total, set(terms))),
+    )
+    assert told[0][2] == "seed 0, toy:s0"
+    assert [done for done, _, _ in told] == [0, 1, 1, 2, 2, 3, 3, 4]
+    assert [step for step, _, _ in steps] == [1, 2, 3] * 4
+    assert steps[0][1] == 3
+    assert {"loss", "accuracy"} <= steps[0][2]
