@@ -112,6 +112,7 @@ def run_assessment(terminal: Terminal, config: Any, out: Path, workers: int | No
 
         def on_progress(stage: str, done: int, total: int) -> None:
             stages.of(stage, units[stage]).to(done, total)
+            stages.announce(stage, "fewer faces, -n 40")
 
         document = assess_generators(config, out, workers=workers, on_progress=on_progress)
     words = {None: "", True: "met: ", False: "NOT met: "}

@@ -151,6 +151,7 @@ def _run(terminal: Terminal, arguments: tuple[Any, ...], workers: int | None) ->
             if stage == "cells":
                 cell, meter.note = current, current
                 meter.to(done, total)
+                stages.announce("cells", "-r ststnet, --seeds 1, --epochs 0.1, or one --row")
             else:
                 # One meter: hundreds of cells would each leave half a dozen others.
                 meter.note = f"{cell}: {stage} {done} of {total}"

@@ -30,6 +30,7 @@ def run_extraction(terminal: Terminal, config: AUExtractionConfig, out: Path) ->
 
         def on_clip(done: int, total: int) -> None:
             stages.of("clips", "clips").to(done, total)
+            stages.announce("clips", "-e facs, which takes the AUs of the coders without images")
 
         extraction = extract_aus(config, out, on_clip)
     terminal.say(
@@ -112,6 +113,7 @@ def run_calibration(
 
         def on_faces(done: int, total: int) -> None:
             stages.of("faces", "photographs").to(done, total)
+            stages.announce("faces", "fewer photographs")
 
         calibration, rejections = calibrate(
             spec, reference, photographs, out, device=device, download=download, on_faces=on_faces

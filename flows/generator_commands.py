@@ -103,6 +103,7 @@ def run_generator_training(
             meter.note = "  ".join(f"{name} {value:.3g}" for name, value in losses.items())
             # Steps of an earlier run do not count for the pace.
             meter.to(done, total, timed=meter.total is not None)
+            stages.announce(stage, "--minutes 30 (the next run resumes), fewer --steps, or a GPU")
 
         result = train(config, out, show)
     weights = escape(str(result.weights))
@@ -142,6 +143,7 @@ def run_training_set(
 
         def on_progress(stage: str, done: int, total: int) -> None:
             stages.of(stage, "photographs").to(done, total)
+            stages.announce(stage, "fewer photographs; they are prepared only once")
 
         made = make_training_set(faces, out, config, workers=workers, on_progress=on_progress)
     _show(terminal, made)

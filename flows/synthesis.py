@@ -41,6 +41,7 @@ def run_synthesis(
 
         def on_faces(done: int, total: int, _counts: dict[str, int]) -> None:
             stages.of("faces", "photographs").to(done, total)
+            stages.announce("faces", "fewer photographs; they are prepared only once")
 
         def on_start(job: Job) -> None:
             stages.of("render", "samples").to(0, job.samples)
@@ -110,6 +111,7 @@ def run_faces(
 
         def on_faces(done: int, total: int, _counts: dict[str, int]) -> None:
             stages.of("faces", "photographs").to(done, total)
+            stages.announce("faces", "fewer photographs; they are prepared only once")
 
         table = prepare_faces(
             open_face_source(photographs),
@@ -145,6 +147,7 @@ def run_download(
 
         def on_progress(done: int, total: int, _counts: dict[str, int]) -> None:
             stages.of("download", "links").to(done, total)
+            stages.announce("download", "a part of the list, or --set threads=64")
 
         summary = download_emotionnet(lists, out, config, on_progress, retry_failed)
     terminal.say(

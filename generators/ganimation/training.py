@@ -116,7 +116,7 @@ def _train(config: TrainingConfig, out: Path, on_progress: Progress | None) -> T
             step += 1
             if interrupted():
                 if monitor is not None:
-                    save_state(config.out, step, run, networks.modules, networks.optimisers)
+                    save_state(out, step, run, networks.modules, networks.optimisers)
                 raise KeyboardInterrupt
             for name, value in found.items():
                 sums.setdefault(name, []).append(value)

@@ -195,7 +195,7 @@ def ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
         a: ``uint8 (H, W)``, both sides above 10.
         b: The same shape.
     """
-    value = structural_similarity(
+    value = structural_similarity(  # type: ignore[no-untyped-call]
         a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
     )
     return float(value)
