@@ -388,13 +388,8 @@ def test_progress_is_told_within_a_fold(tmp_path: Path, clips: CachedInputs) -> 
     told: list[tuple[int, int, str]] = []
     steps: list[tuple[int, int, set[str]]] = []
     config = CONFIG.model_copy(update={"seeds": (0,), "finetuning": {"epochs": 3}})
-    evaluate(
-        config,
-        Material(clips),
-        tmp_path,
-        lambda *each: told.append(each),
-        lambda step, total, terms: steps.append((step, total, set(terms))),
-    )
+    report = lambda step, total, terms: steps.append((step, total, set(terms)))  # noqa: E731
+    evaluate(config, Material(clips), tmp_path, lambda *each: told.append(each), report)
     assert told[0][2] == "seed 0, toy:s0"
     assert [done for done, _, _ in told] == [0, 1, 1, 2, 2, 3, 3, 4]
     assert [step for step, _, _ in steps] == [1, 2, 3] * 4
