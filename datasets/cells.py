@@ -1,18 +1,18 @@
-"""Cells of tables: what is empty, what is an error, and numbers in every writing."""
+"""Interpret cells of tables: empty cells, errors, and numbers in different notations."""
 
 import re
 from dataclasses import dataclass
 
 ERROR_WORDS = ("#REF!", "#N/A", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#SPILL!")
-"""What Excel shows in a cell whose formula failed; exported as text into CSV files."""
+"""Text of a cell whose formula failed in Excel; exported as text into CSV files."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorCell:
-    """A cell without a value, although something stands in it.
+    """Cell that is not empty but has no valid value.
 
     Attributes:
-        text: What Excel shows, or what is wrong.
+        text: Text that Excel shows, or description of the error.
     """
 
     text: str
@@ -29,9 +29,9 @@ def plain_cell(text: str) -> object:
 
 
 def whole_number(value: object) -> str | None:
-    """Return a whole number as digits, however a table writes it: 6, 6.0, "6", "6.0", "6,0".
+    """Return a whole number as digits, in any notation of a table: 6, 6.0, "6", "6.0", "6,0".
 
-    Leading zeros of a text stay, since ids have them. None for anything else.
+    Leading zeros of a text are kept, since identifiers have them. None for anything else.
     """
     if isinstance(value, bool) or value is None:
         return None

@@ -1,4 +1,4 @@
-"""The format of the datasets that miex writes: folder, manifest, schema of the rows."""
+"""Format of the datasets that miex writes: folder, manifest, schema of the rows."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,14 +19,14 @@ from miex.datasets.paths import require_plain
 from miex.datasets.seals import DamagedFile
 
 FORMAT = "miex-dataset/1"
-"""Written into every manifest and shard; a reader refuses what it does not know."""
+"""Format name and version in every manifest and shard; other formats are refused."""
 
 MANIFEST = "manifest.json"
 
 MANIFEST_REMEDY = (
     "start the same `miex synthesize` command again: it writes the manifest anew from the shards"
 )
-"""The way out of every damaged manifest."""
+"""Remedy for a damaged manifest, for messages."""
 
 _FIELDS = {
     "name": str,
@@ -40,7 +40,7 @@ _FIELDS = {
 }
 
 RUN_LOG = "run.json"
-"""How long the last run took: not part of what equal configs have equal."""
+"""Duration of the last run, which differs between runs of the same config."""
 
 _AU_COUNT = 17
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -54,7 +54,7 @@ SCHEMA = pa.schema(
         pa.field("fine_emotion", pa.string()),
         pa.field("au_source", pa.string(), nullable=False),
         pa.field("aus", pa.list_(pa.list_(pa.float32(), _AU_COUNT)), nullable=False),
-        # Hugging Face takes a column for images only if it is declared nullable; it never is null.
+        # Hugging Face recognizes a column of images only if it is nullable; it is never null.
         pa.field("frames", pa.list_(_IMAGE)),
         pa.field("apex_index", pa.int16(), nullable=False),
         pa.field("landmarks", pa.list_(pa.list_(pa.float32(), 2)), nullable=False),
@@ -77,7 +77,7 @@ SCHEMA = pa.schema(
         pa.field("au_fidelity", pa.float32()),
     ]
 )
-"""One row a sample; docs/dataset_format.md says what each column means."""
+"""Columns of a sample; docs/dataset_format.md describes them."""
 
 ABSENT: dict[str, str | int] = {
     "fine_emotion": "",
@@ -116,10 +116,10 @@ COLUMN_NOTES: dict[str, str] = {
 
 
 def card_features(classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the columns as the front matter of a dataset card states them (`dataset_info`).
+    """Return the columns for the front matter of a dataset card (`dataset_info`).
 
-    `load_dataset` takes them from there, with `label` as a `ClassLabel`. The metadata of a shard
-    cannot say so: `datasets` ignores it where its types are not those of the file.
+    `load_dataset` reads them there, with `label` as a `ClassLabel`. The metadata of a shard cannot
+    define it, because `datasets` ignores types that differ from those of the file.
 
     Args:
         classes: Names of the classes in the order of `label`.
@@ -139,11 +139,11 @@ def card_features(classes: Sequence[str]) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class DatasetFolder:
-    """A finished dataset folder, read without PyTorch; see `miex.datasets.shards` for training.
+    """Finished dataset folder, read without PyTorch; for training see `miex.datasets.shards`.
 
     Attributes:
         folder: The folder that holds `manifest.json` and `data/`.
-        manifest: The manifest's content.
+        manifest: Content of the manifest.
     """
 
     folder: Path
@@ -155,12 +155,12 @@ class DatasetFolder:
 
         Args:
             folder: The folder.
-            unchecked: Accept a manifest whose checksum is wrong, to find out what else is.
+            unchecked: Accept a manifest with a wrong checksum, to find further damage.
 
         Raises:
-            FileNotFoundError: No manifest: no dataset, or one whose synthesis was interrupted.
-            ValueError: The manifest is damaged, of a format that this version does not know, or
-                names files outside of the folder.
+            FileNotFoundError: There is no manifest: no dataset, or an interrupted synthesis.
+            ValueError: The manifest is damaged, has an unknown format, or names files outside
+                the folder.
         """
         path = Path(folder) / MANIFEST
         if not path.is_file():
@@ -190,20 +190,20 @@ class DatasetFolder:
         return sum(int(shard["rows"]) for shard in self.manifest["shards"])
 
     def table(self, columns: Sequence[str]) -> pa.Table:
-        """Some columns of every row; leave out `frames` to keep this small."""
+        """Return some columns of every row; without `frames` the table stays small."""
         return pa.concat_tables(
             [pq.read_table(path, columns=list(columns)) for path in self.shards]
         )
 
     def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Every row as a dictionary, streamed: memory does not grow with the dataset."""
+        """Yield every row as a dictionary; the memory does not grow with the dataset."""
         for path in self.shards:
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(64, columns=list(columns) if columns else None):
                     yield from batch.to_pylist()
 
     def row(self, sample_id: str) -> dict[str, Any]:
-        """One row.
+        """Return one row.
 
         Raises:
             KeyError: The dataset has no such sample.
@@ -216,10 +216,10 @@ class DatasetFolder:
 
 
 def require_manifest(manifest: Mapping[str, Any], path: Path) -> None:
-    """Refuse a manifest whose structure readers could not rely on.
+    """Check the structure of a manifest.
 
     Raises:
-        ValueError: Another format, a field of another kind, or a shard outside of the folder.
+        ValueError: Another format, a field of another type, or a shard outside the folder.
     """
     found = manifest.get("format")
     if found != FORMAT:
@@ -251,7 +251,7 @@ def require_manifest(manifest: Mapping[str, Any], path: Path) -> None:
 
 
 def decode_frames(row: dict[str, Any]) -> NDArray[np.uint8]:
-    """Decodes the frames of a row.
+    """Decode the frames of a row.
 
     Returns:
         ``uint8 (T, S, S, 3)`` RGB.
@@ -272,8 +272,8 @@ def decode_frames(row: dict[str, Any]) -> NDArray[np.uint8]:
 
 def _decode(encoded: bytes) -> NDArray[np.uint8]:
     if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP":
-        # Half of Pillow's time, and other threads go on meanwhile. Of the other formats OpenCV
-        # hands out what is left of a truncated image.
+        # Twice as fast as Pillow, and without the interpreter's lock. OpenCV returns the rest of
+        # a truncated image of other formats without an error.
         frame = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
         if frame is None:
             raise OSError("damaged WebP image")

@@ -1,4 +1,4 @@
-"""Where a network computes."""
+"""Choose and configure the device of a network."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -7,10 +7,10 @@ import torch
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that the config names; `auto` is CUDA where there is one, else the CPU.
+    """Return the device that the config names; `auto` is CUDA if available, else the CPU.
 
     Raises:
-        ValueError: No such device here.
+        ValueError: This machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -26,7 +26,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def exact_kernels(device: torch.device) -> AbstractContextManager[None]:
-    """On CUDA: kernels chosen by shape alone, no atomics, and float32 that is float32."""
+    """Make CUDA deterministic: kernels chosen by shape, no atomics, full float32 precision."""
     if device.type != "cuda":
         return nullcontext()
     return torch.backends.cudnn.flags(
@@ -36,7 +36,7 @@ def exact_kernels(device: torch.device) -> AbstractContextManager[None]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on one thread, so that sums do not depend on how they fall to several."""
+    """Compute on one thread, so that sums do not depend on their distribution over threads."""
     number = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

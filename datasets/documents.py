@@ -1,4 +1,4 @@
-"""JSON documents that miex keeps: written with a seal, read with it, damage told in one line."""
+"""Write and read JSON documents with a checksum; damage is reported in one line."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -10,20 +10,20 @@ from miex.datasets.paths import open_regular
 from miex.datasets.seals import UNSEALED, check_bytes
 
 CHECKSUM = "checksum"
-"""The field of a document that holds its seal."""
+"""Field of a document with its checksum."""
 
 MAX_BYTES = 1 << 30
-"""A larger file is none of ours."""
+"""Largest size of a document, in bytes."""
 
 
 def place_in_yaml(error: BaseException) -> str:
-    """Return where a YAML file is wrong, without the lines that the library's message quotes."""
+    """Return the place of an error in a YAML file, without the lines that PyYAML quotes."""
     mark = getattr(error, "problem_mark", None)
     return "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"
 
 
 def write_document(path: Path, content: Mapping[str, Any], *, indent: int | None = 2) -> None:
-    """Write a document as sealed JSON, whole or not at all.
+    """Write a document as JSON with a checksum, atomically.
 
     Raises:
         DiskFullError: The disk is full.
@@ -43,22 +43,22 @@ def read_document(
     must_be_sealed: bool = True,
     check: Callable[[dict[str, Any]], object] | None = None,
 ) -> dict[str, Any]:
-    """Read a document, and verify its seal where it has one.
+    """Read a document, and verify its checksum if it has one.
 
     Args:
         path: The file.
-        what: What it is, for messages: ``manifest``.
-        remedy: The way out where it is damaged.
-        must_be_sealed: Whether to warn of a document without a seal.
-        check: Called with the content before the seal is verified; its errors say which field is
-            wrong, and the seal's do not.
+        what: Name of the document for messages: ``manifest``.
+        remedy: Remedy for a damaged document, for messages.
+        must_be_sealed: Whether to warn of a document without a checksum.
+        check: Called with the content before the checksum is verified; its errors name the field,
+            those of the checksum cannot.
 
     Returns:
-        Its content without the seal.
+        The content without the checksum.
 
     Raises:
-        FileNotFoundError: It is not there.
-        ValueError: It is damaged, or no JSON object; one line that names the file.
+        FileNotFoundError: There is no such file.
+        ValueError: The document is damaged or no JSON object; one line that names the file.
     """
     try:
         with open_regular(path) as file:
@@ -70,7 +70,7 @@ def read_document(
             raise ValueError(f"it holds a {type(document).__name__}, expected an object")
     except FileNotFoundError:
         raise FileNotFoundError(f"no {what} at {path}; {remedy}") from None
-    # RecursionError: thousands of brackets.
+    # RecursionError: thousands of nested brackets.
     except (ValueError, RecursionError, MemoryError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{path} is damaged ({reason}); {remedy}") from None

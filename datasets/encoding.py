@@ -1,4 +1,4 @@
-"""Encodes frames for the shards. Settings are measured: docs/image_formats.md."""
+"""Encode frames for the shards; docs/image_formats.md has the measurements of the settings."""
 
 import io
 from typing import Annotated, Literal
@@ -12,28 +12,28 @@ from pydantic import Field
 from miex.datasets.config import FrozenConfig
 from miex.datasets.flags import Flag
 
-# Run-length matching after the Paeth filter: smaller than zlib's level 9, ten times as fast.
+# Run-length encoding after the Paeth filter: smaller than level 9 of zlib, ten times as fast.
 _PNG = (
     cv2.IMWRITE_PNG_FILTER,
     cv2.IMWRITE_PNG_FILTER_PAETH,
     cv2.IMWRITE_PNG_STRATEGY,
     cv2.IMWRITE_PNG_STRATEGY_RLE,
 )
-# Method 1 costs 3.5 times the time of method 0 for 17 % less; OpenCV cannot choose the method.
+# Method 1 takes 3.5 times as long as method 0 for 17 % less; OpenCV cannot choose the method.
 _WEBP_METHOD = 0
 
 
 class ImageConfig(FrozenConfig):
-    """How frames are encoded. Defaults are measured: docs/image_formats.md."""
+    """Encoding of frames; docs/image_formats.md has the measurements of the defaults."""
 
     format: Annotated[Literal["png", "webp", "jpeg"], Flag("image_format")] = Field(
         "webp", description="format of the frames; png and webp are lossless, jpeg is not"
     )
-    quality: int = Field(95, ge=1, le=100, description="of jpeg only")
+    quality: int = Field(95, ge=1, le=100, description="quality of jpeg; other formats ignore it")
 
 
 def encode_frame(frame: NDArray[np.uint8], config: ImageConfig) -> bytes:
-    """Encodes one frame; equal frames give equal bytes.
+    """Encode one frame; equal frames give equal bytes.
 
     Args:
         frame: ``uint8 (H, W, 3)`` RGB.
@@ -44,7 +44,7 @@ def encode_frame(frame: NDArray[np.uint8], config: ImageConfig) -> bytes:
         The bytes of an image file.
 
     Raises:
-        ValueError: `frame` is no RGB image of bytes.
+        ValueError: `frame` is no 8-bit RGB image.
     """
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
         raise ValueError(f"expected a frame uint8 (H, W, 3), not {frame.dtype} {frame.shape}")

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent."""
+"""Write files atomically."""
 
 import errno
 import glob
@@ -14,19 +14,19 @@ from miex.datasets.paths import open_regular
 from miex.datasets.seals import seal_file
 
 PARTIAL = ".partial"
-"""Suffix of a file that is being written; whatever carries it may be deleted when no run is on."""
+"""Suffix of a file that is being written; such files may be deleted when nothing runs."""
 
 
 class DiskFullError(OSError):
-    """No space was left; nothing half-written stays."""
+    """The disk is full; the incomplete file was removed."""
 
 
 @contextmanager
 def whole_file(path: Path, *, sealed: bool = False) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; leaving the block puts it in place at once.
+    """Yield a temporary path beside `path`, which is renamed at the end of the block.
 
-    The content is synced to the disk before it gets its name, so that not even a power failure
-    leaves half a file under the final name. An error inside the block removes the temporary file.
+    The content is synced to the disk before the renaming, so that even a power failure leaves no
+    incomplete file under the final name. An error inside the block removes the temporary file.
 
     Args:
         path: The file to write.
@@ -60,7 +60,7 @@ def whole_file(path: Path, *, sealed: bool = False) -> Iterator[Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A rename is on the disk only when its folder is."""
+    """Sync a folder to the disk, and so the renaming of files in it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -69,12 +69,13 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_partial(folder: Path, name: str | None = None, idle: float = 0) -> None:
-    """Delete what killed runs left half-written in a folder.
+    """Delete incomplete files that killed runs left in a folder.
 
     Args:
-        folder: May be absent.
-        name: Of the one file whose remains are to go; all of them by default.
-        idle: Seconds for which nothing has been written to it, where others may be writing.
+        folder: The folder; may be missing.
+        name: Final name of the file whose temporary files are deleted; all files by default.
+        idle: Delete only files that were not changed for this time, in seconds; other runs may be
+            writing.
     """
     for path in folder.glob(f".{'*' if name is None else glob.escape(name) + '.*'}{PARTIAL}"):
         with suppress(FileNotFoundError):

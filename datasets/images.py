@@ -1,9 +1,9 @@
-"""The one decoder of images: photographs and frames of clips, from anywhere, without trust.
+"""Decode images of any origin: photographs and frames of clips.
 
-Whatever a file holds, `open_photograph` and `read_frame` return upright 8-bit RGB or raise
-`UnusablePhotograph` with a reason to count by. The size is read from the header before a pixel is
-decoded. EXIF orientation is applied, CMYK goes through the embedded colour profile, transparency
-is laid on mid grey, and images of 9 to 16 bits are scaled by their bit depth, never clipped.
+For any content of a file, `open_photograph` and `read_frame` return upright 8-bit RGB or raise
+`UnusablePhotograph` with a short reason. The size is read from the header before decoding. EXIF
+orientation is applied, CMYK is converted by the embedded colour profile, transparent pixels become
+mid grey, and images of 9 to 16 bits are scaled by their bit depth, never clipped.
 """
 
 import hashlib
@@ -27,32 +27,32 @@ IMAGE_FORMATS = tuple(
     for name in ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
     if name in Image.OPEN
 )
-"""Formats of photographs and frames, by Pillow's names. The other formats that Pillow opens are no
-photographs, and one of them (EPS) starts another program."""
+"""Formats of photographs and frames, by Pillow's names. Other formats that Pillow opens are no
+photographs, and one of them (EPS) runs another program."""
 
 IMAGE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".ppm"}
     | {".tif", ".tiff", ".webp"}
 )
-"""Endings, lower case, of the files that readers take for images."""
+"""Suffixes, lower case, of the files that readers take for images."""
 
 EXPECTED_IMAGES = (
     f"{', '.join(IMAGE_FORMATS)} (HEIC and HEIF of telephones cannot be decoded: convert them to "
     "JPEG or PNG)"
 )
-"""What every message says about the formats that are read."""
+"""List of the supported formats for messages."""
 
 MIN_SIDE = 32
-"""Pixels; no face that could be used fits into less."""
+"""Smallest side of an image, in pixels."""
 
 MAX_MEGAPIXELS = 170.0
-"""Above this Pillow itself refuses (twice its `MAX_IMAGE_PIXELS`)."""
+"""Upper limit of Pillow (twice its `MAX_IMAGE_PIXELS`)."""
 
 BACKDROP = 128
-"""Grey behind transparent pixels: neither a white halo nor a black one around a cut-out face."""
+"""Grey value of transparent pixels; white or black would form an edge around a cut-out face."""
 
 BIT_DEPTHS = (8, 9, 10, 12, 14, 16)
-"""Depths of cameras. Files of 16 bits a pixel often hold fewer, in the low bits."""
+"""Bit depths of cameras. Files of 16 bits per pixel often use fewer, the low bits."""
 
 _ORIENTATION = 0x0112
 _TRANSPOSED = (5, 6, 7, 8)
@@ -60,11 +60,11 @@ _HEIC_BRANDS = (b"heic", b"heix", b"heif", b"hevc", b"mif1", b"msf1")
 
 
 class UnusablePhotograph(ValueError):
-    """A file that cannot serve as a photograph or frame.
+    """A file that cannot be used as a photograph or frame.
 
     Attributes:
         reason: ``missing``, ``not_an_image``, ``unreadable``, ``too_small`` or ``too_large``.
-        detail: What is wrong with it.
+        detail: Description of the error.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -75,11 +75,11 @@ class UnusablePhotograph(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class OpenedPhotograph:
-    """A decoded photograph.
+    """Decoded photograph.
 
     Attributes:
         pixels: ``uint8 (H, W, 3)`` RGB, upright.
-        scale: Pixels of `pixels` for one pixel of the file; below 1 where it was shrunk.
+        scale: Size of `pixels` relative to the file; below 1 if the image was downscaled.
         sha256: Hash of the file, hexadecimal.
     """
 
@@ -90,7 +90,7 @@ class OpenedPhotograph:
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
-    """What is accepted: the side and area of an image, and the bit depth where it is known."""
+    """Accepted side and area of an image, and its bit depth if known."""
 
     max_megapixels: float
     max_side: int
@@ -103,11 +103,12 @@ def open_photograph(path: Path, max_megapixels: float, max_side: int) -> OpenedP
 
     Args:
         path: The file.
-        max_megapixels: Larger images are refused before decoding, at most `MAX_MEGAPIXELS`.
-        max_side: Larger images are shrunk to this long side, pixels.
+        max_megapixels: Larger images are refused before decoding; at most `MAX_MEGAPIXELS`.
+        max_side: Larger images are downscaled to this long side, in pixels.
 
     Raises:
-        UnusablePhotograph: Missing, no image, damaged, smaller than `MIN_SIDE`, or too large.
+        UnusablePhotograph: The file is missing, no image, damaged, smaller than `MIN_SIDE`, or too
+            large.
     """
     pixels, scale, digest = _open(path, _Limits(max_megapixels, max_side, MIN_SIDE), hashed=True)
     return OpenedPhotograph(pixels, scale, digest)
@@ -118,29 +119,30 @@ def read_frame(path: Path, depth: int | None = None) -> NDArray[np.uint8]:
 
     Args:
         path: The file.
-        depth: Bit depth of deep images, one for all frames of a clip (`bit_depth`), so that no
-            frame is brighter than its neighbour; by default that of the frame alone.
+        depth: Bit depth of images of more than 8 bits, the same for all frames of a clip (see
+            `bit_depth`), so that their brightness agrees; by default that of the frame itself.
 
     Returns:
         ``uint8 (H, W, 3)`` RGB.
 
     Raises:
-        UnusablePhotograph: Missing, no image, damaged or too large, or brighter than `depth` bits.
+        UnusablePhotograph: The file is missing, no image, damaged, too large, or has values above
+            `depth` bits.
     """
     return _open(path, _Limits(MAX_MEGAPIXELS, 1 << 30, 1, depth), hashed=False)[0]
 
 
 def bit_depth(paths: Iterable[Path]) -> int | None:
-    """Return the bit depth that the deep images of a clip share, one of `BIT_DEPTHS`.
+    """Return the common bit depth of the images of a clip, one of `BIT_DEPTHS`.
 
-    The smallest depth that holds the brightest pixel of all: 10-bit frames in files of 16 bits
+    It is the smallest depth that contains the brightest pixel: 10-bit frames in files of 16 bits
     reach at most 1023.
 
     Args:
-        paths: Frames of one clip. Reading stops at the first that is not deep.
+        paths: Frames of one clip. Reading stops at the first frame of 8 bits.
 
     Returns:
-        None where the first readable frame has 8 bits a channel.
+        None if the first readable frame has 8 bits per channel.
     """
     brightest: int | None = None
     for path in paths:
@@ -154,7 +156,7 @@ def bit_depth(paths: Iterable[Path]) -> int | None:
                 if stated is not None:
                     return stated
                 brightest = max(brightest or 0, int(_deep_values(image, file).max()))
-        # A damaged frame raises anything, and is named when it is decoded.
+        # A damaged frame raises any exception here; it is reported when it is decoded.
         except Exception:
             continue
     return None if brightest is None else _depth_of(brightest)
@@ -173,7 +175,7 @@ def _open(path: Path, limits: _Limits, *, hashed: bool) -> tuple[NDArray[np.uint
     except UnusablePhotograph:
         raise
     except FileNotFoundError as error:
-        raise UnusablePhotograph("missing", "the file is not there") from error
+        raise UnusablePhotograph("missing", "the file does not exist") from error
     except SpecialFile as error:
         raise UnusablePhotograph("unreadable", str(error)) from error
     except UnidentifiedImageError as error:
@@ -183,8 +185,8 @@ def _open(path: Path, limits: _Limits, *, hashed: bool) -> tuple[NDArray[np.uint
         raise UnusablePhotograph("too_large", limit) from error
     except MemoryError as error:
         raise UnusablePhotograph("too_large", "not enough memory to decode it") from error
-    # Decoders raise nearly every built-in exception on a damaged file (SyntaxError, IndexError,
-    # struct.error ...), and one damaged file must not end a run over a million.
+    # Decoders raise many kinds of exceptions for a damaged file (SyntaxError, IndexError,
+    # struct.error ...), and one damaged file must not end a run over a million files.
     except Exception as error:
         raise UnusablePhotograph("unreadable", f"{type(error).__name__}: {error}") from error
 
@@ -201,7 +203,7 @@ def _unidentified(path: Path) -> str:
 
 def _decode(file: io.BufferedReader, limits: _Limits) -> tuple[NDArray[np.uint8], float]:
     with warnings.catch_warnings():
-        # Pillow warns of large images; here the limit is the caller's.
+        # Pillow warns of large images; the caller sets the limit here.
         warnings.simplefilter("ignore")
         image: Image.Image = Image.open(file, formats=IMAGE_FORMATS)
         width, height = image.size
@@ -220,7 +222,7 @@ def _decode(file: io.BufferedReader, limits: _Limits) -> tuple[NDArray[np.uint8]
             image = _shrink(_from_deep(_deep_values(image, file), depth), limits.max_side)
             image = image.convert("RGB")
         else:
-            # A JPEG is decoded at half, quarter or eighth size where that still suffices.
+            # A JPEG is decoded at half, quarter or eighth size if that is large enough.
             image.draft(None, (limits.max_side, limits.max_side))
             image.load()
             image = _to_rgb(image, limits.max_side)
@@ -239,13 +241,13 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    # The conversion to RGB may have dropped the tag, so it is set on a bare copy.
+    # The conversion to RGB may have dropped the tag, so that it is set on a copy.
     image.getexif()[_ORIENTATION] = orientation
     return ImageOps.exif_transpose(image)
 
 
 def _to_rgb(image: Image.Image, max_side: int) -> Image.Image:
-    """Shrink to `max_side` and convert to RGB, in the order that needs the least memory."""
+    """Downscale to `max_side` and convert to RGB, in the order that needs less memory."""
     if image.mode == "CMYK":
         return _rgb_from_cmyk(_shrink(image, max_side))
     if image.has_transparency_data:
@@ -269,7 +271,7 @@ def _is_deep(image: Image.Image, file: io.BufferedReader) -> bool:
     """Return whether a channel has more than 8 bits."""
     if image.mode.startswith("I") or image.mode == "F":
         return True
-    # Pillow reads 16-bit colour as 8 bits, of which 10-bit frames leave nothing.
+    # Pillow reads 16-bit colour as its upper 8 bits, which are nearly empty in 10-bit frames.
     if image.format == "PNG":
         return _begin(file, 32)[24] == 16
     tags = getattr(image, "tag_v2", {})
@@ -287,9 +289,9 @@ def _begin(file: io.BufferedReader, count: int) -> bytes:
 
 
 def _stated_depth(image: Image.Image, file: io.BufferedReader) -> int | None:
-    """Return the significant bits that the file states, None where it states none.
+    """Return the number of significant bits that the file states; None if it states none.
 
-    TIFF's MaxSampleValue, PNG's sBIT chunk; Pillow widens PPM and JPEG 2000 to 16 bits itself.
+    TIFF has MaxSampleValue, PNG the sBIT chunk; Pillow scales PPM and JPEG 2000 to 16 bits.
     """
     if image.format in ("PPM", "JPEG2000"):
         return 16
@@ -304,7 +306,7 @@ def _stated_depth(image: Image.Image, file: io.BufferedReader) -> int | None:
 
 
 def _deep_values(image: Image.Image, file: io.BufferedReader) -> NDArray[np.uint16]:
-    """Decode a deep image: ``uint16 (H, W)`` grey or ``(H, W, 3)`` RGB, as stored."""
+    """Decode an image of more than 8 bits: ``uint16 (H, W)`` grey or ``(H, W, 3)`` RGB."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image)
         if image.mode == "F" or values.min() < 0 or values.max() > 65535:
@@ -313,7 +315,7 @@ def _deep_values(image: Image.Image, file: io.BufferedReader) -> NDArray[np.uint
                 f"{image.mode} pixels from {values.min()} to {values.max()}, expected 16-bit grey",
             )
         return values.astype(np.uint16)
-    # OpenCV hands out what is left of a truncated file; Pillow raises.
+    # OpenCV returns the rest of a truncated file without an error; Pillow raises one.
     image.load()
     file.seek(0)
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
@@ -331,7 +333,7 @@ def _deep_values(image: Image.Image, file: io.BufferedReader) -> NDArray[np.uint
 
 
 def _from_deep(values: NDArray[np.uint16], depth: int | None) -> Image.Image:
-    """Scale deep pixels to 8 bits: the largest value of `depth` bits becomes 255."""
+    """Scale pixels to 8 bits: the largest value of `depth` bits becomes 255."""
     brightest = int(values.max())
     depth = _depth_of(brightest) if depth is None else depth
     full = (1 << depth) - 1
@@ -339,7 +341,7 @@ def _from_deep(values: NDArray[np.uint16], depth: int | None) -> Image.Image:
         raise UnusablePhotograph(
             "unreadable", f"a pixel of {brightest} among frames of {depth} bits (at most {full})"
         )
-    # Either way, an 8-bit value that was widened (times 257, or shifted) comes back exactly.
+    # Both ways restore an 8-bit value that was widened (times 257, or shifted) exactly.
     scaled = values // 257 if depth == 16 else values >> (depth - 8)
     return Image.fromarray(scaled.astype(np.uint8))
 

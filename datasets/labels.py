@@ -1,4 +1,4 @@
-"""Emotion names, and the label spaces that databases and challenges merge them into."""
+"""Emotions, and the label spaces of databases and challenges that merge them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,11 +6,11 @@ from enum import StrEnum
 
 
 class Emotion(StrEnum):
-    """What a clip is annotated with.
+    """Annotated emotion of a clip.
 
-    The first nine are fine emotions. `POSITIVE` and `NEGATIVE` stand for databases that annotate
-    no finer (SMIC, 4DME, CAS(ME)3 part C): such a clip has a class, but its fine emotion is
-    unknown, and no fine emotion is invented for it.
+    The first nine are fine emotions. `POSITIVE` and `NEGATIVE` belong to databases with coarse
+    annotations (SMIC, 4DME, CAS(ME)3 part C): such a clip has a class, but its fine emotion is
+    unknown.
     """
 
     HAPPINESS = "happiness"
@@ -27,7 +27,7 @@ class Emotion(StrEnum):
 
     @property
     def is_coarse(self) -> bool:
-        """Whether the annotation says no more than positive or negative."""
+        """Whether the annotation is only positive or negative."""
         return self in (Emotion.POSITIVE, Emotion.NEGATIVE)
 
 
@@ -44,13 +44,13 @@ _SPELLINGS: dict[str, Emotion] = {emotion.value: emotion for emotion in Emotion}
 
 
 def parse_emotion(text: str) -> Emotion:
-    """Reads an emotion in any of the spellings that databases use.
+    """Return the emotion of a text in any spelling that databases use.
 
-    Nouns (CASME II, SAMM in Title Case, MMEW), adjectives (CAS(ME)3, Du et al. 2014), `Other` and
-    `Others`; case and surrounding blanks do not matter.
+    Known are nouns (CASME II, SAMM, MMEW), adjectives (CAS(ME)3, Du et al. 2014), `Other` and
+    `Others`; case and surrounding blanks are ignored.
 
     Raises:
-        ValueError: The text names no emotion that is known here.
+        ValueError: The text names no known emotion.
     """
     emotion = _SPELLINGS.get(text.strip().casefold())
     if emotion is None:
@@ -63,13 +63,13 @@ def parse_emotion(text: str) -> Emotion:
 
 @dataclass(frozen=True, slots=True)
 class LabelSpace:
-    """A list of classes, and the emotions that each of them merges.
+    """Classes, and the emotions that each of them merges.
 
     Attributes:
         name: Short name, the key in `LABEL_SPACES`.
         classes: Names of the classes; the label of a class is its index.
-        merge: The class of every emotion, None for an emotion that this space leaves out.
-        citation: Where the merge is defined.
+        merge: Class of every emotion; None for an emotion that this space leaves out.
+        citation: Source of the definition.
 
     Raises:
         ValueError: `merge` misses an emotion, names a class that is not listed, or leaves a class
@@ -95,12 +95,12 @@ class LabelSpace:
                 raise ValueError(f"label space {self.name!r}: class {name!r} has no fine emotion")
 
     def label(self, emotion: Emotion) -> int | None:
-        """Index of the class that the emotion belongs to, None if the space leaves it out."""
+        """Return the index of the class of an emotion; None if the space leaves it out."""
         name = self.merge[emotion]
         return None if name is None else self.classes.index(name)
 
     def members(self, name: str) -> tuple[Emotion, ...]:
-        """The fine emotions that belong to a class, in the order of `Emotion`.
+        """Return the fine emotions of a class, in the order of `Emotion`.
 
         Raises:
             ValueError: The space has no such class.
@@ -244,14 +244,14 @@ LABEL_SPACES: Mapping[str, LabelSpace] = {
         _CASME3_SEVEN_CLASS,
     )
 }
-"""Every label space by name. `three_class` is the default of everything that is synthesized."""
+"""Label spaces by name. `three_class` is the default of synthesized datasets."""
 
 
 def find_label_space(name: str) -> LabelSpace:
-    """A label space by name.
+    """Return a label space by name.
 
     Raises:
-        ValueError: There is none; the message lists those that there are.
+        ValueError: There is no such label space; the message lists all.
     """
     if name not in LABEL_SPACES:
         raise ValueError(f"no label space is called {name!r}; there are: {', '.join(LABEL_SPACES)}")

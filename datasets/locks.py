@@ -1,7 +1,8 @@
-"""One lock for each output: a second run waits and says who is at work.
+"""Lock each output, so that a second run waits and names the process that holds the lock.
 
-The lock is the kernel's (`filelock`, on flock): it ends with its process, so that a lock file which
-a killed run left behind locks nothing. The file says who holds it, and is removed at the end.
+The lock belongs to the kernel (`filelock`, flock) and ends with its process, so that a lock file
+that a killed run left does not lock anything. The file names the process, and is removed at the
+end.
 """
 
 import contextlib
@@ -26,14 +27,14 @@ R = TypeVar("R")
 _log = logging.getLogger("miex")
 
 _PATIENCE = 1.0
-"""Seconds before a waiting run says for whom it waits."""
+"""Seconds after which a waiting run reports what it waits for."""
 
 _REMINDER = 300.0
-"""Seconds between two such lines."""
+"""Seconds between two such reports."""
 
 
 _held = threading.local()
-"""The locks of a thread: what a job calls on its own output does not wait for the job."""
+"""Locks that a thread holds: functions that a job calls on its own output do not wait for it."""
 
 
 def locking(argument: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -56,26 +57,26 @@ def locking(argument: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def lock_path(output: Path) -> Path:
-    """Return the lock file of an output: beside it, hidden."""
+    """Return the lock file of an output, a hidden file beside it."""
     output = Path(os.path.abspath(output))
     return output.with_name(f".{output.name}.lock")
 
 
 @contextmanager
 def locked(output: Path, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold the lock of an output while the block runs; wait for whoever holds it.
+    """Hold the lock of an output while the block runs; wait while another process holds it.
 
     Args:
         output: The file or folder that is written.
-        on_wait: Told who is at work, when the waiting begins and now and then; a warning in the
-            log by default.
+        on_wait: Called with a message about the other process, at the start of the wait and
+            repeatedly; logs a warning by default.
 
     Raises:
         OSError: The lock file cannot be written.
     """
     path = lock_path(output)
     held: set[Path] = _held.__dict__.setdefault("paths", set())
-    # Of the processes of one training, the first locks for all.
+    # The first process of a training holds the lock for all.
     rank = os.environ.get("RANK", "0")
     if path in held or (rank.isdecimal() and int(rank) > 0):
         yield
@@ -91,14 +92,14 @@ def locked(output: Path, on_wait: Callable[[str], None] | None = None) -> Iterat
             waited += patience
             patience = _REMINDER
             tell = on_wait or _log.warning
-            tell(f"{output}: {_holder(path)} is at work on it; waiting until it has ended")
+            tell(f"{output}: {_holder(path)} is writing it; waiting until it ends")
     held.add(path)
     try:
         path.write_text(json.dumps(_self()), encoding="utf-8")
         yield
     finally:
         held.discard(path)
-        # Removed while the lock is held: a waiting run that has opened it notices, and tries again.
+        # Removed while the lock is held: a waiting run that opened the file notices and retries.
         with contextlib.suppress(OSError):
             path.unlink()
         lock.release()

@@ -1,9 +1,9 @@
-"""Paths that users, links and annotations give: one rule for all readers.
+"""Rules for the paths of users, links and annotations.
 
-Links may lead anywhere, another disk included; each real folder is visited once. Only regular files
-are read: a FIFO or a device would block, or never end. Names from annotations stay below their
-root. Names match in either Unicode normal form (macOS writes NFD) and in any case where that is
-unambiguous. A file that cannot be used costs itself, with a reason, and never the run.
+Links are followed, also to other disks; each real folder is visited once. Only regular files are
+read, since a FIFO or a device could block or never end. Names in annotations cannot leave their
+root. Names match in both Unicode normal forms (macOS writes NFD), and in any case if that is
+unambiguous. A file that cannot be used is left out with a reason and does not end the run.
 """
 
 import io
@@ -17,22 +17,22 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, unquote_plus
 
 MAX_NAME = 255
-"""Longest file name, in bytes, of the usual file systems."""
+"""Longest file name of the usual file systems, in bytes."""
 
 
 class SpecialFile(ValueError):
-    """A path that exists but is no regular file: a folder, a FIFO, a socket or a device."""
+    """The path exists but is no regular file: a folder, a FIFO, a socket or a device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """A directory entry that no reader can use.
+    """Directory entry that readers cannot use.
 
     Attributes:
         path: Its path relative to the folder that was searched, printable.
-        reason: One of few words: ``name_not_utf8``, ``broken_link``, ``special_file`` or
+        reason: ``name_not_utf8``, ``broken_link``, ``special_file`` or
             ``unreadable_folder``.
-        detail: What was found.
+        detail: Description of what was found.
     """
 
     path: str
@@ -41,12 +41,12 @@ class Unusable:
 
 
 def printable(name: str) -> str:
-    r"""Return a file name that can be printed and stored: bytes that are no UTF-8 as ``\xff``."""
+    r"""Return a printable file name, with bytes that are no UTF-8 as ``\xff``."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def is_utf8(name: str) -> bool:
-    """Return whether a file name is valid UTF-8, so that tables and JSON can hold it."""
+    """Return whether a file name is valid UTF-8, as tables and JSON require."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
@@ -55,11 +55,11 @@ def is_utf8(name: str) -> bool:
 
 
 def open_regular(path: Path) -> io.BufferedReader:
-    """Open a regular file for reading, through links.
+    """Open a regular file for reading; links are followed.
 
     Raises:
-        FileNotFoundError: Nothing there, or a link to nothing.
-        SpecialFile: A folder, FIFO, socket or device; it was not read.
+        FileNotFoundError: There is no such file, or the link is broken.
+        SpecialFile: The path is a folder, FIFO, socket or device.
         OSError: The file cannot be opened.
     """
     # Without O_NONBLOCK, opening a FIFO waits for a writer.
@@ -89,11 +89,11 @@ def walk_files(root: Path) -> Iterator[PurePosixPath | Unusable]:
     """List the regular files below a folder, by name; links are followed.
 
     Args:
-        root: The folder. Each real folder below it is visited once, by the first path that leads
-            to it, so that links in a circle end.
+        root: The folder. Each real folder below it is visited once, by its first path, so that
+            circular links end.
 
     Yields:
-        Paths relative to the root, and what cannot be used with its reason.
+        Paths relative to the root, and entries that cannot be used with the reason.
     """
     status = root.stat()
     yield from _walk(root, PurePosixPath(), {(status.st_dev, status.st_ino)})
@@ -102,7 +102,7 @@ def walk_files(root: Path) -> Iterator[PurePosixPath | Unusable]:
 def _walk(
     folder: Path, relative: PurePosixPath, seen: set[tuple[int, int]]
 ) -> Iterator[PurePosixPath | Unusable]:
-    # A stack, not recursion: a hostile tree is deeper than Python's limit.
+    # A stack, since a tree may be deeper than Python's recursion limit.
     waiting = [(folder, relative)]
     while waiting:
         folder, relative = waiting.pop()
@@ -123,10 +123,10 @@ def _walk(
             try:
                 status = entry.stat()
             except FileNotFoundError:
-                yield Unusable(shown, "broken_link", "a link to nothing")
+                yield Unusable(shown, "broken_link", "a broken link")
                 continue
             except OSError as error:
-                # Links that lead to each other (ELOOP), or a folder that may not be entered.
+                # Circular links (ELOOP), or a folder without permission.
                 yield Unusable(shown, "broken_link", error.strerror or str(error))
                 continue
             key = (status.st_dev, status.st_ino)
@@ -144,18 +144,18 @@ def _walk(
 def inside(root: Path, *names: str) -> Path | None:
     """Find the file or folder below a root that an annotation names.
 
-    Case and Unicode normal form are ignored where there is only one candidate (CAS(ME)3 writes
-    spNO and spNo, macOS decomposes accents).
+    Case and Unicode normal form are ignored if there is only one candidate (CAS(ME)3 writes spNO
+    and spNo, macOS decomposes accents).
 
     Args:
-        root: Folder that the names may not leave; links below it may lead anywhere.
-        names: One name a level.
+        root: Folder that the names may not leave; links below it are followed.
+        names: One name per level.
 
     Returns:
-        The path, None if there is nothing.
+        The path; None if it does not exist.
 
     Raises:
-        ValueError: A name that is no plain name of a file or folder.
+        ValueError: A name is no plain name of a file or folder.
     """
     path = root
     for name in names:
@@ -187,17 +187,17 @@ def _folded(name: str) -> str:
 
 
 def in_table(root: Path, text: str) -> Path | None:
-    r"""Find what a path in a user's own table means.
+    r"""Find the file or folder of a path in a table of the user.
 
     Args:
-        root: The table's folder.
-        text: Relative to it or absolute; with ``/``, or with ``\`` as Windows writes.
+        root: Folder of the table.
+        text: Path relative to it or absolute; with ``/``, or with ``\`` as Windows writes.
 
     Returns:
         The path, None if there is nothing.
 
     Raises:
-        ValueError: A relative path that leaves the folder.
+        ValueError: A relative path leaves the folder.
     """
     literal = root / text
     if "\\" in text and not (len(text) < 4096 and exists(literal)):
@@ -209,18 +209,18 @@ def in_table(root: Path, text: str) -> Path | None:
 
 
 def exists(path: str | Path) -> bool:
-    """Return whether there is something at a path; False for one that no system can hold."""
+    """Return whether a path exists; False for an impossible path."""
     try:
         return Path(path).exists()
     except (OSError, ValueError):
-        # Longer than a path may be, or with a NUL in it.
+        # Too long for a path, or with a NUL byte.
         return False
 
 
 def given_path(root: Path, text: str) -> Path:
-    """Return the path that the value of an option means, relative to a root or absolute.
+    """Return the path of an option, relative to a root or absolute.
 
-    The value is taken as it is; percent codes are decoded only where nothing has the literal name.
+    The value is used literally; percent codes are decoded only if the literal path does not exist.
     """
     return root / os.path.expanduser(_meant(text, root))
 
@@ -239,11 +239,11 @@ def split_options(text: str) -> tuple[str, dict[str, str]]:
     """Split ``PATH?KEY=VALUE&KEY=VALUE`` into the path and its options.
 
     A question mark that is part of an existing path, and ``&``, ``+`` and ``%`` in a value, are
-    taken literally: an option begins only at ``?KEY=`` or ``&KEY=``. A value is percent-decoded
-    only if it then names something that exists and literally does not.
+    used literally: an option begins only at ``?KEY=`` or ``&KEY=``. A value is percent-decoded
+    only if the decoded path exists and the literal one does not.
 
     Raises:
-        ValueError: A question mark without ``KEY=VALUE`` behind it, or an option given twice.
+        ValueError: A question mark is not followed by ``KEY=VALUE``, or an option is given twice.
     """
     if "?" not in text or exists(os.path.expanduser(text)):
         return text, {}
@@ -265,15 +265,15 @@ def require_plain(folder: Path, text: object, where: str) -> Path:
     """Return the path of a file that a manifest names, which must lie in its folder.
 
     Args:
-        folder: The manifest's folder.
-        text: The path as written.
-        where: What names it, for the message.
+        folder: Folder of the manifest.
+        text: The path in the manifest.
+        where: Place of the path, for the message.
 
     Raises:
-        ValueError: No text, an absolute path, or one that leaves the folder, also through a link.
+        ValueError: No text, an absolute path, or a path that leaves the folder, also by a link.
     """
     if isinstance(text, str) and text and "\0" not in text:
         path = PurePosixPath(text)
         if not path.is_absolute() and ".." not in path.parts and "\\" not in text:
             return folder / path
-    raise ValueError(f"{where} names a file outside of its folder: {text!r}")
+    raise ValueError(f"{where} names a file outside its folder: {text!r}")

@@ -1,4 +1,4 @@
-"""One training in one process, or in several that share every batch."""
+"""Training in one process, or in several that share every batch."""
 
 import os
 from collections.abc import Iterable
@@ -12,12 +12,12 @@ from miex.datasets.device import choose_device
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """This process among those of a training.
+    """Process of a training, and the number of its processes.
 
     Attributes:
-        rank: 0 for the one that writes.
-        count: How many there are.
-        device: Where this one computes.
+        rank: Number of this process; process 0 writes files.
+        count: Number of processes.
+        device: Device of this process.
     """
 
     rank: int
@@ -26,24 +26,24 @@ class Processes:
 
     @classmethod
     def start(cls, device: str) -> "Processes":
-        """Joins the other processes, if `accelerate launch` or `torchrun` has started several.
+        """Join the other processes, if `accelerate launch` or `torchrun` started several.
 
         Args:
-            device: auto, cpu, cuda, cuda:1, ...; of several processes on GPUs each has its own.
+            device: auto, cpu, cuda, cuda:1, ...; each of several processes has a GPU of its own.
 
         Raises:
-            ValueError: No such device here.
+            ValueError: This machine has no such device.
         """
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls(0, 1, choose_device(device))
-        # Imported here, since one process needs nothing of it.
+        # Imported here, since a single process does not need it.
         from accelerate import PartialState
 
         state = PartialState(cpu=choose_device(device).type == "cpu")
         return cls(state.process_index, state.num_processes, state.device)
 
     def share_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Replaces each gradient by its mean over all processes."""
+        """Replace each gradient by its mean over all processes."""
         if self.count == 1:
             return
         for parameter in parameters:
@@ -52,10 +52,10 @@ class Processes:
                 parameter.grad /= self.count
 
     def share_buffers(self, buffers: Iterable[Tensor]) -> None:
-        """Replaces each buffer of floating point (statistics, centres) by its mean over all.
+        """Replace each floating-point buffer (statistics, centres) by its mean over all processes.
 
-        Each process has moved its own by its own share of the batch; those that are saved, and
-        that every process goes on with, must be everybody's.
+        Each process updates its buffers from its own part of the batch; the saved ones must be
+        those of the whole batch.
         """
         if self.count == 1:
             return
@@ -65,7 +65,7 @@ class Processes:
                 buffer /= self.count
 
     def agree(self, decision: bool) -> bool:
-        """What the first process has decided."""
+        """Return the decision of the first process."""
         if self.count == 1:
             return decision
         decided = torch.tensor(int(decision), device=self.device)

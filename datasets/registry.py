@@ -26,12 +26,12 @@ Factory = TypeVar("Factory", bound=Callable[..., object])
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What lists, `miex doctor`, the tables of the docs and the tests need to know of a plug-in.
+    """Facts about a plug-in for lists, `miex doctor`, the tables of the docs and the tests.
 
     Attributes:
-        about: What it is or reads, one line of Markdown.
-        title: Its name for people; the registered name without.
-        written: How a user writes it on the command line, ``celeba:FOLDER``.
+        about: Description, one line of Markdown.
+        title: Full name; the registered name by default.
+        written: Notation on the command line, as ``celeba:FOLDER``.
         found_by: Patterns, as in a shell, of names of files or folders by which `miex doctor`
             recognizes that its database or its weights are on the machine.
         holds: Databases whose clips it hands out under their own names; its own name without.
@@ -48,13 +48,13 @@ class Facts:
 
 
 class Registry(Generic[Factory]):
-    """Hold factories by name. A factory's module is imported when it is first asked for.
+    """Factories by name; the module of a factory is imported when it is first used.
 
     Args:
-        kind: What they make, for messages: `generator`.
-        modules: Returns the module of every name; called anew each time, so that a new file is
-            found without a list of files.
-        group: Group of entry points through which other packages add theirs.
+        kind: Kind of the plug-ins for messages: `generator`.
+        modules: Returns the module of every name; called each time, so that a new file is found
+            without a list of files.
+        group: Group of entry points through which other packages add plug-ins.
     """
 
     def __init__(self, kind: str, modules: Callable[[], Mapping[str, str]], group: str) -> None:
@@ -68,11 +68,11 @@ class Registry(Generic[Factory]):
         """Register the decorated factory.
 
         Args:
-            name: What users write.
-            facts: What is known about it without using it.
+            name: Name on the command line.
+            facts: Facts that are known without using it.
 
         Raises:
-            ValueError: The name is taken; both modules are named.
+            ValueError: The name exists already; the message names both modules.
         """
 
         def keep(factory: Factory) -> Factory:
@@ -92,13 +92,13 @@ class Registry(Generic[Factory]):
         return keep
 
     def names(self) -> list[str]:
-        """Return every name, sorted, whether or not what it needs is installed."""
+        """Return all names, sorted, also those whose requirements are not installed."""
         return sorted({*self._modules(), *self._entry_points()})
 
     def places(self) -> dict[str, str]:
-        """Return where each name comes from: a module, or ``PACKAGE (MODULE:ATTRIBUTE)``.
+        """Return the origin of each name: a module, or ``PACKAGE (MODULE:ATTRIBUTE)``.
 
-        A name that several claim has all of them, joined by "and".
+        Several origins of one name are joined by "and".
         """
         found = dict(self._modules())
         for name, points in self._entry_points().items():
@@ -107,12 +107,12 @@ class Registry(Generic[Factory]):
         return dict(sorted(found.items()))
 
     def facts(self, name: str, *, light: bool = False) -> Facts:
-        """Return what is known about a plug-in.
+        """Return the facts about a plug-in.
 
         Args:
             name: Its registered name.
-            light: Read literals from the source of a plug-in of miex instead of importing it, which
-                may load torch; `toy` and whatever is no literal are left out.
+            light: Read literals from the source of a plug-in of miex instead of importing it, since
+                the import may load torch; `toy` and other values are left out.
 
         Raises:
             ValueError: See `find`.
@@ -124,11 +124,11 @@ class Registry(Generic[Factory]):
         return self._facts.get(name, Facts())
 
     def find(self, name: str) -> Factory:
-        """Return the factory of a name; import its module if it was not used before.
+        """Return the factory of a name, and import its module if necessary.
 
         Raises:
-            ValueError: No such name (the message lists all), a name that several packages claim,
-                or an entry point that cannot be loaded. Other names stay usable.
+            ValueError: No such name (the message lists all), a name of several packages, or an
+                entry point that cannot be loaded. Other names stay usable.
         """
         modules, points = self._modules(), self._entry_points().get(name, ())
         module = modules.get(name)
@@ -158,15 +158,15 @@ class Registry(Generic[Factory]):
         return _entry_points(self._group, tuple(sys.path))
 
     def _load(self, point: EntryPoint) -> Factory:
-        """Import what an entry point names.
+        """Import the object that an entry point names.
 
         Raises:
-            ValueError: Importing failed, or it is no factory, or one of another name.
+            ValueError: The import failed, or the object is no factory or has another name.
         """
         where = f"entry point {point.name!r} of {_described([point])} in group {self._group!r}"
         try:
             factory = point.load()
-        except Exception as error:  # Whatever the other package raises while it is imported.
+        except Exception as error:  # The import of another package can raise any exception.
             raise ValueError(
                 f"{where} cannot be loaded ({type(error).__name__}: {error}); repair or uninstall"
                 f" that package. Every other {self._kind} works without it"
@@ -184,13 +184,13 @@ class Registry(Generic[Factory]):
 
 @functools.cache
 def _entry_points(group: str, path: tuple[str, ...]) -> dict[str, tuple[EntryPoint, ...]]:
-    """Return the entry points of a group by name. Reading them for every question takes too long.
+    """Return the entry points of a group by name; cached, since reading them is slow.
 
     Args:
-        group: `miex.recognizers`.
-        path: `sys.path`, where installed packages are looked for.
+        group: Name of the group, as `miex.recognizers`.
+        path: `sys.path`, in which installed packages are searched for.
     """
-    del path  # Of the key of the cache alone.
+    del path  # Only part of the key of the cache.
     found: dict[str, tuple[EntryPoint, ...]] = {}
     for point in entry_points(group=group):
         # An editable install beside a built one lists the same entry point twice.
@@ -219,6 +219,6 @@ def _literal_facts(module: str) -> Facts:
 
 
 def modules_in(package: str, folder: Path) -> dict[str, str]:
-    """Return modules of a folder by file name, without `base` and files that begin with `_`."""
+    """Return the modules of a folder by file name, without `base` and files that begin with `_`."""
     stems = {path.stem for path in folder.glob("[!_]*.py")} - {"base"}
     return {stem: f"{package}.{stem}" for stem in stems}

@@ -1,6 +1,6 @@
-"""Datasets that lie elsewhere: copied once, checked by hash, used like local ones.
+"""Datasets at other addresses: copied once, verified by hash, used like local ones.
 
-Any place that fsspec knows is read: ``hf://datasets/USER/NAME``,
+All addresses that fsspec supports are read: ``hf://datasets/USER/NAME``,
 ``https://HOST/PATH``, ``s3://BUCKET/PATH`` (with `miex[s3]`).
 """
 
@@ -17,33 +17,33 @@ from miex.datasets.dataset_format import MANIFEST, DatasetFolder
 from miex.datasets.files import sha256_file, whole_file
 
 OnCopied = Callable[[int, int], None]
-"""(bytes copied, bytes in all)."""
+"""Called with (copied bytes, all bytes)."""
 
 _AT_A_TIME = 2**22
 
 
 def is_remote(place: str) -> bool:
-    """Whether a dataset is given by an address and not by a folder."""
+    """Return whether a dataset is given by an address and not by a folder."""
     return "://" in place
 
 
 def local_copy(address: str, folder: Path, on_copied: OnCopied | None = None) -> Path:
-    """Copies a dataset, or what is missing of it.
+    """Copy a dataset, or its missing parts.
 
     Args:
-        address: Of the dataset's folder.
-        folder: Where copies are kept, each in a folder of its own by address.
-        on_copied: Progress.
+        address: Address of the dataset folder.
+        folder: Folder of all copies; each address has a folder of its own in it.
+        on_copied: Called with the progress.
 
     Returns:
-        The local dataset folder. Shards that are there already with the right hash are kept, so
-        that a copy that was interrupted goes on.
+        The local dataset folder. Existing shards with the right hash are kept, so that an
+        interrupted copy resumes.
 
     Raises:
         FileNotFoundError: There is no manifest at the address.
-        ValueError: The address cannot be read, or a shard is not what the manifest says.
+        ValueError: The address cannot be read, or a shard differs from the manifest.
         ImportError: A package for this kind of address is missing; the message names it.
-        DiskFullError: The disk is full; whole shards are kept.
+        DiskFullError: The disk is full; complete shards are kept.
     """
     name = hashlib.sha256(address.encode()).hexdigest()[:16]
     out = folder / f"{address.rstrip('/').rpartition('/')[2] or 'dataset'}-{name}"
@@ -61,9 +61,8 @@ def local_copy(address: str, folder: Path, on_copied: OnCopied | None = None) ->
                 _copy(files, f"{root}/{path}", temporary, address)
                 if sha256_file(temporary) != sha256:
                     raise ValueError(
-                        f"{masked(address)}/{path} is not what its manifest says (another sha256):"
-                        " it was changed, or cut off on the way; copy it again, or ask who"
-                        " published it"
+                        f"{masked(address)}/{path} differs from its manifest (another sha256): it"
+                        " was changed or not completely copied; copy it again, or ask its author"
                     )
         done += size
         if on_copied:
@@ -138,7 +137,7 @@ def _inside(out: Path, path: str, address: str) -> Path:
     target = (out / path).resolve()
     if not target.is_relative_to(out.resolve()):
         raise ValueError(
-            f"{masked(address)}/{MANIFEST} names a shard outside of the dataset: {path!r}"
+            f"{masked(address)}/{MANIFEST} names a shard outside the dataset: {path!r}"
         )
     return target
 
@@ -166,7 +165,7 @@ def masked(address: str) -> str:
 
 
 def _unreadable(address: str, error: Exception) -> ValueError:
-    """Every file system of fsspec has exceptions of its own for a network that fails."""
+    """Return the error for an address that cannot be read; fsspec raises many kinds."""
     said = masked(" ".join(f"{type(error).__name__}: {error}".split()))
     return ValueError(
         f"{masked(address)} cannot be read ({said}); check the address, the network, and that you"

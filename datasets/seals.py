@@ -1,9 +1,9 @@
-"""Checksums inside the files that miex keeps, which their readers verify.
+"""Checksums inside the files that miex writes, which their readers verify.
 
-A seal is the text ``miex-sha256:`` and 64 hexadecimal digits somewhere in the metadata of a file:
-the SHA-256 of the whole file with these digits as zeros. It fits every format that can hold a text
-(Parquet, safetensors, JSON), travels with the file, and covers every byte of it. Files of earlier
-versions have none; they are read with a warning.
+A seal is the text ``miex-sha256:`` and 64 hexadecimal digits in the metadata of a file: the SHA-256
+of the whole file with these digits as zeros. It is possible in every format that can hold a text
+(Parquet, safetensors, JSON), is part of the file, and covers every byte of it. Files of earlier
+versions have no seal; they are read with a warning.
 """
 
 import hashlib
@@ -19,63 +19,63 @@ _ZEROS = b"0" * _DIGITS
 _AT_A_TIME = 1 << 20
 
 UNSEALED = (_MARK + _ZEROS).decode()
-"""What a writer puts into the metadata before `seal` fills in the digits."""
+"""Seal before the digits are filled in, for the metadata of a new file."""
 
 SEAL = b"miex.checksum"
-"""The key of the seal in the metadata of a Parquet file."""
+"""Key of the seal in the metadata of a Parquet file."""
 
 _log = logging.getLogger("miex")
 
 _verified: dict[Path, tuple[int, int, int]] = {}
-"""Files whose seal was right in this process, with their size, time of change and inode."""
+"""Files that this process verified, with their size, time of change and inode."""
 
 _warned: set[Path] = set()
 
 
 class DamagedFile(ValueError):
-    """The content of a file is not what was written into it."""
+    """The content of a file has changed since it was written."""
 
 
 def sealed_bytes(content: bytes) -> bytes:
     """Return content with its seal filled in.
 
     Raises:
-        ValueError: It holds no `UNSEALED`.
+        ValueError: The content has no `UNSEALED`.
     """
     at = _find(content)
     if at is None:
-        raise ValueError("the content holds no place for a seal")
+        raise ValueError("the content has no place for a checksum")
     blank = content[:at] + _ZEROS + content[at + _DIGITS :]
     digest = hashlib.sha256(blank).hexdigest().encode()
     return content[:at] + digest + content[at + _DIGITS :]
 
 
 def seal_file(path: Path) -> None:
-    """Fill in the seal of a file that was just written and has not got its final name yet.
+    """Fill in the seal of a new file, before it gets its final name.
 
     Raises:
-        ValueError: It holds no `UNSEALED`.
+        ValueError: The content has no `UNSEALED`.
     """
     digest, at, _ = _digest(path)
     if at is None:
-        raise ValueError(f"{path} holds no place for a seal")
+        raise ValueError(f"{path} has no place for a checksum")
     with path.open("r+b") as file:
         file.seek(at)
         file.write(digest.encode())
 
 
 def check_seal(path: Path, remedy: str) -> bool:
-    """Verify the seal of a file; each unchanged file once in a process.
+    """Verify the seal of a file; an unchanged file is verified once per process.
 
     Args:
         path: The file.
-        remedy: What to do about a damaged file, for the message.
+        remedy: Remedy for a damaged file, for the message.
 
     Returns:
-        False for a file of an earlier version, which has none; a warning is logged once.
+        False for a file of an earlier version without a seal; a warning is logged once.
 
     Raises:
-        DamagedFile: The content is not what was written.
+        DamagedFile: The content has changed since it was written.
         OSError: The file cannot be read.
     """
     path = path.resolve()
@@ -88,29 +88,25 @@ def check_seal(path: Path, remedy: str) -> bool:
         warn_unsealed(path)
         return False
     if digest != stated:
-        raise DamagedFile(
-            f"{path} is damaged: its checksum is not the one that was written into it; {remedy}"
-        )
+        raise DamagedFile(f"{path} is damaged: its content does not match its checksum; {remedy}")
     _verified[path] = key
     return True
 
 
 def check_bytes(path: Path, content: bytes, remedy: str) -> bool:
-    """Verify the seal of a file that was read already; see `check_seal`."""
+    """Verify the seal of the content of a file; see `check_seal`."""
     at = _find(content)
     if at is None:
         warn_unsealed(path)
         return False
     blank = content[:at] + _ZEROS + content[at + _DIGITS :]
     if hashlib.sha256(blank).hexdigest().encode() != content[at : at + _DIGITS]:
-        raise DamagedFile(
-            f"{path} is damaged: its checksum is not the one that was written into it; {remedy}"
-        )
+        raise DamagedFile(f"{path} is damaged: its content does not match its checksum; {remedy}")
     return True
 
 
 def has_valid_seal(path: Path) -> bool:
-    """Return whether a file has a seal, and the right one."""
+    """Return whether a file has a correct seal."""
     try:
         return check_seal(path, "")
     except (DamagedFile, OSError):
@@ -118,18 +114,18 @@ def has_valid_seal(path: Path) -> bool:
 
 
 def warn_unsealed(path: Path) -> None:
-    """Log, once for each file, that damage of a file could not be noticed."""
+    """Log, once per file, that damage of the file could not be detected."""
     if path not in _warned:
         _warned.add(path)
         _log.warning(
-            "%s carries no checksum (an earlier version of miex wrote it): it is read, but damage"
-            " could not be noticed; write it again to protect it",
+            "%s carries no checksum (an earlier version of miex wrote it): damage cannot be"
+            " detected; write it again to protect it",
             path,
         )
 
 
 def _digest(path: Path) -> tuple[str, int | None, str]:
-    """Return the digest of a file with blank digits, the place of its digits, and those there."""
+    """Return the digest of a file with zero digits, the place of its digits, and the digits."""
     with open_regular(path) as file:
         if not path.stat().st_size:
             return "", None, ""
@@ -148,7 +144,7 @@ def _digest(path: Path) -> tuple[str, int | None, str]:
 
 
 def _find(content: bytes | mmap.mmap) -> int | None:
-    """Return where the digits of the seal begin: in the header or, of Parquet, in the footer."""
+    """Return the place of the digits: in the header or, for Parquet, in the footer."""
     size = len(content)
     if content[:4] == b"PAR1":
         footer = int.from_bytes(content[-8:-4], "little")

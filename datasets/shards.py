@@ -1,8 +1,8 @@
-"""Datasets that miex wrote, as PyTorch datasets.
+"""PyTorch datasets of the datasets that miex writes.
 
-`MiexDataset` reads a folder and gives any sample by its number. `MiexStream` reads shard after
-shard from a folder or an address (``hf://``, ``s3://``, ``https://``) without a local copy.
-Both give the same samples, work in a `DataLoader` with workers, and can be pickled.
+`MiexDataset` reads samples of a folder by number. `MiexStream` reads shard after shard from a
+folder or an address (``hf://``, ``s3://``, ``https://``) without a local copy. Both return the
+same samples, work in a `DataLoader` with workers, and can be pickled.
 """
 
 import bisect
@@ -24,10 +24,10 @@ from miex.datasets.dataset_format import MANIFEST, SCHEMA, DatasetFolder, decode
 from miex.datasets.remote import is_remote, open_address, read_address, read_manifest
 
 COLUMNS = ("sample_id", "identity", "label", "aus", "frames", "apex_index", "landmarks")
-"""Columns of a sample unless others are chosen; none of them is ever null."""
+"""Default columns of a sample; they are never null."""
 
 _ROW_GROUPS_KEPT = 4
-"""Row groups in memory for each dataset object: neighbours are read once when read in order."""
+"""Row groups that each dataset object keeps in memory, for reading in order."""
 
 Transform = Callable[[dict[str, Any]], Any]
 
@@ -46,7 +46,7 @@ class MiexDataset(Dataset[Any]):
     Args:
         folder: A finished dataset.
         columns: Columns of `miex.datasets.dataset_format.SCHEMA`; `COLUMNS` by default.
-        transform: Applied to each sample; what it returns is what the dataset returns.
+        transform: Applied to each sample; the dataset returns its result.
 
     Raises:
         FileNotFoundError: The folder holds no finished dataset.
@@ -112,7 +112,7 @@ class MiexDataset(Dataset[Any]):
         return self._groups[key][row - starts[group]]
 
     def __getstate__(self) -> dict[str, Any]:
-        # Rows in memory would be sent to every worker process.
+        # Rows in memory would be copied to every worker process.
         return {**self.__dict__, "_groups": OrderedDict()}
 
 
@@ -172,7 +172,7 @@ class MiexStream(IterableDataset[Any]):
         if hashlib.sha256(content).hexdigest() != shard["sha256"]:
             raise ValueError(
                 f"{self._place}/{shard['path']} differs from the sha256 in {MANIFEST}: it was "
-                "changed, or cut off on the way; copy the dataset again"
+                "changed or not completely copied; copy the dataset again"
             )
         table = pq.read_table(io.BytesIO(content), columns=self.columns)
         order = np.arange(table.num_rows)

@@ -1,10 +1,10 @@
-"""The one opener of tables: CSV, TSV and Excel files of annotations, maps, lists and estimators.
+"""Open tables: CSV, TSV and Excel files of annotations, faces, lists and estimators.
 
 Rows are streamed with limits, so that a small file cannot fill the memory. The kind of a file is
-told from its content: Excel files are zip archives or OLE containers, everything else is text in
-UTF-8, UTF-16 or GBK whose delimiter the header decides. Nothing is guessed about a cell: an error
-cell (``#REF!``) or a formula without a stored value is an `ErrorCell`, and words such as ``NA``
-stay text, to be refused by whoever expects a number.
+determined by its content: Excel files are zip archives or OLE containers, all others are text in
+UTF-8, UTF-16 or GBK with a delimiter that is found in the header. Cells are not interpreted: an
+error cell (``#REF!``) or a formula without a stored value is an `ErrorCell`, and words such as
+``NA`` stay text, which readers of numbers refuse.
 """
 
 import codecs
@@ -25,29 +25,29 @@ from miex.datasets.cells import ErrorCell, plain_cell
 from miex.datasets.paths import SpecialFile, open_regular
 
 Columns = Mapping[str, tuple[str, ...]]
-"""Our name of each column, and how tables head it. Case, blanks and underscores do not matter."""
+"""Titles of each column by its name in miex; case, blanks and underscores are ignored."""
 
 Numbered = tuple[int, Sequence[object]]
-"""A row: its number as Excel counts (the line of a text file), and its cells, None where empty."""
+"""Number of a row as Excel counts (line of a text file), and its cells, None if empty."""
 
 HEADER_ROWS = 60
-"""How far down the header is looked for; SAMM has notes in the rows above it."""
+"""Number of rows that are searched for the header; SAMM has notes above it."""
 
 MAX_MEMBER_BYTES = 1 << 25
-"""Unpacked bytes of one part of an Excel file (32 MiB); annotation sheets have below 1 MiB."""
+"""Largest unpacked part of an Excel file, in bytes (32 MiB); annotation sheets have below 1 MiB."""
 
 MAX_ROWS = 1 << 20
 MAX_COLUMNS = 1 << 14
-"""Excel's own limits; a row or cell beyond them comes from a damaged file."""
+"""Limits of Excel; only a damaged file has rows or cells beyond them."""
 
 MAX_CELLS = 5_000_000
-"""Filled cells of an Excel sheet."""
+"""Largest number of filled cells of an Excel sheet."""
 
 MAX_LINE = 1 << 20
-"""Characters of one line of a text file; OpenFace's longest have 10,000."""
+"""Largest number of characters of a line of a text file; lines of OpenFace have up to 10,000."""
 
 MAX_CELL = 1 << 15
-"""Characters of one cell, Excel's own limit."""
+"""Largest number of characters of a cell, the limit of Excel."""
 
 DELIMITERS = (",", ";", "\t", "|")
 
@@ -58,11 +58,11 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class TableSheet:
-    """One table of a file.
+    """Table of a file.
 
     Attributes:
-        name: The sheet's name, None in a text file.
-        rows: Its rows, read while they are asked for.
+        name: Name of the sheet; None for a text file.
+        rows: Its rows, which are read when they are used.
     """
 
     name: str | None
@@ -70,14 +70,14 @@ class TableSheet:
 
 
 def normal_title(cell: object) -> str:
-    """Return a header cell for comparison: without case, blanks, underscores and format marks."""
+    """Return a title for comparison: without case, blanks, underscores and format marks."""
     if cell is None or isinstance(cell, ErrorCell):
         return ""
     return re.sub(r"[\s_\ufeff\u200b\u200e\u200f\"']+", "", str(cell)).casefold()
 
 
 def find_columns(cells: Sequence[object], wanted: Columns) -> dict[str, int]:
-    """Return the index of each wanted column in a header row, from 0; absent ones are left out.
+    """Return the index of each wanted column in a header row, from 0; missing ones are left out.
 
     Raises:
         ValueError: Two columns have the title of one wanted column.
@@ -94,7 +94,7 @@ def find_columns(cells: Sequence[object], wanted: Columns) -> dict[str, int]:
             if len(here) > 1:
                 titles = ", ".join(letter(index) for index in here)
                 raise ValueError(
-                    f"the columns {titles} are all called {name!r}; rename all but one of them"
+                    f"the columns {titles} all have the title {name!r}; rename all but one of them"
                 )
             if here:
                 found[column] = here[0]
@@ -117,12 +117,12 @@ def open_sheets(path: Path, wanted: Columns | None = None) -> Iterator[TableShee
 
     Args:
         path: An Excel file (.xlsx, .xlsm, .xls) or a text file with delimiters.
-        wanted: Columns that decide the delimiter of a text file; without, the most frequent of
-            `DELIMITERS` in its first lines does.
+        wanted: Columns by which the delimiter of a text file is found; without them the most
+            frequent of `DELIMITERS` in its first lines is used.
 
     Raises:
-        FileNotFoundError: No such file.
-        ValueError: A special file, an empty one, one that cannot be read, or one beyond the limits.
+        FileNotFoundError: There is no such file.
+        ValueError: The file is special, empty, unreadable or beyond the limits.
     """
     try:
         file = open_regular(path)
@@ -155,7 +155,7 @@ def _xlsx_sheets(path: Path, file: BinaryIO) -> Iterator[TableSheet]:
         if needed:
             raise ValueError(f"its part {needed[0]} is larger than {MAX_MEMBER_BYTES >> 20} MiB")
         with warnings.catch_warnings():
-            # openpyxl warns of Excel's extras that it does not keep; only values are read here.
+            # openpyxl warns of features that it does not support; only values are read here.
             warnings.simplefilter("ignore")
             # Both are needed to see a formula whose value was never stored.
             values = openpyxl.load_workbook(file, read_only=True, data_only=True)
@@ -164,7 +164,7 @@ def _xlsx_sheets(path: Path, file: BinaryIO) -> Iterator[TableSheet]:
                 if sheet.sheet_state == "visible":
                     pair = (sheet, formulas[sheet.title])
                     yield TableSheet(sheet.title, _xlsx_rows(path, *pair))
-    # openpyxl and zipfile raise many kinds of errors for damaged files.
+    # openpyxl and zipfile raise many kinds of exceptions for damaged files.
     except Exception as error:
         raise _no_excel(path, error) from None
 
@@ -178,7 +178,7 @@ def _xlsx_rows(path: Path, values: Any, formulas: Any) -> Iterator[Numbered]:
     filled = 0
     try:
         for sheet in (values, formulas):
-            # What a file says about its own size is often wrong, and rows beyond it would be lost.
+            # The size that a file states is often wrong, and rows beyond it would be lost.
             sheet.reset_dimensions()
         pairs = zip_longest(values.iter_rows(), formulas.iter_rows(), fillvalue=())
         for number, (row, stated) in enumerate(pairs, start=1):
@@ -256,18 +256,17 @@ def delimited(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[Numb
     """Split lines into cells.
 
     Raises:
-        ValueError: A quote that is never closed, or a cell or line beyond the limits; the line is
-            named.
+        ValueError: A quote is not closed, or a cell or line is beyond the limits; the message
+            names the line.
     """
-    # strict: otherwise a quote that is never closed swallows the rest of the file.
+    # strict: otherwise a quote that is not closed extends to the end of the file.
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     while True:
         try:
             cells = next(reader, None)
         except csv.Error as error:
             raise ValueError(
-                f"{path}, line {reader.line_num}: {error}; a quote may be open or stand inside of a"
-                " cell"
+                f"{path}, line {reader.line_num}: {error}; a quote may be open or inside a cell"
             ) from None
         if cells is None:
             return
@@ -275,7 +274,7 @@ def delimited(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[Numb
             raise ValueError(
                 f"{path}, line {reader.line_num}: a cell of more than {MAX_CELL} characters"
             )
-        # Most cells of an estimator's file are plain numbers, which need no look at their blanks.
+        # Most cells of an estimator's file are plain numbers without blanks.
         yield (
             reader.line_num,
             [
@@ -286,7 +285,7 @@ def delimited(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[Numb
 
 
 def _encoding(path: Path, file: BinaryIO) -> str:
-    """Find out how the whole file is encoded, reading it once."""
+    """Return the encoding of the file; it is read once as a whole."""
     begin = file.read(4096)
     for mark, name in _ENCODINGS:
         if begin.startswith(mark):
@@ -300,14 +299,14 @@ def _encoding(path: Path, file: BinaryIO) -> str:
     if _decodes(path, file, "utf-8") is not None:
         return "utf-8"
     chinese = _decodes(path, file, "gbk")
-    # In Western encodings a letter beyond ASCII stands alone, which GBK reads as a rare character.
+    # Western encodings have single non-ASCII letters, which GBK reads as rare characters.
     if chinese and sum(_is_gb2312(c) for c in chinese) >= 0.8 * len(chinese):
         return "gbk"
     raise ValueError(f"{path} is not UTF-8 (nor UTF-16 or GBK); export it from Excel as CSV UTF-8")
 
 
 def _decodes(path: Path, file: BinaryIO, name: str, must: bool = False) -> str | None:
-    """Return some characters beyond ASCII of a file in an encoding, None if it is not in it."""
+    """Return some non-ASCII characters of a file in an encoding; None if it cannot be decoded."""
     decoder = codecs.getincrementaldecoder(name)()
     found = ""
     file.seek(0)
@@ -333,7 +332,7 @@ def _is_gb2312(character: str) -> bool:
 
 
 def _lines(path: Path, text: Any) -> Iterator[str]:
-    """Read lines with their ends, each within `MAX_LINE`."""
+    """Yield lines with their ends, each within `MAX_LINE`."""
     number = 0
     while line := text.readline(MAX_LINE + 1):
         number += 1
@@ -343,7 +342,7 @@ def _lines(path: Path, text: Any) -> Iterator[str]:
 
 
 def _delimiter(first: Sequence[str], wanted: Columns | None) -> str:
-    """Return the delimiter by which a line shows most of the columns, or the most frequent one."""
+    """Return the delimiter that gives most of the columns, or the most frequent one."""
     best, score = ",", (0, 0)
     for delimiter in DELIMITERS:
         for line in first:

@@ -1,7 +1,7 @@
-"""What `generator: auto` means: the better of what is embedded, by measured quality.
+"""Choose the generator of `generator: auto`: the better embedded one, by measured quality.
 
-`ganimation` is taken when weights lie in its folder `weights` and the assessment beside them (the
-`assessment.json` of `miex assess-generator`, under the name of the weights) says of these very
+`ganimation` is chosen if there are weights in its folder `weights` and the assessment beside them
+(the `assessment.json` of `miex assess-generator`, with the name of the weights) shows for these
 weights that
 
 - AU fidelity is higher and KID lower than those of `warp`, both by more than their errors, and
@@ -9,7 +9,7 @@ weights that
   micro-expressions) it meets the target or is no worse than `warp`,
 
 all measured in the same assessment, on the same people. Otherwise, also without an assessment or
-with one of other weights, it is `warp`: what was not measured is not better.
+with an assessment of other weights, `warp` is chosen.
 """
 
 import json
@@ -25,12 +25,12 @@ LEARNT, SIMPLE = "ganimation", "warp"
 
 
 def embedded_weights() -> Path | None:
-    """The weights of `ganimation` that come with miex, the last by name; None if there are none."""
+    """Return the embedded weights of `ganimation`, the last by name; None if there are none."""
     return max(WEIGHTS.glob("*.safetensors"), default=None)
 
 
 def better_generator() -> str:
-    """Name of the generator that `auto` stands for; see the module.
+    """Return the name of the generator that `auto` selects; see the module.
 
     Raises:
         ValueError: The assessment beside the weights is damaged.
@@ -59,7 +59,7 @@ def better_generator() -> str:
 def _entry(
     entries: list[Mapping[str, Any]], name: str, sha256: str | None
 ) -> Mapping[str, Any] | None:
-    """The verdict on a generator with these weights."""
+    """Return the entry of a generator with these weights."""
     for entry in entries:
         if entry["name"] == name and entry["sha256"] == sha256:
             verdict: Mapping[str, Any] = entry["verdict"]

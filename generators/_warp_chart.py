@@ -1,8 +1,8 @@
-"""One map of all faces: which place of a frontal neutral face each pixel of a crop shows.
+"""Common map of all faces: the place on a frontal neutral face that each pixel of a crop shows.
 
 The map ("chart") is a square around the neutral head of `miex.au_sources.face_motion`, so that a
-furrow, a cheek or the tip of the nose lies at one place of it in every face. Thin plates through
-landmarks and skin points lead from a crop to the chart and back.
+furrow, a cheek or the tip of the nose has the same place on it in every face. Thin plate splines
+through landmarks and skin points map a crop to the chart and back.
 """
 
 from functools import cache
@@ -22,23 +22,23 @@ from miex.generators._warp_field import face_outline, face_window, place_skin, p
 from miex.generators._warp_geometry import pixel_centres
 
 CHART_SIDE = 64
-"""Cells a side of what is stored on the chart; one is 3 % of the distance of the eyes wide."""
+"""Cells per side of the chart; the width of one is 3 % of the inter-ocular distance."""
 
 PLACES = 24
-"""Places on the chart are stored on this many nodes a side of a crop: they vary slowly."""
+"""Nodes per side of a crop at which places on the chart are stored; they vary slowly."""
 
 _CENTRE = (0.0, 0.42)
 _HALF = 1.35
-"""Middle and half side of the chart, inter-ocular distances from between the eyes: forehead to
-chin and ear to ear, with a margin."""
+"""Centre and half side of the chart, in inter-ocular distances from the point between the eyes:
+forehead to chin and ear to ear, with a margin."""
 
 _INNER_LIPS = slice(60, 68)
-"""Left out: an open mouth has no place on a face whose mouth is closed."""
+"""Inner lip landmarks, which are left out: a closed mouth has no place for an open one."""
 
 
 @cache
 def _anchors() -> Points:
-    """Landmarks and skin points on the chart, ``(P, 2)``, -1 to 1."""
+    """Return landmarks and skin points on the chart, ``(P, 2)``, -1 to 1."""
     landmarks = np.delete(motion_table().neutral, _INNER_LIPS, axis=0)
     points = np.vstack([landmarks, skin_table()[1].neutral])[:, :2]
     anchors: Points = (points - np.array(_CENTRE)) / _HALF
@@ -46,14 +46,14 @@ def _anchors() -> Points:
 
 
 def _own_points(landmarks: Points, skin: Points) -> Points:
-    """The same points in a crop, ``(P, 2)`` pixels."""
+    """Return the same points in a crop, ``(P, 2)`` pixels."""
     return np.vstack([np.delete(landmarks, _INNER_LIPS, axis=0), skin])
 
 
 def chart_of(
     landmarks: NDArray[np.float32], size: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the place on the chart of every part of a crop, and where its face is.
+    """Return the place on the chart of every part of a crop, and a mask of its face.
 
     Args:
         landmarks: ``(68, 2)`` pixels.
@@ -64,7 +64,7 @@ def chart_of(
         ``float32 (1, NODES, NODES)``: 1 in the face, falling to 0 within `OUTLINE_MARGIN`.
 
     Raises:
-        ValueError: Not 68 finite points that span a plane.
+        ValueError: The landmarks are not 68 finite points that span a plane.
     """
     points = as_landmarks(landmarks)
     pose = fit_pose(points)
@@ -78,7 +78,7 @@ def chart_of(
 
 @cache
 def _unrolling() -> Points:
-    """Matrix ``(CHART_SIDE², P)`` from the points of a crop to where each cell lies in it."""
+    """Return the matrix ``(CHART_SIDE², P)`` from points of a crop to positions of cells."""
     anchors = _anchors()
     line = (np.arange(CHART_SIDE) + 0.5) * (2 / CHART_SIDE) - 1
     cells = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
@@ -87,7 +87,7 @@ def _unrolling() -> Points:
 
 
 def crop_positions(landmarks: Points, pose: HeadPose) -> NDArray[np.float32]:
-    """Return where each cell of the chart lies in a crop.
+    """Return the position of each cell of the chart in a crop.
 
     Args:
         landmarks: ``(68, 2)`` pixels.

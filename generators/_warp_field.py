@@ -1,4 +1,4 @@
-"""From the motion of single points to a motion of every pixel: the basis fields of one face."""
+"""Basis fields of a face: the motion of every pixel from the motion of single points."""
 
 import cv2
 import numpy as np
@@ -21,16 +21,16 @@ from miex.generators._warp_geometry import (
 )
 
 NODES = 48
-"""Fields are stored on this many nodes a side, a third of the distance between lid and brow."""
+"""Nodes per side of a stored field; their spacing is a third of the distance of lid and brow."""
 
 _STIFFNESS = 1e-3
-"""Ridge of the thin plates: keeps them calm where landmarks of a turned face fall together."""
+"""Ridge of the thin plates: smooths them where landmarks of a turned face coincide."""
 
 _RING = 1.4
-"""The plates rest on a ring around the face, this many times as wide as its outline."""
+"""Radius of the ring around the face on which the motion is 0, relative to its outline."""
 
 _CROWDED = 0.1
-"""Skin points nearer to a landmark than this, inter-ocular distances, lie upon it."""
+"""Distance to a landmark below which a skin point counts as equal, inter-ocular distances."""
 
 _LOWER_LIDS = (40, 41, 46, 47)
 _UPPER_LIDS = (37, 38, 43, 44)
@@ -39,7 +39,7 @@ _LOWER_LIP = (55, 56, 57, 58, 59, 65, 66, 67)
 
 
 def _kernel(points: Points, centres: Points) -> Points:
-    """Thin-plate kernel ``r² log r²`` (Duchon 1977), ``(points, centres)``."""
+    """Return the thin-plate kernel ``r² log r²`` (Duchon 1977), ``(points, centres)``."""
     squared = np.subtract.outer(points[:, 0], centres[:, 0]) ** 2
     squared += np.subtract.outer(points[:, 1], centres[:, 1]) ** 2
     squared += 1e-12
@@ -52,9 +52,9 @@ def _affine_part(points: Points) -> Points:
 
 
 def _solve(matrix: Points, right: Points) -> Points:
-    """Gaussian elimination with partial pivoting, in an order that no thread count changes.
+    """Solve a linear system by Gaussian elimination with partial pivoting, on one thread.
 
-    LAPACK splits the work among threads, and its last bits depend on how many there are.
+    The last bits of a solution by LAPACK depend on the number of threads.
     """
     count = len(matrix)
     rows = np.hstack([matrix, right])
@@ -70,13 +70,13 @@ def _solve(matrix: Points, right: Points) -> Points:
 
 
 def _product(a: Points, b: Points) -> Points:
-    """``a @ b`` without BLAS, for the same reason."""
+    """Return ``a @ b`` without BLAS, whose last bits depend on the number of threads."""
     product: Points = np.einsum("ij,jk->ik", a, b)
     return product
 
 
 def _plate_system(kernel: Points, centres: Points) -> Points:
-    """Matrix of a thin plate through the centres: kernels, ridge and affine part."""
+    """Return the matrix of a thin plate through the centres: kernels, ridge and affine part."""
     count = len(centres)
     system = np.zeros((count + 3, count + 3))
     system[:count, :count] = kernel + _STIFFNESS * np.eye(count)
@@ -88,15 +88,15 @@ def _plate_system(kernel: Points, centres: Points) -> Points:
 def plates(
     points: Points, values: Points, bands: list[NDArray[np.intp]], queries: Points
 ) -> list[Points]:
-    """Thin plates through subsets of points that have most of them in common.
+    """Evaluate thin plates through subsets of points that have most points in common.
 
-    The plate through the common points is solved once; the few others border its system.
+    The system of the common points is solved once, and bordered by the few others.
 
     Args:
         points: ``(n, 2)``.
         values: ``(n, k)``.
         bands: Indices of the points of each subset.
-        queries: ``(q, 2)`` where to evaluate.
+        queries: ``(q, 2)`` positions at which the plates are evaluated.
 
     Returns:
         ``(q, k)`` for each subset.
@@ -125,9 +125,10 @@ def plates(
 
 
 def place_skin(landmarks: Points, pose: HeadPose) -> Points:
-    """Where the points of the skin table lie in a face, ``(P, 2)`` pixels.
+    """Return the positions of the skin table's points in a face, ``(P, 2)`` pixels.
 
-    The head pose places them; a thin plate through the 68 landmarks adds the face's own shape.
+    They follow from the head pose; a thin plate through the 68 landmarks adds the shape of the
+    face.
     """
     neutral = pose.project(motion_table().neutral) / pose.scale
     skin = pose.project(skin_table()[1].neutral) / pose.scale
@@ -138,22 +139,22 @@ def place_skin(landmarks: Points, pose: HeadPose) -> Points:
 
 
 def face_outline(landmarks: Points, skin: Points) -> Points:
-    """Polygon along the jaw and, above it, through the skin table's outline points."""
+    """Return the polygon along the jaw and through the upper outline points of the skin table."""
     regions = np.array(skin_table()[0])
     arc = skin[regions == "outline"]
     middle = (landmarks[0] + landmarks[16]) / 2
     angle = np.arctan2(*(arc - middle).T[::-1]) - np.arctan2(*(landmarks[16] - middle)[::-1])
-    # From ear to ear over the forehead is a turn from 0 to -180 degrees about their middle.
+    # From ear to ear over the forehead the angle decreases from 0 to -180 degrees.
     return np.vstack([landmarks[:17], arc[np.argsort(np.mod(-angle, 2 * np.pi))]])
 
 
 def _control_points(
     landmarks: Points, skin: Points, pose: HeadPose, outline: Points
 ) -> tuple[Points, Points]:
-    """Points that carry the field and their motion ``(n, 17, 2)``; the ring rests.
+    """Return the control points of the field and their motion ``(n, 17, 2)``; the ring is fixed.
 
-    Skin that lies upon a landmark is left out: on the far side of a turned face the two are apart
-    in depth, and their motions contradict each other.
+    Skin points at a landmark are left out: on the far side of a turned face the two have different
+    depths, and their motions contradict each other.
     """
     regions = np.array(skin_table()[0])
     skin_motion = pose.project_motion(skin_table()[1].motion)
@@ -175,7 +176,7 @@ def _control_points(
 
 
 def _bands(count: int) -> list[NDArray[np.intp]]:
-    """Control points of the fields above the eyes, between eyes and mouth, and of the jaw."""
+    """Return the control points of the bands: above the eyes, eyes to mouth, and jaw."""
     excluded = (
         _LOWER_LIDS + _LOWER_LIP,
         _UPPER_LIDS + _LOWER_LIP,
@@ -185,7 +186,7 @@ def _bands(count: int) -> list[NDArray[np.intp]]:
 
 
 def _band_weights(geometry: FaceGeometry, nodes: Points) -> Points:
-    """Share of the three bands in the upper and the lower layer, ``(2, 3, nodes)``."""
+    """Return the share of the three bands in the upper and lower layer, ``(2, 3, nodes)``."""
     descent = geometry.descent(nodes)
     below_eyes = smoothstep((descent - 0.2) / 0.25)
     above_mouth = smoothstep((descent - 0.55) / 0.25)
@@ -205,11 +206,11 @@ def _coarse_window(distance: NDArray[np.float32]) -> Points:
 
 
 def face_window(outline: Points, unit: float, size: int) -> NDArray[np.float32]:
-    """Return 1 in the face, falling to 0 within `OUTLINE_MARGIN`, ``(NODES, NODES)``.
+    """Return a mask ``(NODES, NODES)``: 1 in the face, decreasing to 0 in `OUTLINE_MARGIN`.
 
     Args:
         outline: ``(n, 2)`` polygon, pixels.
-        unit: Pixels for one inter-ocular distance.
+        unit: Inter-ocular distance, in pixels.
         size: Side of the crop, pixels.
     """
     return _coarse_window(outline_distance(outline, size) / np.float32(unit)).astype(np.float32)
@@ -218,7 +219,7 @@ def face_window(outline: Points, unit: float, size: int) -> NDArray[np.float32]:
 def basis_fields(
     landmarks: Points, skin: Points, pose: HeadPose, geometry: FaceGeometry, size: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The motion of every node under each AU, for the layers above and below the apertures.
+    """Return the motion of every node for each AU, in the layers above and below the apertures.
 
     Args:
         landmarks: ``(68, 2)`` pixels.
@@ -229,7 +230,7 @@ def basis_fields(
 
     Returns:
         ``float32 (17, 2, 2, NODES, NODES)``: AU, layer, x and y, node; pixels at intensity 1.
-        ``bool (S, S)``: pixels that may change.
+        ``bool (S, S)``: mask of the pixels that may change.
     """
     distance = outline_distance(geometry.outline, size) / geometry.unit
     coarse = _coarse_window(distance)

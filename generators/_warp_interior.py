@@ -1,4 +1,4 @@
-"""What lies behind lids and lips: the eyeball and the inside of the mouth, which do not move."""
+"""Render what lids and lips uncover: eyeballs and the inside of the mouth, which do not move."""
 
 from dataclasses import replace
 
@@ -15,17 +15,17 @@ from miex.generators._warp_geometry import (
 
 _CLOSED_GAP = 0.03
 _OPEN_GAP = 0.07
-"""Lips nearer than the first are closed, further apart than the second open, inter-ocular
-distances; dlib's inner lip points scatter by about a hundredth."""
+"""Lips closer than the first distance are closed, farther apart than the second open, in
+inter-ocular distances; the error of dlib's inner lip points is about 0.01."""
 
 _LASHES = 0.012
-"""The upper lid carries its lashes: its edge lies this much below the landmarks."""
+"""Distance of the edge of the upper lid, with its lashes, below the landmarks."""
 
 _LINE_REACH = 0.045
-"""The line between closed lips is looked for this far from the landmarks."""
+"""Distance from the landmarks in which the line between closed lips is searched for."""
 
 _UNCOVERED_REACH = 0.15
-"""No lid of a micro-expression uncovers more than this, inter-ocular distances."""
+"""Largest width that a lid uncovers in a micro-expression, in inter-ocular distances."""
 
 _EYES = ((36, 39, (37, 38), (41, 40)), (42, 45, (43, 44), (47, 46)))
 _MOUTH = (60, 64, (61, 62, 63), (67, 66, 65))
@@ -37,7 +37,7 @@ def _luminance(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _along(mouth: Aperture, t: Points, below: Points) -> Points:
-    """Points at positions t and this many pixels below the chord."""
+    """Return the points at positions t, given pixels below the chord."""
     normal = np.array([-mouth.axis[1], mouth.axis[0]])
     along = (t * mouth.length)[..., None] * mouth.axis
     points: Points = mouth.corner + along + below[..., None] * normal
@@ -45,7 +45,7 @@ def _along(mouth: Aperture, t: Points, below: Points) -> Points:
 
 
 def _look_up(image: NDArray[np.float32], points: Points) -> NDArray[np.float32]:
-    """Bilinear values of an image at ``(..., 2)`` points."""
+    """Return bilinear values of an image at ``(..., 2)`` points."""
     flat = points.reshape(-1, 1, 2).astype(np.float32)
     x, y = np.ascontiguousarray(flat[..., 0]), np.ascontiguousarray(flat[..., 1])
     values = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -53,9 +53,9 @@ def _look_up(image: NDArray[np.float32], points: Points) -> NDArray[np.float32]:
 
 
 def _lip_line(grey: NDArray[np.float32], mouth: Aperture, unit: float) -> Points:
-    """Curve of the dark line between closed lips, as coefficients of `Aperture`.
+    """Return the dark line between closed lips, as coefficients of `Aperture`.
 
-    Landmarks miss that line by a pixel; a mouth that opens beside it would show it twice.
+    Landmarks are about a pixel off this line; a mouth that opens beside it would show it twice.
     """
     t = np.linspace(0.08, 0.92, 29)
     upper, lower = mouth.heights(t)
@@ -64,7 +64,7 @@ def _lip_line(grey: NDArray[np.float32], mouth: Aperture, unit: float) -> Points
     heights = middle[:, None] + offsets
     values = _look_up(grey, _along(mouth, np.broadcast_to(t[:, None], heights.shape), heights))
     darkness = values.max(axis=1, keepdims=True) - values
-    # Far from the landmarks a dark pixel is rather a shadow under the lip than the line.
+    # A dark pixel far from the landmarks is more probably a shadow under the lip.
     trust = darkness**3 * (1.0 - (offsets / (1.5 * _LINE_REACH * unit)) ** 2) + 1e-3
     line = (heights * trust).sum(axis=1) / trust.sum(axis=1)
     return mouth.curve(t, line)
@@ -73,13 +73,13 @@ def _lip_line(grey: NDArray[np.float32], mouth: Aperture, unit: float) -> Points
 def find_geometry(
     crop: NDArray[np.uint8], landmarks: Points, outline: Points, unit: float
 ) -> FaceGeometry:
-    """Finds the apertures of a face.
+    """Return the geometry of a face: outline, eyes and mouth.
 
     Args:
         crop: ``uint8 (S, S, 3)`` RGB.
         landmarks: ``(68, 2)`` pixels.
         outline: ``(n, 2)`` polygon, pixels.
-        unit: Pixels for one inter-ocular distance.
+        unit: Inter-ocular distance, in pixels.
     """
     shift = np.array([0.0, _LASHES * unit])
     eyes = [
@@ -109,9 +109,9 @@ def find_geometry(
 def cavity_colour(
     crop: NDArray[np.uint8], landmarks: Points, geometry: FaceGeometry
 ) -> NDArray[np.float32]:
-    """Colour ``float32 (3,)`` of the inside that shows when a closed mouth opens.
+    """Return the colour ``float32 (3,)`` of the inside of a mouth that opens.
 
-    It is dark, and takes its hue from the lips and from the line between them.
+    It is dark, with the hue of the lips and of the line between them.
     """
     t = np.repeat(np.linspace(0.2, 0.8, 25)[:, None], 5, axis=1)
     upper, lower = geometry.mouth.heights(t)
@@ -122,14 +122,14 @@ def cavity_colour(
     luminance = inside @ np.array([0.299, 0.587, 0.114], np.float32)
     darkest = inside[luminance <= np.quantile(luminance, 0.15)].mean(axis=0)
     lips = _look_up(crop.astype(np.float32), landmarks[list(_LIP_OUTLINE)]).mean(axis=0)
-    # Light that gets between the lips comes back from red mucosa; what is left is dim.
+    # Light between the lips is reflected by red mucosa, and is dim.
     return np.asarray(
         np.minimum(0.65 * darkest + np.array([0.05, 0.0, 0.0]) * lips, 0.45 * lips), np.float32
     )
 
 
 def eyeball_shift(geometry: FaceGeometry, above: Points, below: Points, softness: float) -> Points:
-    """Where to read what a lid uncovers: eyeballs do not move, their nearest visible row goes on.
+    """Return where to read uncovered eyeballs: their nearest visible row is repeated.
 
     Args:
         geometry: Apertures of the face.

@@ -1,7 +1,7 @@
-"""From prepared faces and AU vectors to frames: two moving layers of skin before what lies behind.
+"""Render frames from prepared faces and AUs: two moving layers of skin over a fixed background.
 
-Sums, products, comparisons and bilinear reads of a frame's own pixels are all that is used, so
-that neither the batch nor the number of threads can change a bit of a frame.
+Only sums, products, comparisons and bilinear reads of pixels of the same frame are used, so that a
+frame does not depend on the batch or the number of threads, to the bit.
 """
 
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ from miex.generators._warp_field import NODES
 from miex.generators._warp_sampling import pixel_grid, sample_linear, sample_spline
 
 _INVERSION_STEPS = 2
-"""Fixed-point steps that invert the field. Its slope stays below .3 at intensity 2, so that of a
-motion of 3 px an error of .3³ is left, below a tenth of a pixel."""
+"""Fixed-point steps that invert the field. Its slope is below .3 at intensity 2, so that the
+remaining error of a motion of 3 px is .3³ of it, below a tenth of a pixel."""
 
 _UPPER_STRETCH, _LOWER_STRETCH = 0.5, 0.75
-"""Parts of an open mouth's height that follow the upper and the lower lip."""
+"""Shares of the height of an open mouth that follow the upper and the lower lip."""
 
 _GAP_SHADE = 24.0
-"""Shade below the upper teeth when an open mouth opens to twice its height: .63 where it is most,
+"""Strength of the shade below the upper teeth when an open mouth doubles its height: at most .63,
 at three quarters of the height (`depth³ (1 - depth)` is 27/256 there, the other factor 1/4)."""
 
 
 @dataclass(frozen=True, slots=True)
 class WarpState:
-    """A face prepared for rendering, on the generator's device.
+    """Face prepared for rendering, on the device of the generator.
 
     Attributes:
         crop: ``uint8 (3, S, S)``.
@@ -38,8 +38,8 @@ class WarpState:
         basis: ``(17, 2, 2, NODES, NODES)`` motion at intensity 1: AU, layer, x and y; pixels.
         edges: ``(2, S, S)`` pixels above the upper and below the lower edge of eye or mouth.
         eyeballs: ``(S, S, 2)`` where to read an uncovered eyeball, pixels to add.
-        mouth: ``(2, S, S)`` 1 where the inside of an open mouth stretches, and 1 where a closed
-            mouth opens; fractions for lips that are hardly parted.
+        mouth: ``(2, S, S)`` weights of an open mouth, whose inside is stretched, and of a closed
+            mouth that opens; fractions for slightly parted lips.
         cavity: ``(3, 1, 1)`` colour of the inside of a closed mouth.
         movable: ``bool (1, S, S)`` pixels that may change.
         softness: ``(1, 1, 1)`` width of an edge, pixels.
@@ -57,11 +57,11 @@ class WarpState:
 
 
 class MovedFrames(NamedTuple):
-    """N frames and where their pixels come from.
+    """N frames and the origin of their pixels.
 
     Attributes:
         frames: ``uint8 (N, 3, S, S)``.
-        source: ``(N, S, S, 2)``, x and y of the place in the photograph that each pixel shows.
+        source: ``(N, S, S, 2)``, x and y of the position in the photograph that each pixel shows.
     """
 
     frames: Tensor
@@ -77,7 +77,7 @@ def render_frames(states: list[WarpState], aus: NDArray[np.float32]) -> Tensor:
 def move_frames(
     states: list[WarpState], aus: NDArray[np.float32], inversion_steps: int = _INVERSION_STEPS
 ) -> MovedFrames:
-    """Render frames and say where their pixels come from.
+    """Render frames, and return the origin of their pixels.
 
     Args:
         states: N states of one size.
@@ -108,8 +108,8 @@ def move_frames(
     dark = opening * (widened / softness).clamp(max=1)
     dark = dark + stretching * (_GAP_SHADE * doubled * depth * depth * depth * (1 - depth))
 
-    # The layer that covers half a pixel or more is read by splines; what mixes into it at a soft
-    # edge is read linearly, which nobody can tell there and costs a quarter.
+    # The layer that covers half a pixel or more is read by splines; the other one, at a soft
+    # edge, is read linearly, which is invisible there and takes a quarter of the time.
     hard_upper, hard_lower = in_upper >= 0.5, in_lower >= 0.5
     source = torch.where(
         hard_upper.movedim(1, -1), upper, torch.where(hard_lower.movedim(1, -1), lower, inside)
@@ -132,10 +132,10 @@ def _stack(states: list[WarpState], name: str) -> Tensor:
 def _backward_motion(
     states: list[WarpState], aus: NDArray[np.float32], size: int, steps: int
 ) -> Tensor:
-    """Where each pixel of both layers comes from, relative to it, ``(N, 2, S, S, 2)`` pixels.
+    """Return the origin of each pixel of both layers, relative to it, ``(N, 2, S, S, 2)`` pixels.
 
-    The weighted sum of the basis fields says where a point goes; the fixed point of
-    ``b(p) = -motion(p + b(p))`` says where it comes from.
+    The weighted sum of the basis fields is the forward motion; the backward motion b is the fixed
+    point of ``b(p) = -motion(p + b(p))``.
     """
     motion = torch.stack([_forward_motion(s, v) for s, v in zip(states, aus, strict=True)]).flatten(
         0, 1
@@ -156,9 +156,9 @@ def _forward_motion(state: WarpState, values: NDArray[np.float32]) -> Tensor:
 
 
 def _cover(above: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
-    """Shares of a pixel that the layers above and below an aperture cover.
+    """Return the shares of a pixel that the layers above and below an aperture cover.
 
-    Where they overlap, as lips that press on each other, they meet half-way.
+    Where they overlap, as pressed lips, they meet in the middle.
 
     Args:
         above: Distance above the upper edge, in widths of a soft edge.
@@ -171,10 +171,10 @@ def _cover(above: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _stretch(stretching: Tensor, depth: Tensor, back: Tensor) -> Tensor:
-    """Displacement ``(N, S, S, 2)`` inside an open mouth, which goes on from both lips.
+    """Return the displacement ``(N, S, S, 2)`` inside an open mouth, continuous at both lips.
 
-    The upper teeth stand still; the gap under them widens. A stretch forgives landmarks that
-    miss the edge of a lip, which a cut there would not.
+    The upper teeth do not move; the gap under them widens. Unlike a cut, a stretch tolerates
+    landmarks beside the edge of a lip.
 
     Args:
         stretching: ``(N, 1, S, S)`` 1 in an open mouth.

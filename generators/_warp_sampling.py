@@ -1,4 +1,4 @@
-"""Reading an image between its pixels: cubic B-spline interpolation on CPU or GPU."""
+"""Interpolate images by cubic B-splines on CPU or GPU."""
 
 import cv2
 import numpy as np
@@ -11,15 +11,15 @@ _POLE = np.sqrt(3.0) - 2.0
 """Pole of the cubic B-spline's inverse (Unser 1999, Splines, IEEE Signal Processing Magazine)."""
 
 _REACH = 14
-"""The inverse is cut where it has fallen to |pole|^14, 1e-8."""
+"""Number of taps of the inverse filter, up to |pole|^14 = 1e-8."""
 
 _PAD = 2
 
 
 def spline_coefficients(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """B-spline coefficients of an image, for `sample_spline`.
+    """Return the B-spline coefficients of an image, for `sample_spline`.
 
-    Among kernels of four taps a side the interpolating cubic B-spline blurs least (Thevenaz, Blu
+    Among kernels of four taps per axis the interpolating cubic B-spline blurs least (Thevenaz, Blu
     and Unser 2000), and a pixel that does not move keeps its value.
 
     Args:
@@ -38,19 +38,20 @@ def spline_coefficients(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def pixel_grid(size: int, count: int, device: torch.device) -> Tensor:
-    """Centres of ``count x count`` equal cells, ``(1, count, count, 2)`` x and y in pixels."""
+    """Return the centres of ``count x count`` cells, ``(1, count, count, 2)`` pixels."""
     line = (torch.arange(count, device=device) + 0.5) * (size / count) - 0.5
     y, x = torch.meshgrid(line, line, indexing="ij")
     return torch.stack([x, y], dim=-1)[None]
 
 
 def sample_linear(image: Tensor, points: Tensor, side: float | None = None) -> Tensor:
-    """Bilinear values.
+    """Return bilinear values.
 
     Args:
         image: ``(N, C, H, H)``.
         points: ``(N, h, w, 2)``, x and y in pixels.
-        side: Pixels that the image spans; H, unless it is stored coarser than the pixels are.
+        side: Number of pixels that the image spans, if it is stored at a lower resolution; H by
+            default.
 
     Returns:
         ``(N, C, h, w)``.
@@ -61,7 +62,7 @@ def sample_linear(image: Tensor, points: Tensor, side: float | None = None) -> T
 
 
 def _pair(position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Four B-spline taps as two linear reads: the share of the second, and both positions."""
+    """Return four B-spline taps as two linear reads: the second one's share, both positions."""
     start = position.floor()
     t = position - start
     rest = 1 - t
@@ -73,7 +74,7 @@ def _pair(position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def sample_spline(coefficients: Tensor, points: Tensor) -> Tensor:
-    """Cubic B-spline values (Sigg and Hadwiger 2005, GPU Gems 2, chapter 20).
+    """Return cubic B-spline values (Sigg and Hadwiger 2005, GPU Gems 2, chapter 20).
 
     Args:
         coefficients: ``(N, C, S + 4, S + 4)`` of `spline_coefficients`.

@@ -1,4 +1,4 @@
-"""What a generator is: a face and Action Units in, an image of that face out.
+"""Interface of generators: from a face and Action Units to an image of that face.
 
 A new generator is one new file (or folder with a `generator.py`) here that registers a factory:
 
@@ -29,10 +29,10 @@ Condition: TypeAlias = Literal["absolute", "change"]
 
 
 class GeneratorConfig(FrozenConfig):
-    """Which generator renders, and how it runs.
+    """Choice and options of a generator.
 
-    The name `auto` becomes the better of the embedded generators at once (the rule is in
-    `miex.generators._auto`), so that whatever records a config records what really rendered.
+    The name `auto` is replaced by the better embedded generator when the config is made (the rule
+    is in `miex.generators._auto`), so that a recorded config names the generator that rendered.
     """
 
     name: Annotated[
@@ -42,12 +42,12 @@ class GeneratorConfig(FrozenConfig):
         None, description="weights of the generator: a file, or hf-hub:USER/NAME"
     )
     device: Annotated[str, Flag()] = Field(
-        "auto", description="where to compute: auto, cpu, cuda, cuda:1, ..."
+        "auto", description="device: auto, cpu, cuda, cuda:1, ..."
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 where the device computes it in hardware"
+        "auto", description="auto is bf16 if the device supports it in hardware"
     )
-    compile: bool = Field(False, description="torch.compile the network")
+    compile: bool = Field(False, description="use torch.compile for the network")
     batch_size: int = Field(32, ge=1, le=4096)
 
     @model_validator(mode="before")
@@ -64,19 +64,18 @@ class GeneratorConfig(FrozenConfig):
 
 
 class FaceGenerator(Protocol[State]):
-    """Renders faces.
+    """Interface of a generator.
 
-    A frame depends on its face and its AU vector alone, bit for bit on one machine: not on the
-    frames that are rendered in the same call, nor on how many they are. Reproducible datasets
-    rest on this.
+    A frame depends only on its face and its AU vector, to the bit on one machine, and not on the
+    other frames of the same call. Reproducible datasets require this.
 
     Attributes:
         name: The registered name.
         sha256: Hash of the weights, or None for a generator without weights.
-        max_intensity: Highest intensity (0-5) up to which the result is believable.
-        condition: What `render` is told. `absolute`: the intensities that the face shall have.
-            `change`: by how much each AU differs from the photograph; 0 is the photograph itself.
-            `told` converts.
+        max_intensity: Largest intensity (0-5) with realistic results.
+        condition: Meaning of the AUs of `render`. `absolute`: the intensities that the face shall
+            have. `change`: the difference of each AU from the photograph; 0 is the photograph
+            itself. `told` converts.
     """
 
     @property
@@ -100,18 +99,18 @@ class FaceGenerator(Protocol[State]):
         ...
 
     def prepare(self, face: Face) -> State:
-        """Everything that depends on the face only, computed once and reused for every frame.
+        """Compute everything that depends only on the face, once for all its frames.
 
         Raises:
-            ValueError: The crop's size does not suit the generator.
+            ValueError: The generator does not support the size of the crop.
         """
         ...
 
     def render(self, states: Sequence[State], aus: AUArray) -> NDArray[np.uint8]:
-        """Renders one frame for each pair of a prepared face and an AU vector.
+        """Render one frame for each pair of a prepared face and an AU vector.
 
         Args:
-            states: N prepared faces; the same one may stand several times. All of one size S.
+            states: N prepared faces of one size S; a face may occur several times.
             aus: ``(N, 17)``, finite: FACS intensities 0 to 5, or their change, -5 to 5, as
                 `condition` says.
 
@@ -122,14 +121,14 @@ class FaceGenerator(Protocol[State]):
 
 
 def told(generator: FaceGenerator[Any], aus: AUArray) -> AUArray:
-    """Return what to tell a generator about the frames of one sample.
+    """Return the AUs with which a generator renders the frames of one sample.
 
-    A generator of changes is told by how much each AU differs from the onset: the photograph is
-    the onset, whatever the AUs of its source were there. An onset of its own AUs would be put on
-    top of the photograph's expression, and the sample would begin in the middle of a movement.
+    A generator of changes gets the difference of each AU from the onset, so that the photograph is
+    the onset, independent of the AUs of the source there. Otherwise the AUs of the onset would be
+    added to the expression of the photograph, and the sample would begin in motion.
 
     Args:
-        generator: What renders.
+        generator: The generator.
         aus: ``(T, 17)``, FACS intensities 0 to 5 of the frames; the first is the onset.
 
     Returns:
@@ -155,10 +154,10 @@ def _modules() -> dict[str, str]:
 _GENERATORS = Registry[Factory]("generator", _modules, "miex.generators")
 
 register_generator = _GENERATORS.register
-"""Registers a factory under the name of its file (or folder)."""
+"""Register a factory under the name of its file (or folder)."""
 
 generator_names = _GENERATORS.names
-"""Return the names of all generators, whether or not their weights are there."""
+"""Return the names of all generators, also of those without weights."""
 
 generator_places = _GENERATORS.places
 """Return the module or package of each generator, see `Registry.places`."""
@@ -168,11 +167,10 @@ generator_facts = _GENERATORS.facts
 
 
 def create_generator(config: GeneratorConfig) -> FaceGenerator[Any]:
-    """Creates the generator that the config names.
+    """Create the generator that the config names.
 
     Raises:
-        ValueError: No such generator.
-        FileNotFoundError: It needs a checkpoint that is not there; the message says where such
-            a file comes from.
+        ValueError: There is no such generator.
+        FileNotFoundError: It needs a checkpoint that does not exist; the message names sources.
     """
     return _GENERATORS.find(config.name)(config)

@@ -1,9 +1,9 @@
-"""The embedded generator: each AU moves the landmarks, and the photograph's own pixels follow.
+"""Generator without weights: each AU moves the landmarks, and the photograph is warped accordingly.
 
-It needs no weights. A field of motion per AU is computed once per face; a frame is their weighted
-sum, inverted and read from the photograph in one resampling. Skin above and below the eyes and
-the mouth moves in two layers in front of eyeballs and teeth, which stay. Meant for
-micro-expressions: motion of a few pixels, texture untouched.
+A motion field per AU is computed once per face; for a frame, their weighted sum is inverted, and
+the photograph is resampled once. Skin above and below the eyes and the mouth moves in two layers
+over eyeballs and teeth, which are fixed. Intended for micro-expressions: motion of a few pixels,
+with the texture unchanged.
 """
 
 import warnings
@@ -29,10 +29,10 @@ from miex.generators.base import Condition, GeneratorConfig, register_generator
 MIN_SIZE, MAX_SIZE = 64, 512
 
 _CPU_PIXELS = 2**15
-"""Pixels rendered together on a CPU: more do not stay in the cache of a core."""
+"""Number of pixels rendered together on a CPU; more exceed the cache of a core."""
 
 _EDGE_SOFTNESS = 0.022
-"""Width of the soft edge of lids and lips, inter-ocular distances, at least one pixel."""
+"""Width of the soft edge of lids and lips, in inter-ocular distances; at least one pixel."""
 
 
 def _check_crop(crop: NDArray[np.uint8]) -> None:
@@ -52,7 +52,7 @@ def check_intensities(aus: AUArray, count: int) -> NDArray[np.float32]:
     """Check changes of AUs for `count` states.
 
     Raises:
-        ValueError: Another shape than ``(count, 17)``, values not finite or outside -5 to 5.
+        ValueError: The shape is not ``(count, 17)``, or values are not finite or outside -5 to 5.
     """
     values = np.asarray(aus, np.float32)
     if values.shape != (count, AU_COUNT):
@@ -72,11 +72,11 @@ def check_intensities(aus: AUArray, count: int) -> NDArray[np.float32]:
 
 
 class WarpGenerator:
-    """Renders AU motion by warping the photograph.
+    """Render AU motion by warping the photograph.
 
     Args:
-        device: Where to compute.
-        batch_size: Frames rendered together.
+        device: The device.
+        batch_size: Number of frames that are rendered together.
     """
 
     name = "warp"
@@ -90,7 +90,7 @@ class WarpGenerator:
         self._warned = False
 
     def prepare(self, face: Face) -> WarpState:
-        """Everything that depends on the face only.
+        """Compute everything that depends only on the face.
 
         Raises:
             ValueError: The crop is not a square RGB image with a side that is a multiple of 4
@@ -130,7 +130,7 @@ class WarpGenerator:
         )
 
     def render(self, states: Sequence[WarpState], aus: AUArray) -> NDArray[np.uint8]:
-        """Renders one frame for each pair of a prepared face and an AU vector.
+        """Render one frame for each pair of a prepared face and an AU vector.
 
         Args:
             states: N prepared faces, all of one size S.
@@ -140,8 +140,8 @@ class WarpGenerator:
             ``uint8 (N, S, S, 3)`` RGB.
 
         Raises:
-            ValueError: No states, faces of several sizes, or AUs that are not ``(N, 17)`` finite
-                intensities.
+            ValueError: There are no states, faces differ in size, or the AUs are not ``(N, 17)``
+                finite changes.
         """
         values = check_intensities(aus, len(states))
         sizes = {state.crop.shape[-1] for state in states}
@@ -151,7 +151,7 @@ class WarpGenerator:
             self._warned = True
             warnings.warn(
                 f"intensity {values.max():g} is above {self.max_intensity:g}: `warp` moves the "
-                "pixels of one photograph and is believable for micro-expressions only",
+                "pixels of one photograph and is realistic only for micro-expressions",
                 stacklevel=2,
             )
         frames = torch.stack([state.crop for state in states])
@@ -179,11 +179,11 @@ FACTS = Facts(
 
 @register_generator("warp", FACTS)
 def create_warp(config: GeneratorConfig) -> WarpGenerator:
-    """Creates the generator.
+    """Create the generator.
 
     Raises:
-        ValueError: The config asks for weights, bf16 or compilation, which `warp` does not have,
-            or the device is not there.
+        ValueError: The config requests weights, bf16 or compilation, which `warp` does not have,
+            or there is no such device.
     """
     if config.checkpoint is not None:
         raise ValueError(

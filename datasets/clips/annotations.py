@@ -1,4 +1,4 @@
-"""From annotations to clips: corrections, the order of frame numbers, and the frames themselves."""
+"""Make clips from annotations: corrections, order of the frame numbers, and frames."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,32 +11,32 @@ from miex.datasets.clips.frames import FrameFolder, Frames
 from miex.datasets.labels import Emotion
 
 _MAX_SHIFT = 3
-"""How many frames an onset or apex whose image is missing may move to the nearest one there is:
-15 ms at 200 frames a second, a tenth of the median rise of 32 frames."""
+"""Largest shift, in frames, of an onset or apex without an image to the nearest existing frame:
+15 ms at 200 frames per second, a tenth of the median of 32 frames from onset to apex."""
 
 
-IGNORED_IMAGES = "images that are called otherwise lie beside the frames and were ignored"
+IGNORED_IMAGES = "images with names of another form beside the frames were ignored"
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What a database says about one expression, before anything was checked.
+    """Annotation of one expression in a database, before any check.
 
     Attributes:
         subject: `Clip.subject`.
         clip: `Clip.clip`.
-        emotion: What the text means.
-        emotion_text: The text.
+        emotion: Emotion of the annotation.
+        emotion_text: Emotion as the database writes it.
         onset: Frame number.
-        apex: Frame number, None where the database has none.
+        apex: Frame number; None where the database has none.
         offset: Frame number.
         where: `Clip.annotation`.
         aus: AU coding as written.
         objective_class: 1 to 7.
-        apex_rule: Where `apex` comes from, if there is one.
-        fps: Frames a second, where it differs from the database's.
-        frames: Its frames, where they were looked at to make the annotation.
-        notes: What is peculiar.
+        apex_rule: Origin of `apex`, if there is one.
+        fps: Frames per second, where it differs from that of the database.
+        frames: Frames, where the annotation was made from them.
+        notes: Peculiarities.
     """
 
     subject: str
@@ -57,7 +57,7 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """The frames of an annotation, and a note on where they were, or nothing."""
+    """Frames of an annotation, and a note on their place or an empty text."""
 
     frames: Frames
     note: str = ""
@@ -65,29 +65,29 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why an annotation becomes no clip; see `Rejection`."""
+    """Reason why an annotation does not become a clip; see `Rejection`."""
 
     reason: str
     detail: str
 
 
 _Locate = Callable[[Annotation], Located | None]
-"""Finds the frames of an annotation, None if there are none."""
+"""Function that finds the frames of an annotation; None if there are none."""
 
 
 class ClipBuilder:
-    """Makes clips of annotations and keeps account of what it changes and leaves out.
+    """Make clips from annotations, and record what is changed and left out.
 
     Args:
         database: Name of the database.
-        fps: Its frames a second.
-        locate: Finds frames; None builds clips without.
-        corrections: By (subject, clip).
+        fps: Frames per second of the database.
+        locate: Finds frames; None makes clips without frames.
+        corrections: Corrections by (subject, clip).
 
     Attributes:
-        clips: The usable ones.
-        repairs: What was replaced.
-        rejections: What was left out.
+        clips: Usable clips.
+        repairs: Replaced values.
+        rejections: Clips that were left out.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class ClipBuilder:
         self._seen: dict[tuple[str, str], str] = {}
 
     def add(self, annotation: Annotation) -> None:
-        """Makes a clip, or a rejection.
+        """Add the clip of an annotation, or its rejection.
 
         Raises:
             ValueError: A correction expects another value.
@@ -144,11 +144,11 @@ class ClipBuilder:
         self.clips.append(self._clip(settled, notes))
 
     def unused_corrections(self) -> list[tuple[str, str]]:
-        """Which (subject, clip) of the corrections were not among the annotations."""
+        """Return every (subject, clip) of the corrections that is not among the annotations."""
         return sorted(set(self._corrections) - set(self._seen))
 
     def reject(self, annotation: Annotation, reason: str, detail: str) -> None:
-        """Leaves a clip out."""
+        """Leave a clip out."""
         origin = origin_of(self._database, annotation.subject, annotation.clip)
         self.rejections.append(Rejection(origin, reason, detail))
 
@@ -200,7 +200,7 @@ def _corrected(
 
 
 def _with_frames(annotation: Annotation, located: Located) -> Annotation:
-    """Adds frames; a folder that was cut to the clip and numbered anew is counted as annotated."""
+    """Add frames; files of a folder with only this clip may be renumbered from its onset."""
     frames = located.frames
     notes = [*annotation.notes, *filter(None, [located.note])]
     span = range(annotation.onset, annotation.offset + 1)
@@ -215,7 +215,7 @@ def _with_frames(annotation: Annotation, located: Located) -> Annotation:
 
 
 def _settle(annotation: Annotation, numbers: Sequence[int] | None) -> Annotation | Problem:
-    """Puts the frame numbers into order and onto frames that are there."""
+    """Correct frame numbers that are out of order or have no image."""
     ends = _ends(annotation, 0 if numbers is None else numbers[0])
     if ends is None:
         detail = f"onset {annotation.onset}, apex {annotation.apex}, offset {annotation.offset}"
@@ -241,14 +241,14 @@ def _settle(annotation: Annotation, numbers: Sequence[int] | None) -> Annotation
 
 
 def _ends(annotation: Annotation, first: int) -> tuple[int, int] | None:
-    """Onset and offset in order: where one of them is wrong, the apex stands midway.
+    """Return onset and offset in order; one wrong number is mirrored at the apex.
 
     Args:
-        annotation: With any frame numbers.
-        first: Number of the first frame there can be.
+        annotation: Annotation with any frame numbers.
+        first: Smallest possible frame number.
 
     Returns:
-        None where more than one number is wrong.
+        None if more than one number is wrong.
     """
     onset, apex, offset = annotation.onset, annotation.apex, annotation.offset
     if onset <= offset:
@@ -261,7 +261,7 @@ def _ends(annotation: Annotation, first: int) -> tuple[int, int] | None:
 
 
 def _with_apex(annotation: Annotation, apex: int | None, there: Sequence[int] | None) -> Annotation:
-    """The apex of a clip whose ends are settled; the middle frame where there is no usable one."""
+    """Return the annotation with a usable apex, the middle frame if it has none."""
     if apex is not None and annotation.onset <= apex <= annotation.offset:
         return replace(annotation, apex=apex)
     if apex is None and annotation.apex_rule is ApexRule.NONE:
@@ -278,16 +278,16 @@ def _nearest(there: Sequence[int], wanted: int) -> int:
 
 
 def _changes(before: Annotation, after: Annotation) -> list[_Change]:
-    """What `_settle` replaced. An apex that nobody annotated is no repair: its rule is recorded."""
+    """Yield the values that `_settle` replaced; an apex that was not annotated is no repair."""
     ends_wrong = before.offset < before.onset
     reasons = {
-        "onset": "onset after the offset: taken as far before the apex as the offset lies behind"
+        "onset": "onset after the offset: moved before the apex by the distance of the offset"
         if ends_wrong
         else "no image of the onset: next frame",
         "apex": "apex outside of onset and offset, or beyond the frames: middle frame"
         if after.apex_rule is ApexRule.REPAIRED
         else "no image of the apex: nearest frame",
-        "offset": "offset before the onset: taken as far behind the apex as the onset lies before"
+        "offset": "offset before the onset: moved after the apex by the distance of the onset"
         if ends_wrong
         else "no image of the offset: last frame",
     }

@@ -1,4 +1,4 @@
-"""Annotated clips of expressions, and how to open the database that holds them.
+"""Annotated clips of expressions, and the function that opens their databases.
 
 A new database is one new file in `micro/` or `macro/` that registers a factory:
 
@@ -23,53 +23,53 @@ from miex.datasets.registry import Facts, Registry, modules_in
 
 
 class ApexRule(StrEnum):
-    """Where the number of an apex frame comes from."""
+    """Origin of the number of an apex frame."""
 
     ANNOTATED = "annotated"
     CORRECTED = "corrected by a file of corrections"
     MIDDLE_FRAME = "middle frame: onset + (offset - onset) // 2"
-    """The database has no apex, or none for this clip. Others round otherwise (half of the number
-    of frames, half of the sum), which differs by one frame."""
+    """The database has no apex, or none for this clip. Other definitions (half of the number of
+    frames, half of the sum) differ by one frame."""
     REPAIRED = "repaired: onset + (offset - onset) // 2"
-    """The annotated apex lies outside of onset and offset, or beyond the frames that are there."""
+    """The annotated apex is not between onset and offset, or is beyond the existing frames."""
     LAST_FRAME = "last frame"
     """The sequence ends at its peak (CK+, Oulu-CASIA)."""
-    IN_FLOW = "in the published flow: its authors' choice of onset and apex"
-    """The clip is published as flow from onset to apex; frame numbers are not."""
-    NONE = "nobody says: to be found in the frames"
-    """Videos and sequences that come without annotated frames."""
+    IN_FLOW = "of the published flow: its authors' choice of onset and apex"
+    """The clip is published as flow from onset to apex, without frame numbers."""
+    NONE = "not annotated: to be found in the frames"
+    """Videos and sequences without annotated frames."""
 
 
 def middle_frame(onset: int, offset: int) -> int:
-    """The apex where none is annotated, `ApexRule.MIDDLE_FRAME`."""
+    """Return the middle frame, the apex by `ApexRule.MIDDLE_FRAME`."""
     return onset + (offset - onset) // 2
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One annotated expression.
+    """Annotated expression.
 
     Attributes:
-        database: Name of the database; with `subject` and `clip` the key of the clip.
-        subject: Who is shown, as the database names them (``sub01``, ``006``, ``s1``, ``spNO.1``).
-        clip: Name of the clip, one of its kind for this subject. Where a database names videos and
-            a video has several expressions, the name ends in the onset (``e_62``).
-        emotion: What it is annotated with.
-        emotion_text: The annotation as the database writes it.
+        database: Name of the database; `database`, `subject` and `clip` identify the clip.
+        subject: Subject, as the database names it (``sub01``, ``006``, ``s1``, ``spNO.1``).
+        clip: Name of the clip, unique for the subject. If a database names videos and a video has
+            several expressions, the name ends in the onset (``e_62``).
+        emotion: Annotated emotion.
+        emotion_text: Emotion as the database writes it.
         onset: Number of the onset frame, as the database counts.
-        apex: Number of the apex frame; None where nobody knows it.
+        apex: Number of the apex frame; None if it is unknown.
         offset: Number of the offset frame; the last frame of a sequence that ends at its peak.
-        apex_rule: Where `apex` comes from.
-        aus: The AU coding as the database writes it, for `parse_facs`; None where there is none.
-        fps: Frames a second.
+        apex_rule: Origin of `apex`.
+        aus: AU coding as the database writes it, for `parse_facs`; None if there is none.
+        fps: Frames per second.
         objective_class: 1 to 7, the objective class of Davison et al. 2018.
         listed_label: Class in a challenge's own list of clips, an index of the label space
-            `three_class`; None outside of such a list.
-        frames: The images, None if the database was opened without.
-        flow: Motion from onset to apex as an image, of clips that are published as that and have
-            no frames.
-        annotation: Where the annotation stands: ``coding.xlsx, row 12``.
-        notes: What is peculiar, for people.
+            `three_class`; None for clips of no such list.
+        frames: The images; None if the database was opened without frames.
+        flow: Optical flow from onset to apex as an image, of clips that are published in this form
+            and have no frames.
+        annotation: Place of the annotation: ``coding.xlsx, row 12``.
+        notes: Peculiarities, as text.
     """
 
     database: str
@@ -92,7 +92,7 @@ class Clip:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """(database, subject, clip), the same for no other clip."""
+        """(database, subject, clip), unique for each clip."""
         return (self.database, self.subject, self.clip)
 
     @property
@@ -101,10 +101,10 @@ class Clip:
         return origin_of(*self.key)
 
     def numbers(self, last: int | None = None) -> list[int]:
-        """Numbers of the frames that are there, from the onset on.
+        """Return the numbers of the existing frames from the onset on.
 
         Args:
-            last: Up to this frame, the offset by default.
+            last: Last frame; the offset by default.
 
         Raises:
             ValueError: The database was opened without frames.
@@ -113,17 +113,17 @@ class Clip:
         return [number for number in self._opened().numbers if self.onset <= number <= end]
 
     def images(self, numbers: Iterable[int] | None = None) -> Iterator[Frame]:
-        """Decodes frames, one at a time.
+        """Decode frames, one at a time.
 
         Args:
-            numbers: Which frames, ascending; from onset to offset by default.
+            numbers: Frame numbers, ascending; from onset to offset by default.
 
         Returns:
             ``uint8 (H, W, 3)`` RGB, see `Frames.images`.
 
         Raises:
             ValueError: The database was opened without frames.
-            UnreadableFrame: A frame cannot be read; the file is named.
+            UnreadableFrame: A frame cannot be read; the message names the file.
         """
         return self._opened().images(self.numbers() if numbers is None else numbers)
 
@@ -141,20 +141,20 @@ class Clip:
 
 
 def origin_of(database: str, subject: str, clip: str) -> str:
-    """The key of a clip as one text."""
+    """Return the key of a clip as one text."""
     return f"{database}:{subject}/{clip}"
 
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """A value of an annotation that was replaced.
+    """Value of an annotation that was replaced.
 
     Attributes:
         origin: `Clip.origin`.
         field: onset, apex, offset, ...
-        old: What the database says, None where it says nothing.
-        new: What is used instead.
-        reason: Why, in few words to count by.
+        old: Value of the database; None if it has none.
+        new: Value that is used instead.
+        reason: Short reason by which repairs are counted.
         annotation: `Clip.annotation`.
     """
 
@@ -168,22 +168,22 @@ class Repair:
 
 @dataclass(frozen=True, slots=True)
 class ClipReport:
-    """What a reader made of a database. `listed` is the number of clips and rejections together.
+    """Account of a reader on a database; `listed` is the number of clips plus rejections.
 
     Attributes:
-        database: Its name.
+        database: Name of the database.
         root: The folder that was opened.
-        sheet: The annotation sheet, None where the annotation is in the names of folders.
-        images: The folder of the frames, None if opened without.
-        published: Number of clips that its authors state, None where they do not.
-        listed: Clips in the sheet, or in the folders.
-        clips: Clips that are handed out.
-        frames: Frames of these clips that are there, from onset to offset.
-        frames_missing: Frames between onset and offset that are not.
-        apex_rules: Clips by `ApexRule`.
-        emotions: Clips by emotion.
-        subjects: Clips by subject.
-        notes: Clips by what is peculiar about them.
+        sheet: The annotation sheet; None if the annotation is in the names of folders.
+        images: The folder of the frames; None if opened without frames.
+        published: Number of clips that the authors state; None if they state none.
+        listed: Number of clips in the sheet, or in the folders.
+        clips: Number of clips that are returned.
+        frames: Number of existing frames of these clips, from onset to offset.
+        frames_missing: Number of missing frames between onset and offset.
+        apex_rules: Number of clips by `ApexRule`.
+        emotions: Number of clips by emotion.
+        subjects: Number of clips by subject.
+        notes: Number of clips by peculiarity.
         repairs: Every value that was replaced.
         rejections: Every clip that was left out.
     """
@@ -206,11 +206,11 @@ class ClipReport:
 
 
 class ClipReader(Protocol):
-    """A reader of a database of expressions. One file in `micro/` or `macro/` each.
+    """Reader of a database of expressions; one file in `micro/` or `macro/` each.
 
     Attributes:
         name: Name of the database.
-        licence: Under which terms it may be used, one line.
+        licence: Terms of use, one line.
     """
 
     @property
@@ -220,21 +220,21 @@ class ClipReader(Protocol):
 
     @property
     def licence(self) -> str:
-        """Terms, one line."""
+        """Terms of use, one line."""
         ...
 
     def clips(self) -> Sequence[Clip]:
-        """Every usable clip, in an order that never depends on the file system.
+        """Return all usable clips, in an order independent of the file system.
 
         Raises:
-            ValueError: The annotation is damaged; file, row and column are named. Or no clip is
-                usable.
+            ValueError: The annotation is damaged (the message names file, row and column), or no
+                clip is usable.
             FileNotFoundError: No sheet or no frames; the message lists the names looked for.
         """
         ...
 
     def report(self) -> ClipReport:
-        """What was found, repaired and left out.
+        """Return what was found, repaired and left out.
 
         Raises:
             ValueError: See `clips`.
@@ -244,9 +244,9 @@ class ClipReader(Protocol):
 
 
 def gives_flow(reader: ClipReader) -> bool:
-    """Whether a reader's clips are published as flow images and have no frames.
+    """Return whether the clips of a reader are published as flow images, without frames.
 
-    Such a reader has the attribute `gives_flow`; others need none.
+    Such a reader has the attribute `gives_flow`; others do not need it.
     """
     return bool(getattr(reader, "gives_flow", False))
 
@@ -265,7 +265,7 @@ def _modules(rooms: Sequence[str] = _ROOMS) -> dict[str, str]:
 _DATABASES = Registry[Factory]("clip database", _modules, "miex.readers")
 
 register_clips = _DATABASES.register
-"""Registers a factory under the name of its file."""
+"""Register a factory under the name of its file."""
 
 
 def clip_database_names(room: str | None = None) -> list[str]:
@@ -292,16 +292,16 @@ def clip_database_facts(name: str, *, light: bool = False) -> Facts:
 
 
 def open_clips(text: str, *, frames: bool = True) -> ClipReader:
-    """Opens a database.
+    """Open a database.
 
     Args:
         text: ``NAME:PATH?KEY=VALUE&...``, for instance ``casme2:/data/CASME2`` or
             ``casme3:/data/casme3?part=C``; ``samples`` needs no path.
-        frames: False reads annotations alone and needs no images. Databases whose annotation is
-            in the names of folders (SMIC, Oulu-CASIA, MMEW macro) need them all the same.
+        frames: False reads only the annotation and needs no images. Databases whose annotation is
+            in the names of folders (SMIC, Oulu-CASIA, MMEW macro) need images in any case.
 
     Raises:
-        ValueError: No such database, no path, or an option that it does not know.
+        ValueError: No such database, no path, or an unknown option.
         FileNotFoundError: Nothing at that path.
     """
     name = text.partition(":")[0].partition("?")[0]

@@ -10,19 +10,19 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from miex.datasets.documents import place_in_yaml
 
 _FOLDER = Path(__file__).parents[1] / "corrections"
-"""Our own files, one a database."""
+"""Files of this project, one per database."""
 
 
 class Correction(BaseModel):
-    """One value to replace.
+    """Value to replace.
 
     Attributes:
         subject: `Clip.subject`.
-        clip: `Clip.clip`, by the values before any correction.
-        field: What to replace.
-        old: What the annotation says; anything else is an error. None for an empty cell.
-        new: What it shall say.
-        source: Who found it, or how.
+        clip: `Clip.clip` before any correction.
+        field: Field to replace.
+        old: Annotated value, None for an empty cell; any other value is an error.
+        new: Corrected value.
+        source: Who found the mistake, or how.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -36,17 +36,17 @@ class Correction(BaseModel):
 
 
 Corrections = dict[tuple[str, str], list[Correction]]
-"""By (subject, clip)."""
+"""Corrections by (subject, clip)."""
 
 _LIST = TypeAdapter(list[Correction])
 
 
 def read_corrections(path: Path) -> Corrections:
-    """Reads a file of corrections: YAML, a list of entries with the fields of `Correction`.
+    """Read a file of corrections: YAML, a list of entries with the fields of `Correction`.
 
     Raises:
-        FileNotFoundError: No such file.
-        ValueError: It is no such list, or a frame number is no number.
+        FileNotFoundError: There is no such file.
+        ValueError: The file holds no such list, or a frame number is no number.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file of corrections at {path}")
@@ -71,6 +71,6 @@ def read_corrections(path: Path) -> Corrections:
 
 
 def own_corrections(database: str) -> Corrections:
-    """What this project corrects in a database; nothing for most."""
+    """Return the corrections of this project for a database; most have none."""
     path = _FOLDER / f"{database}.yaml"
     return read_corrections(path) if path.is_file() else {}

@@ -1,4 +1,4 @@
-"""What the readers of databases have in common: options, lookup of files, account of every clip."""
+"""Common parts of the readers of databases: options, search for files, account of clips."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,21 +17,21 @@ from miex.datasets.paths import given_path, inside
 from miex.datasets.tables import Columns
 
 _SHEET_OPTIONS = ("sheet", "images", "corrections")
-"""What every database with a sheet understands: where they lie if not under the usual name."""
+"""Options of every database with a sheet, for files that have unusual names."""
 
 WITHOUT_IMAGES = (
-    "; annotations alone are read by `miex clips NAME:PATH --annotations` (in Python frames=False)"
+    "; only the annotation is read by `miex clips NAME:PATH --annotations` (in Python frames=False)"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """A database in general.
+    """General facts about a database.
 
     Attributes:
-        name: Its name here.
-        licence: Under which terms it may be used, one line.
-        fps: Frames a second, None where it is not known.
+        name: Name of the database in miex.
+        licence: Terms of use, one line.
+        fps: Frames per second; None if unknown.
         published: Number of clips that its authors state.
     """
 
@@ -42,17 +42,17 @@ class About:
 
 
 class ClipDatabase:
-    """A `ClipReader`, of anything that yields annotations.
+    """Read clips from a function that yields annotations.
 
     Args:
-        about: The database in general.
+        about: General facts about the database.
         root: The folder that was opened.
-        annotate: Reads the annotations; what is left out at once comes as a rejection.
+        annotate: Yields annotations, and rejections of what is left out.
         sheet: The annotation sheet, if there is one.
-        images: The folder of the frames, None without frames.
-        locate: Finds the frames of an annotation that comes without.
-        corrections: By (subject, clip).
-        corrections_file: Where they come from if the user gave them; every one must fit a clip.
+        images: The folder of the frames; None without frames.
+        locate: Finds the frames of an annotation that has none yet.
+        corrections: Corrections by (subject, clip).
+        corrections_file: Their file, if the user gave one; each entry must belong to a clip.
     """
 
     def __init__(
@@ -125,22 +125,22 @@ CODED_COLUMNS: Columns = {
     "aus": ("Action Units",),
     "emotion": ("Estimated Emotion",),
 }
-"""The columns that CASME II, SAMM and MMEW share."""
+"""Columns that CASME II, SAMM and MMEW share."""
 
 ABSENT = ("/", "\\", "-")
-"""Marks for a frame that nobody found."""
+"""Marks for a frame that was not found."""
 
 
 def read_annotation(row: Row, subject: str, clip: str | None = None) -> Annotation:
-    """The annotation of a row whose columns are called as those of `CODED_COLUMNS`.
+    """Return the annotation of a row with the columns of `CODED_COLUMNS`.
 
     Args:
-        row: Of any database; a column that its sheet lacks is None in the annotation.
-        subject: As the folders of the database name it.
-        clip: `Clip.clip`, if it is not what stands in the sheet.
+        row: Row of the sheet; a column that the sheet lacks is None in the annotation.
+        subject: Subject, as the folders of the database name it.
+        clip: `Clip.clip`, if it differs from the sheet.
 
     Raises:
-        ValueError: A cell that is empty or of another kind; file, row and column are named.
+        ValueError: A cell is empty or cannot be read; the message names file, row and column.
     """
     return Annotation(
         subject=subject,
@@ -158,17 +158,17 @@ def read_annotation(row: Row, subject: str, clip: str | None = None) -> Annotati
 
 @dataclass(frozen=True, slots=True)
 class SheetLayout:
-    """What is particular to a database with an annotation sheet.
+    """Layout of a database with an annotation sheet.
 
     Attributes:
-        about: The database in general.
-        sheets: File names under which the sheet comes.
-        required: Columns that its sheet must have.
+        about: General facts about the database.
+        sheets: Possible names of the sheet.
+        required: Columns that the sheet must have.
         optional: Columns that it may have.
-        read: Makes an annotation of a row, or a rejection of a row that is left out.
-        images: Folders below the root that hold the frames; the first that is there is taken.
-        places: Where the frames of an annotation may lie below that folder, one name a level,
-            each with a note on it or an empty text; the first that is there is taken.
+        read: Makes an annotation, or a rejection, from a row.
+        images: Possible folders of the frames below the root; the first that exists is used.
+        places: Possible folders of the frames of an annotation below that folder, as one name per
+            level, each with a note or an empty text; the first that exists is used.
     """
 
     about: About
@@ -183,16 +183,16 @@ class SheetLayout:
 def open_sheet_database(
     layout: SheetLayout, spec: SourceSpec, frames: bool, *more_options: str
 ) -> ClipDatabase:
-    """Opens a database that has an annotation sheet.
+    """Open a database that has an annotation sheet.
 
     Args:
-        layout: What is particular to it.
+        layout: Layout of the database.
         spec: Its folder, or the sheet itself.
         frames: Whether images are needed.
-        more_options: Options that it knows besides `_SHEET_OPTIONS`.
+        more_options: Options in addition to `_SHEET_OPTIONS`.
 
     Raises:
-        FileNotFoundError: No sheet or no images under any of the names.
+        FileNotFoundError: There is no sheet or no folder of images with a known name.
         ValueError: An unknown option.
     """
     options = spec.known_options(*_SHEET_OPTIONS, *more_options)
@@ -219,7 +219,7 @@ def open_sheet_database(
 
 @dataclass(slots=True)
 class _FolderIndex:
-    """Finds the folder of an annotation; a folder of many clips is read once."""
+    """Find the folders of annotations; a folder of many clips is read once."""
 
     images: Path
     layout: SheetLayout
@@ -239,7 +239,7 @@ def find_table(database: str, folder: Path, name: str, what: str) -> Path:
     """Return the table in a folder that was given instead of the table itself.
 
     Raises:
-        FileNotFoundError: It is not there; the message says how to give it.
+        FileNotFoundError: There is none; the message names the option for another name.
     """
     path = folder / name
     if not path.exists():
@@ -259,19 +259,19 @@ def find(
     option: str = "images",
     hint: str = "",
 ) -> Path:
-    """The first of several usual names that is there, or what the user gave instead.
+    """Return the first existing of several usual names, or the path that the user gave.
 
     Args:
-        database: Its name, for the message.
-        root: Folder to look in.
+        database: Name of the database, for the message.
+        root: Folder that is searched.
         names: Paths below it; ``.`` is the root itself.
-        what: What is looked for.
-        given: A path that the user gave, relative to the root or absolute.
-        option: How to give one.
-        hint: Another way out, for the message.
+        what: What is searched for, for the message.
+        given: Path that the user gave, relative to the root or absolute.
+        option: Name of the option for such a path.
+        hint: Another remedy, for the message.
 
     Raises:
-        FileNotFoundError: None is there; the message lists them.
+        FileNotFoundError: None of them exists; the message lists them.
     """
     if given is not None:
         path = given_path(root, given)

@@ -1,4 +1,4 @@
-"""Clips that are published as optical flow: one small image of motion instead of frames."""
+"""Clips that are published as optical flow: one small flow image instead of frames."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +10,15 @@ from PIL import Image
 from miex.datasets.clips.frames import UnreadableFrame
 
 SMALLEST, LARGEST = 16, 256
-"""Sides of a flow image that can be one, pixels; the published ones have 28."""
+"""Smallest and largest side of a flow image, in pixels; the published ones have 28."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlowImage:
     """Flow from onset to apex as an 8-bit RGB image: u (to the right), v (down) and strain.
 
-    Each channel was stretched to 0-255 by its smallest and largest value, so the unit of motion
-    and the value of rest are lost.
+    Each channel was stretched to 0-255 by its smallest and largest value, so that the unit and the
+    zero of the motion are lost.
 
     Attributes:
         path: The file.
@@ -33,8 +33,8 @@ class FlowImage:
             ``uint8 (S, S, 3)``: u, v and strain.
 
         Raises:
-            UnreadableFrame: It is not there, cannot be decoded, or is no square of three channels;
-                the file is named.
+            UnreadableFrame: The file is missing, cannot be decoded, or is no square of three
+                channels; the message names it.
         """
         try:
             with Image.open(self.path) as image:

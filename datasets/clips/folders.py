@@ -1,4 +1,4 @@
-"""Folders whose names are the annotation."""
+"""Read annotations from the names of folders."""
 
 import logging
 import re
@@ -17,11 +17,11 @@ _log = logging.getLogger("miex")
 def subfolders(folder: Path, pattern: str) -> list[Path]:
     """Return the folders in a folder, in natural order (s2 before s10).
 
-    Hidden folders are left out, and those whose name is no UTF-8, with a warning.
+    Hidden folders are left out, and folders whose name is no UTF-8, with a warning.
 
     Args:
-        folder: Where to look; nothing is found in one that is not there.
-        pattern: What their names look like, for instance ``s*``; case does not matter.
+        folder: Folder that is searched; a missing one has no folders.
+        pattern: Pattern of the names, as ``s*``; case is ignored.
     """
     if not folder.is_dir():
         return []
@@ -42,13 +42,13 @@ def frames_of(
     where: str,
     names: Collection[str] | None = None,
 ) -> FrameFolder | Rejection:
-    """Return the frames of a clip that is a folder, or why the clip is left out.
+    """Return the frames of a clip that is a folder, or its rejection.
 
     Args:
         folder: Its folder.
         key: `Clip.key`.
-        where: The folder for people.
-        names: Only these files.
+        where: The folder, for messages.
+        names: Use only these files.
     """
     try:
         frames = index_frames(folder, names)

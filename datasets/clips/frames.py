@@ -1,4 +1,4 @@
-"""The frames of a clip: a folder of images, or a part of a video. Nothing is decoded before use."""
+"""Frames of a clip: a folder of images, or a part of a video; decoded when they are used."""
 
 import os
 import re
@@ -23,40 +23,40 @@ _NUMBERED = re.compile(
     rf"(.*?)(\d{{1,18}})\.({'|'.join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))})$",
     re.IGNORECASE | re.ASCII | re.DOTALL,
 )
-"""The number of a frame stands last in its name, whatever comes before and however it is padded:
+"""The number of a frame is the last part of its name, with any prefix and padding:
 ``img46.jpg``, ``reg_img46.jpg``, ``006_05562.jpg``, ``image559740.bmp``, ``000.jpeg``."""
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
-"""Endings, lower case, of the files that readers take for videos."""
+"""Suffixes, lower case, of the files that readers take for videos."""
 
 
 _MAX_FPS = 10_000
-"""Frames a second; containers that state more state nonsense."""
+"""Largest plausible number of frames per second in the header of a video."""
 
 
 class UnreadableFrame(ValueError):
-    """A frame that is listed but not there, or that cannot be decoded; the file is named."""
+    """A listed frame is missing or cannot be decoded; the message names the file."""
 
 
 class Frames(Protocol):
-    """Frames by their number, as the database counts them."""
+    """Frames by number, as the database counts them."""
 
     @property
     def numbers(self) -> Sequence[int]:
-        """Numbers of the frames that are there, ascending."""
+        """Numbers of the existing frames, ascending."""
         ...
 
     def images(self, numbers: Iterable[int]) -> Iterator[Frame]:
-        """Decodes frames, one at a time.
+        """Decode frames, one at a time.
 
         Args:
-            numbers: Which frames, ascending.
+            numbers: Frame numbers, ascending.
 
         Yields:
             ``uint8 (H, W, 3)`` RGB, in the order of `numbers`.
 
         Raises:
-            UnreadableFrame: A frame is not there or cannot be decoded; the file is named.
+            UnreadableFrame: A frame is missing or cannot be decoded; the message names the file.
         """
         ...
 
@@ -66,9 +66,9 @@ class FrameFolder:
     """Frames that are image files of one folder.
 
     Attributes:
-        folder: Where they lie.
-        files: File name of each number, ascending.
-        ignored: Numbered images beside them that are called otherwise, such as crops.
+        folder: The folder.
+        files: File name by frame number, ascending.
+        ignored: Number of numbered images with names of another form, such as crops.
     """
 
     folder: Path
@@ -81,7 +81,7 @@ class FrameFolder:
         return list(self.files)
 
     def path(self, number: int) -> Path:
-        """The file of a frame.
+        """Return the file of a frame.
 
         Raises:
             UnreadableFrame: No such frame.
@@ -108,7 +108,7 @@ class FrameFolder:
 
 
 _DEPTH_FRAMES = 256
-"""Frames that decide on the bit depth of a clip, evenly spaced where it has more."""
+"""Number of frames from which the bit depth of a clip is determined, evenly spaced."""
 
 
 @lru_cache(maxsize=4096)
@@ -121,13 +121,13 @@ def _depth(folder: Path, files: tuple[str, ...]) -> int | None:
 class VideoFrames:
     """Frames of a video file, counted from 1 as OpenFace counts them.
 
-    A part of a video is found by decoding from the start: seeking misses frames in many formats.
+    A part of a video is decoded from the start, since seeking is not exact in many formats.
 
     Attributes:
         path: The video.
-        count: How many frames can be decoded from its start on.
-        fps: Frames a second as its container states, None where it does not.
-        stated: How many frames its container states; a trimmed or damaged video has fewer.
+        count: Number of frames that can be decoded from the start.
+        fps: Frames per second in its header; None if it states none.
+        stated: Number of frames in its header; a trimmed or damaged video has fewer.
     """
 
     path: Path
@@ -140,7 +140,7 @@ class VideoFrames:
         """Count the frames of a video by decoding it.
 
         Raises:
-            ValueError: No regular file, no video, or none that can be decoded here.
+            ValueError: The path is no regular file, no video, or a video that cannot be decoded.
         """
         with open_regular(path) as file:
             status = os.fstat(file.fileno())
@@ -148,7 +148,7 @@ class VideoFrames:
 
     @property
     def note(self) -> str:
-        """What is peculiar about it, empty for most."""
+        """Peculiarity of the video; empty for most."""
         if self.stated in (0, self.count):
             return ""
         return f"the video states {self.stated} frames, {self.count} can be decoded"
@@ -195,19 +195,19 @@ def _open_video(path: Path, _size: int, _modified: int) -> VideoFrames:
 
 
 def index_frames(folder: Path, names: Collection[str] | None = None) -> FrameFolder:
-    """List the numbered images of a folder, by number; links may lead anywhere.
+    """List the numbered images of a folder by number; links are followed.
 
     Hidden files (``.DS_Store``, ``._img1.jpg``) and files that are no numbered image are ignored.
-    Of images that are called in several ways (``img1.jpg`` and ``crop_img1.jpg``) those of the
-    most frequent way are taken, and the others are counted as ignored.
+    If the names have several forms (``img1.jpg`` and ``crop_img1.jpg``), those of the most frequent
+    form are used, and the others are counted as ignored.
 
     Args:
-        folder: Where they lie.
-        names: Only these files.
+        folder: The folder.
+        names: Use only these files.
 
     Raises:
-        ValueError: No folder that can be read, or two files have one number and neither way of
-            calling them is the more frequent one.
+        ValueError: The folder cannot be read, or two files have the same number and neither form
+            of their names is more frequent.
     """
     matches: list[re.Match[str]] = []
     try:
@@ -238,7 +238,7 @@ def index_frames(folder: Path, names: Collection[str] | None = None) -> FrameFol
 def _of_one_kind(
     matches: list[re.Match[str]], kind: Callable[[re.Match[str]], object]
 ) -> list[re.Match[str]]:
-    """Return those of the kind that more than half are of; all where there is no such kind."""
+    """Return the files of the form that more than half have; all if there is no such form."""
     counts = Counter(map(kind, matches))
     if not counts:
         return matches

@@ -1,4 +1,4 @@
-"""Makes the report of a database of clips, and writes it for people."""
+"""Make the report of a database of clips, and write it as text."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ def make_report(
     repairs: Sequence[Repair],
     rejections: Sequence[Rejection],
 ) -> ClipReport:
-    """Counts what a reader found; the arguments are the attributes of `ClipReport`."""
+    """Count what a reader found; the arguments are the attributes of `ClipReport`."""
     frames = [len(clip.numbers()) for clip in clips if clip.frames is not None]
     spans = [clip.offset - clip.onset + 1 for clip in clips if clip.frames is not None]
     return ClipReport(
@@ -41,7 +41,7 @@ def make_report(
 
 
 def summary(report: ClipReport) -> str:
-    """One line: ``casme2: 253 of 255 clips, 26 subjects, 16,870 frames; 2 left out``."""
+    """Return one line: ``casme2: 253 of 255 clips, 26 subjects, 16,870 frames; 2 left out``."""
     parts = [
         f"{report.clips:,} of {report.listed:,} clips, {len(report.subjects)} subjects"
         + (f", {report.frames:,} frames" if report.images else ", no frames opened")
@@ -55,7 +55,7 @@ def summary(report: ClipReport) -> str:
 
 
 def markdown(report: ClipReport) -> str:
-    """The whole report as Markdown: counts, then every repair and every clip left out."""
+    """Return the report as Markdown: counts, then every repair and every clip left out."""
     rows = [
         ("folder", report.root),
         ("annotation", report.sheet or "names of folders and files"),
@@ -106,7 +106,7 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _counts(values: Iterable[str]) -> dict[str, int]:
-    """The most frequent first, equal ones by name."""
+    """Return counts, most frequent first, ties by name."""
     return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -1,7 +1,6 @@
 """Rows of annotation sheets and clip tables, read by the names of their columns.
 
-Every error says where a person finds the cell: file, sheet, row as Excel numbers it, column with
-its letter.
+Every error names the cell: file, sheet, row as Excel numbers it, column with its letter.
 """
 
 import datetime
@@ -29,14 +28,14 @@ _ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII")
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """One table of a file, with its header found.
+    """Table of a file with a known header.
 
     Attributes:
         path: The file.
         name: The sheet's name, None in a CSV file.
         header: Excel's number of the header row.
-        columns: Index of each of our columns, from 0.
-        titles: What the header calls them.
+        columns: Index of each column of miex, from 0.
+        titles: Titles of these columns in the header.
     """
 
     path: Path
@@ -48,12 +47,12 @@ class Sheet:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row below the header.
+    """Row below the header.
 
     Attributes:
-        sheet: Where it stands.
+        sheet: The sheet of the row.
         number: Excel's number of the row, or the line of a CSV file.
-        cells: The values, None where empty.
+        cells: The values; None if empty.
     """
 
     sheet: Sheet
@@ -62,11 +61,11 @@ class Row:
 
     @property
     def where(self) -> str:
-        """For people: ``coding.xlsx, sheet 'label', row 12``."""
+        """Return the place for messages: ``coding.xlsx, sheet 'label', row 12``."""
         return _place(self.sheet.path.name, self.sheet.name, self.number)
 
     def error(self, column: str, message: str) -> ValueError:
-        """An error about one cell."""
+        """Return an error about one cell."""
         index = self.sheet.columns.get(column)
         title = self.sheet.titles.get(column, column)
         place = "" if index is None else f" {letter(index)}"
@@ -76,7 +75,7 @@ class Row:
         """Return the value of a cell, None if it is empty or the sheet has no such column.
 
         Raises:
-            ValueError: A formula failed or was never computed, so that nobody knows the value.
+            ValueError: A formula failed or was never computed, so that the value is unknown.
         """
         value = self.raw(column)
         if isinstance(value, ErrorCell):
@@ -86,12 +85,12 @@ class Row:
         return value
 
     def raw(self, column: str) -> object:
-        """Return what stands in a cell, an error too; None if it is empty."""
+        """Return the content of a cell, also an error; None if it is empty."""
         index = self.sheet.columns.get(column)
         return None if index is None or index >= len(self.cells) else self.cells[index]
 
     def text(self, column: str) -> str:
-        """The text of a cell.
+        """Return the text of a cell.
 
         Raises:
             ValueError: It is empty.
@@ -102,26 +101,27 @@ class Row:
         return text
 
     def optional_text(self, column: str) -> str | None:
-        """The text of a cell as Excel shows it, None if it is empty.
+        """Return the text of a cell as Excel shows it; None if it is empty.
 
         Raises:
-            ValueError: Excel has taken the text for a date (4/10 becomes the 4th of October).
+            ValueError: Excel converted the text to a date (4/10 becomes the 4th of October).
         """
         value = self.cell(column)
         if isinstance(value, datetime.date | datetime.time):
             raise self.error(
-                column, f"Excel has made the date {value} of it; format the cell as text and retype"
+                column,
+                f"Excel converted it to the date {value}; format the cell as text and type again",
             )
         if value is None:
             return None
-        # Ids and AUs that were numbers in Excel come as 6.0 out of some programs.
+        # Some programs export identifiers and AUs that were numbers in Excel as 6.0.
         return whole_number(value) or str(value).strip() or None
 
     def frame_rate(self, column: str) -> float | None:
-        """Frames a second, None if the cell is empty.
+        """Return the frames per second; None if the cell is empty.
 
         Raises:
-            ValueError: Anything but a number between 0 and 10,000, both excluded.
+            ValueError: The value is no number between 0 and 10,000 (both excluded).
         """
         text = self.optional_text(column)
         try:
@@ -129,14 +129,14 @@ class Row:
         except ValueError:
             fps = 0.0
         if fps is not None and not 0 < fps < 10_000:
-            raise self.error(column, f"{text!r}, expected frames a second")
+            raise self.error(column, f"{text!r}, expected frames per second")
         return fps
 
     def frame(self, column: str) -> int:
-        """A frame number, 0 or more.
+        """Return a frame number, 0 or more.
 
         Raises:
-            ValueError: Empty, or something else than a whole number.
+            ValueError: The cell is empty or holds no whole number.
         """
         number = self.optional_frame(column)
         if number is None:
@@ -144,14 +144,14 @@ class Row:
         return number
 
     def optional_frame(self, column: str, absent: Sequence[str] = ()) -> int | None:
-        """A frame number, None if the cell is empty or holds a mark for 'none'.
+        """Return a frame number; None if the cell is empty or holds a mark for 'none'.
 
         Args:
-            column: Our name of the column.
-            absent: Marks that stand for 'none', for instance ``/`` in CASME II.
+            column: Name of the column in miex.
+            absent: Marks for 'none', as ``/`` in CASME II.
 
         Raises:
-            ValueError: Something else than a whole number.
+            ValueError: The cell holds no whole number.
         """
         text = self.optional_text(column)
         if text is None or text in absent:
@@ -165,10 +165,10 @@ class Row:
         return int(number)
 
     def emotion(self, column: str = "emotion") -> Emotion:
-        """The emotion that a cell names.
+        """Return the emotion that a cell names.
 
         Raises:
-            ValueError: Empty, or no emotion that is known here.
+            ValueError: The cell is empty or names no known emotion.
         """
         text = self.text(column)
         try:
@@ -177,10 +177,10 @@ class Row:
             raise self.error(column, str(error)) from None
 
     def objective_class(self, column: str = "objective_class") -> int | None:
-        """An objective class, 1 to 7, in Arabic or Roman numerals; None if the cell is empty.
+        """Return an objective class, 1 to 7 in Arabic or Roman numerals; None if it is empty.
 
         Raises:
-            ValueError: Something else.
+            ValueError: The cell holds another value.
         """
         text = self.optional_text(column)
         if text is None:
@@ -196,18 +196,18 @@ def read_rows(
 ) -> list[Row]:
     """Read the rows of the one visible table that has the required columns.
 
-    The header is looked for in the first rows of every visible sheet, so that notes above it and
-    empty sheets do no harm. Rows that are empty in every column asked for, and remarks below the
+    The first rows of every visible sheet are searched for the header, so that there may be notes
+    above it and empty sheets. Rows that are empty in every requested column, and remarks below the
     table, are left out.
 
     Args:
         path: A table, see `miex.datasets.tables.open_sheets`.
-        required: Columns that must be there.
-        optional: Columns that may be.
-        what: What the table is, for messages.
+        required: Columns that the table must have.
+        optional: Columns that it may have.
+        what: Name of the table, for messages.
 
     Raises:
-        FileNotFoundError: No such file.
+        FileNotFoundError: There is no such file.
         ValueError: The file cannot be read, no sheet or several sheets have the columns, or the
             table has no rows.
     """
@@ -231,7 +231,7 @@ def read_rows(
 
 
 class _Search:
-    """Looks for the header in one sheet after the other, and remembers the nearest miss."""
+    """Search for the header in one sheet after the other, and keep the nearest miss."""
 
     def __init__(self, path: Path, required: Columns, wanted: Columns) -> None:
         self.nearest = "no row looks like a header"
@@ -241,7 +241,7 @@ class _Search:
         self._found = 0
 
     def look(self, table: TableSheet) -> tuple[Sheet, list[Numbered]] | None:
-        """Return the sheet and its rows below the header, None if it has no such header."""
+        """Return the sheet and its rows below the header; None if it has no such header."""
         for position, (number, cells) in enumerate(table.rows):
             if position >= HEADER_ROWS:
                 return None
@@ -253,7 +253,7 @@ class _Search:
             missing = [column for column in self._required if column not in columns]
             if not missing:
                 titles = {column: str(cells[index]).strip() for column, index in columns.items()}
-                # Blank rows may be a million; a remark after one of them is told by the gap.
+                # There may be a million blank rows; a remark is recognized by the gap above it.
                 rows = [row for row in table.rows if any(cell is not None for cell in row[1])]
                 return Sheet(self._path, table.name, number, columns, titles), rows
             self._miss(table.name, number, cells, missing)
@@ -283,9 +283,9 @@ def _body(sheet: Sheet, numbered: Iterable[Numbered], required: Columns) -> list
 
 
 def _is_remark(rows: Sequence[Row], last: int, required: Columns) -> bool:
-    """Return whether the last row is a remark below the table and no row of it.
+    """Return whether the last row is a remark below the table.
 
-    It fills few of the required columns, and a blank row stands between it and the table, or it
+    A remark fills few of the required columns and is separated from the table by a blank row, or
     is a sentence.
     """
     filled = [row for column in required if (row := rows[last].raw(column)) is not None]

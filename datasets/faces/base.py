@@ -1,4 +1,4 @@
-"""Open a source of faces by its name.
+"""Open sources of faces by name.
 
 A new database is one new file here that registers a factory:
 
@@ -20,12 +20,12 @@ from miex.datasets.registry import Registry, modules_in
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
-    """Which source to open, as a person writes it: ``NAME:PATH?KEY=VALUE``.
+    """Source as the user writes it: ``NAME:PATH?KEY=VALUE``.
 
     Attributes:
         name: The registered name.
-        path: The database's folder or file, None if none was given.
-        options: What follows the question mark, joined by ``&``; may be empty.
+        path: Folder or file of the database; None if none was given.
+        options: Options after the question mark, separated by ``&``; may be empty.
     """
 
     name: str
@@ -36,11 +36,11 @@ class SourceSpec:
     def parse(cls, text: str) -> "SourceSpec":
         """Split a text into name, path and options.
 
-        The path of an existing folder or table means `folder:` it. Values of options are taken
-        literally, see `miex.datasets.paths.split_options`.
+        The path of an existing folder or table alone means `folder:PATH`. Values of options are
+        used literally, see `miex.datasets.paths.split_options`.
 
         Raises:
-            ValueError: A question mark without KEY=VALUE behind it.
+            ValueError: A question mark is not followed by KEY=VALUE.
         """
         name, colon, rest = text.partition(":")
         if name not in face_source_names() and exists(text):
@@ -54,8 +54,8 @@ class SourceSpec:
         """Return the path, which this source needs.
 
         Raises:
-            ValueError: None was given.
-            FileNotFoundError: It is not there.
+            ValueError: No path was given.
+            FileNotFoundError: The path does not exist.
         """
         if self.path is None:
             raise ValueError(f"{self.name} needs a path: write {self.name}:PATH")
@@ -66,10 +66,10 @@ class SourceSpec:
         return self.path
 
     def known_options(self, *known: str) -> Mapping[str, str]:
-        """Return the options, if the source knows them all.
+        """Return the options, if the source knows all of them.
 
         Raises:
-            ValueError: It does not.
+            ValueError: There is no such option.
         """
         unknown = sorted(set(self.options) - set(known))
         if unknown:
@@ -89,7 +89,7 @@ def _modules() -> dict[str, str]:
 _SOURCES = Registry[Factory]("face source", _modules, "miex.face_readers")
 
 register_face_source = _SOURCES.register
-"""Registers a factory under the name of its file, which holds no underscore."""
+"""Register a factory under the name of its file, which has no underscore."""
 
 face_source_names = _SOURCES.names
 """Return the names of all sources, sorted."""
@@ -106,11 +106,11 @@ def open_face_source(text: str) -> FaceSource:
 
     Args:
         text: For instance ``samples``, ``folder:photos?layout=files``, ``celeba:/data/celeba``, or
-            simply the path of a folder.
+            the path of a folder.
 
     Raises:
-        ValueError: No such source, or options that it does not know.
-        FileNotFoundError: Its path is not there.
+        ValueError: There is no such source or option.
+        FileNotFoundError: The path does not exist.
     """
     spec = SourceSpec.parse(text)
     if spec.name not in face_source_names():

@@ -1,6 +1,6 @@
 """CelebA (Liu et al. 2015): a folder of images and `identity_CelebA.txt`.
 
-The identity file has one line an image, ``000001.jpg 2880``: file name and identity number.
+The identity file has one line per image, ``000001.jpg 2880``: file name and identity number.
 """
 
 import os
@@ -16,21 +16,21 @@ from miex.datasets.registry import Facts
 _IDENTITY_FILE = "identity_CelebA.txt"
 
 _IMAGE_FOLDERS = ("img_celeba", "img_align_celeba_png", "img_align_celeba", "imgs", "images")
-"""Where the images lie, the photographs in the wild before the small aligned ones."""
+"""Possible folders of the images; the photographs in the wild before the aligned ones."""
 
 
 class CelebA:
     """Reader of CelebA.
 
     Args:
-        root: The database's folder; identity file and images are found in it or in its folders
-            `Anno` and `Img`, as the archives unpack.
-        identities: The identity file, if it lies elsewhere.
-        images: The folder of images, if it lies elsewhere.
+        root: Folder of the database; identity file and images are searched for in it and in its
+            folders `Anno` and `Img`, as the archives unpack.
+        identities: The identity file, if it is elsewhere.
+        images: The folder of images, if it is elsewhere.
 
     Raises:
-        FileNotFoundError: No identity file or no folder of images.
-        ValueError: A line of the identity file that cannot be read, or no image there.
+        FileNotFoundError: There is no identity file or no folder of images.
+        ValueError: A line of the identity file cannot be read, or no image exists.
     """
 
     name = "celeba"
@@ -75,7 +75,7 @@ class CelebA:
                 raise ValueError(f"{self.identity_file}, line {number}: {file} occurs twice")
             seen.add(file)
             origin = f"{self.name}:{file}"
-            # The lossless release has the same names with another ending.
+            # The lossless release has the same names with another suffix.
             actual = next(
                 (name for name in (file, f"{Path(file).stem}.png") if name in there), None
             )
@@ -96,7 +96,7 @@ class CelebA:
 
 
 def _shown(fields: Sequence[str]) -> str:
-    """Return the file name of a wrong line; nothing of a file that is no list of images."""
+    """Return the file name of a wrong line; nothing if the file is no list of images."""
     is_image = Path(fields[0]).suffix.lower() in IMAGE_SUFFIXES
     return f"{fields[0][:80]!r}, " if is_image else ""
 
@@ -125,7 +125,7 @@ _FACTS = Facts(
 
 @register_face_source("celeba", _FACTS)
 def open_celeba(spec: SourceSpec) -> FaceSource:
-    """`celeba:ROOT`, with the options `identities` and `images` for files that lie elsewhere."""
+    """Open `celeba:ROOT`, with the options `identities` and `images` for files elsewhere."""
     options = spec.known_options("identities", "images")
     paths = {key: Path(os.path.expanduser(value)) for key, value in options.items()}
     for key, path in paths.items():

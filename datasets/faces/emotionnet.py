@@ -1,9 +1,9 @@
 """EmotionNet (Benitez-Quiroz et al. 2016): lists of image URLs with 60 AU columns, and the images.
 
-A list is tab-separated text: the URL of the image in the database's own store, the URL where it
-was found, then the 60 columns of AU 1 to 60: 1 present, 0 absent, 999 not labelled. The images are
-downloaded (`miex.datasets.faces.emotionnet_download`) or brought along; a file is named as the
-last part of the first URL, with a hash of it where two URLs of the lists end alike.
+A list is tab-separated text: the URL of the image at the database, its original URL, then 60
+columns for AU 1 to 60: 1 present, 0 absent, 999 not labelled. The images are downloaded
+(`miex.datasets.faces.emotionnet_download`) or exist already; the name of a file is the last part of
+the first URL, with a hash of the URL if two URLs have the same last part.
 """
 
 import codecs
@@ -28,10 +28,10 @@ from miex.datasets.registry import Facts
 from miex.datasets.tables import MAX_LINE
 
 _AU_COLUMNS = 60
-"""Column k of the AU columns, from 1, is AU k."""
+"""Number of AU columns; column k, from 1, is AU k."""
 
 DEAD_LINKS = "failed.tsv"
-"""Where the downloader remembers links that led nowhere; no list of photographs."""
+"""File of the downloader with dead links; it is no list of photographs."""
 
 _UNLABELLED = 999.0
 
@@ -40,11 +40,11 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class EmotionNetRow:
-    """One line of a list.
+    """Line of a list.
 
     Attributes:
-        url: In the database's store.
-        original_url: Where the image was found; may be empty.
+        url: URL of the image at the database.
+        original_url: Original URL of the image; may be empty.
         aus: ``float32 (60,)``, AU k at index k - 1: 1 present, 0 absent, NaN not labelled.
     """
 
@@ -54,11 +54,11 @@ class EmotionNetRow:
 
 
 def read_list(path: Path) -> Iterator[EmotionNetRow]:
-    """Reads a list line by line.
+    """Read a list line by line.
 
     Raises:
-        FileNotFoundError: No such file.
-        ValueError: A line that is none; the message names it.
+        FileNotFoundError: There is no such file.
+        ValueError: A line cannot be read; the message names it.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no EmotionNet list at {path}")
@@ -97,13 +97,13 @@ def _parse(line: str, where: str) -> EmotionNetRow:
 
 
 def image_names(urls: Sequence[str]) -> list[str]:
-    """The file name of each URL's image: its last part, made unique where two end alike.
+    """Return the file name of each URL's image: its last part, with a hash if it is not unique.
 
     Args:
         urls: First columns of the lists.
 
     Returns:
-        As many names, safe for any file system.
+        As many names, valid in every file system.
     """
     ends = [_file_name(url) for url in urls]
     shared = Counter(end for end, _ in {(end, url) for end, url in zip(ends, urls, strict=True)})
@@ -116,7 +116,7 @@ def _file_name(url: str) -> str:
     try:
         path = urlsplit(url).path
     except ValueError:
-        # An IPv6 address without its bracket: no downloader gets it, and it still has a name.
+        # An IPv6 address without its bracket cannot be downloaded, but still has a name.
         path = url.partition("?")[0]
     end = PurePosixPath(unquote(path)).name
     name = PurePosixPath(re.sub(r"[^\w.() -]", "_", end).strip(". ") or "image")
@@ -133,16 +133,16 @@ def _hashed(name: str, url: str) -> str:
 class EmotionNet:
     """Reader of EmotionNet.
 
-    It states no identities, so every image is its own; photographs of one person are found by
-    embedding when the faces are prepared.
+    The database states no identities, so that every image is an identity of its own; photographs
+    of one person are found by their embeddings when the faces are prepared.
 
     Args:
         lists: The URL lists.
         images: The folder of images.
 
     Raises:
-        FileNotFoundError: No list, or no folder of images.
-        ValueError: `photographs` meets a line that is none, or finds no image.
+        FileNotFoundError: There is no list, or no folder of images.
+        ValueError: `photographs` cannot read a line, or finds no image.
     """
 
     name = "emotionnet"
@@ -160,7 +160,7 @@ class EmotionNet:
         self.images = images
 
     def rows(self) -> Iterator[EmotionNetRow]:
-        """Every line of every list."""
+        """Yield every line of every list."""
         for path in self.lists:
             yield from read_list(path)
 
@@ -213,9 +213,9 @@ _FACTS = Facts(
 
 @register_face_source("emotionnet", _FACTS)
 def open_emotionnet(spec: SourceSpec) -> FaceSource:
-    """`emotionnet:ROOT`: lists `*.txt` or `*.tsv` in ROOT, images in ROOT/images.
+    """Open `emotionnet:ROOT`: lists `*.txt` or `*.tsv` in ROOT, images in ROOT/images.
 
-    Options `lists` (a file) and `images` (a folder) for what lies elsewhere.
+    The options `lists` (a file) and `images` (a folder) name files elsewhere.
     """
     options = spec.known_options("lists", "images")
     root = spec.existing_path()

@@ -1,7 +1,7 @@
-"""Download the images of EmotionNet's URL lists: politely, bounded, and able to continue.
+"""Download the images of EmotionNet's URL lists, with rate limits; a download can be resumed.
 
-About a million URLs, many of them dead. Finished files are skipped, links that are dead for good
-are remembered in `failed.tsv` and not asked again, and `download.json` sums up.
+The lists have about a million URLs, many of them dead. Finished files are skipped, permanently dead
+links are recorded in `failed.tsv` and not requested again, and `download.json` holds the counts.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from miex.datasets.images import IMAGE_FORMATS
 from miex.datasets.locks import locked
 
 Progress = Callable[[int, int, dict[str, int]], None]
-"""(links done, links in all, counts: ``downloaded``, ``already_there`` and every reason)."""
+"""Called with (finished links, all links, counts of ``downloaded`` and of every reason)."""
 
 _IMAGES = "images"
 _SUMMARY = "download.json"
@@ -35,22 +35,22 @@ _SUMMARY = "download.json"
 _BATCH = 1024
 _REDIRECTS = 10
 _LONGEST_WAIT = 60.0
-"""Seconds; a server that asks to wait longer is asked again after them."""
+"""Longest wait in seconds, also if a server asks for a longer one."""
 
 _TEMPORARY = frozenset({"timeout", "unreachable", "truncated", "http_408", "http_429"})
 
 
 class DownloadConfig(FrozenConfig):
-    """How hard to ask, and how much to accept."""
+    """Rate limits, timeouts and sizes of a download."""
 
-    threads: int = Field(16, ge=1, le=256, description="downloads at once")
-    per_host: int = Field(4, ge=1, le=64, description="downloads at once from one host")
+    threads: int = Field(16, ge=1, le=256, description="number of parallel downloads")
+    per_host: int = Field(4, ge=1, le=64, description="number of parallel downloads from one host")
     delay: float = Field(0.05, ge=0, description="seconds between two requests to one host")
     timeout: float = Field(20.0, gt=0, description="seconds without an answer")
     deadline: float = Field(
         120.0, gt=0, description="seconds for an image, from the connection to its last byte"
     )
-    attempts: int = Field(3, ge=1, le=10, description="of a link that fails for the time being")
+    attempts: int = Field(3, ge=1, le=10, description="attempts at a link that fails temporarily")
     backoff: float = Field(1.0, ge=0, description="seconds before the second attempt, then doubled")
     max_bytes: int = Field(30_000_000, ge=1, description="larger files are refused")
     user_agent: str = "miex (research data download)"
@@ -58,13 +58,13 @@ class DownloadConfig(FrozenConfig):
 
 @dataclass(frozen=True, slots=True)
 class DownloadSummary:
-    """What became of the links of a list.
+    """Outcomes of the links of a list.
 
     Attributes:
-        links: How many there are.
-        downloaded: Fetched by this run.
-        already_there: Fetched by an earlier run.
-        failed: How many failed, by reason: ``http_404``, ``timeout``, ``unreachable``,
+        links: Number of links.
+        downloaded: Number of files downloaded by this run.
+        already_there: Number of files downloaded by an earlier run.
+        failed: Number of failures by reason: ``http_404``, ``timeout``, ``unreachable``,
             ``not_an_image``, ``too_large``, ``truncated``, ``bad_url``.
         seconds: Duration of this run.
     """
@@ -83,7 +83,7 @@ class _Link:
 
 
 class _LinkError(Exception):
-    """Why a link gave no image; `wait` is what the server asked for, seconds."""
+    """A link gave no image; `wait` is the wait that the server asked for, in seconds."""
 
     def __init__(self, reason: str, detail: str, wait: float = 0.0) -> None:
         super().__init__(detail)
@@ -114,19 +114,19 @@ def download_emotionnet(
 ) -> DownloadSummary:
     """Download every image of the lists into ``OUT/images``.
 
-    Each link is tried at the database's store first, then where it was found. A file appears
-    under its name only when it is whole and an image.
+    Each image is requested from the database first, then from its original URL. A file gets its
+    name only when it is complete and an image.
 
     Args:
         lists: EmotionNet's URL lists.
         out: Folder for `images/`, `failed.tsv` and `download.json`.
-        config: Politeness and bounds.
+        config: Rate limits, timeouts and sizes.
         on_progress: Called after every link.
-        retry_failed: Ask the links again that an earlier run found dead.
+        retry_failed: Request links again that an earlier run found dead.
 
     Raises:
-        FileNotFoundError: No such list.
-        ValueError: A line that is none, or no line at all.
+        FileNotFoundError: There is no such list.
+        ValueError: A line cannot be read, or the lists are empty.
         DiskFullError: The disk is full.
     """
     started = time.monotonic()
@@ -171,7 +171,7 @@ def _links(lists: Sequence[Path]) -> list[_Link]:
 
 
 def _known_dead(path: Path) -> "dict[str, _LinkError]":
-    """The links that are dead for good, by name."""
+    """Return the permanently dead links by name."""
     if not path.is_file():
         return {}
     dead: dict[str, _LinkError] = {}
@@ -208,14 +208,14 @@ async def _fetch_all(
     config: DownloadConfig,
     on_outcome: Callable[[_Link, "str | _LinkError"], None],
 ) -> None:
-    """Fetch every link, and tell the outcomes in the order of the links."""
+    """Download every link, and yield the outcomes in the order of the links."""
     limits = httpx.Limits(max_connections=config.threads)
     headers = {"User-Agent": config.user_agent}
     async with httpx.AsyncClient(
         limits=limits, timeout=config.timeout, headers=headers, follow_redirects=False
     ) as client:
         fetcher = _Fetcher(images, config, client)
-        # In batches: a task for each of a million links would fill the memory.
+        # In batches, since tasks for a million links would fill the memory.
         for start in range(0, len(links), _BATCH):
             batch = links[start : start + _BATCH]
             async with asyncio.TaskGroup() as group:
@@ -225,7 +225,7 @@ async def _fetch_all(
 
 
 class _Fetcher:
-    """Fetches links, several at once."""
+    """Download links, several in parallel."""
 
     def __init__(self, images: Path, config: DownloadConfig, client: httpx.AsyncClient) -> None:
         self.config = config
@@ -235,7 +235,7 @@ class _Fetcher:
         self._slots = asyncio.Semaphore(config.threads)
 
     async def outcome(self, link: _Link, dead: "dict[str, _LinkError]") -> "str | _LinkError":
-        """Return ``downloaded``, ``already_there``, or why the link gave no image."""
+        """Return ``downloaded``, ``already_there``, or the error of the link."""
         path = self._images / link.name
         if path.exists():
             return "already_there"
@@ -249,7 +249,7 @@ class _Fetcher:
                     return "downloaded"
                 except _LinkError as error:
                     errors.append(error)
-        # A link that one of its hosts may still deliver is not dead.
+        # A link is dead only if no host can deliver it any more.
         worst = next((error for error in errors if error.temporary), errors[0])
         return _LinkError(worst.reason, "; ".join(error.detail for error in errors))
 
@@ -265,7 +265,7 @@ class _Fetcher:
 
     @asynccontextmanager
     async def _turn(self, host: str) -> AsyncIterator[None]:
-        """Wait until a host may be asked."""
+        """Wait until the next request to a host is allowed."""
         fresh = _Host(asyncio.Semaphore(self.config.per_host))
         entry = self._hosts.setdefault(host, fresh)
         async with entry.slots:
@@ -281,7 +281,7 @@ class _Fetcher:
         async with self._turn(host):
             with whole_file(path) as temporary:
                 try:
-                    # Of the whole exchange: a server may send a header one byte at a time.
+                    # For the whole request, since a server may send a header byte by byte.
                     async with asyncio.timeout(self.config.deadline):
                         await self._follow(url, temporary)
                 except httpx.TimeoutException:
@@ -304,9 +304,9 @@ class _Fetcher:
                 await asyncio.to_thread(_check_image, temporary)
 
     async def _follow(self, url: str, temporary: Path) -> None:
-        """Receive a URL, or what it redirects to on the web; no other protocol is followed."""
+        """Request a URL and follow redirects; only http and https are followed."""
         for _ in range(_REDIRECTS):
-            # Lists hold spaces and letters beyond ASCII, which HTTP does not.
+            # Lists contain spaces and non-ASCII letters, which HTTP does not allow.
             address = quote(url, safe="%/:=&?~#+!$,;'@()*[]")
             async with self._client.stream("GET", address) as response:
                 target = urljoin(url, response.headers.get("Location", ""))
@@ -318,7 +318,7 @@ class _Fetcher:
     async def _receive(self, response: httpx.Response, temporary: Path) -> None:
         if not response.is_success:
             after = response.headers.get("Retry-After", "")
-            # Digits of other scripts are digits to str.isdigit, too.
+            # str.isdigit also accepts digits of other scripts.
             stated = float(after) if re.fullmatch(r"[0-9]{1,9}", after) else 0.0
             wait = min(stated, _LONGEST_WAIT)
             raise _LinkError(f"http_{response.status_code}", response.reason_phrase, wait)
@@ -343,7 +343,7 @@ def _host(url: str) -> str:
     """Return the host of a web address.
 
     Raises:
-        _LinkError: It is none; an IPv6 address without its bracket, for instance.
+        _LinkError: The URL is no web address, as an IPv6 address without its bracket.
     """
     try:
         host = urlsplit(url).hostname
@@ -355,10 +355,10 @@ def _host(url: str) -> str:
 
 
 def _check_image(path: Path) -> None:
-    """Dead links often answer with a page instead of an error."""
+    """Check that a file is an image; dead links often return a page instead of an error."""
     try:
         with Image.open(path, formats=IMAGE_FORMATS) as image:
             image.verify()
-    # Pillow's parsers raise nearly every exception on a damaged file.
+    # Pillow raises many kinds of exceptions for a damaged file.
     except Exception as error:
         raise _LinkError("not_an_image", f"{type(error).__name__}: {error}"[:200]) from None

@@ -1,7 +1,7 @@
-"""Photographs in a folder of one's own, or in a CSV map.
+"""Photographs in a folder, or in a CSV table of paths and identities.
 
-Three layouts: `folders` (one folder an identity, however deep its files lie), `files` (one file an
-identity), `csv` (a table with the columns `path` and `identity`, paths relative to it).
+Three layouts: `folders` (one folder per identity, with files at any depth), `files` (one file per
+identity), `csv` (a table with the columns `path` and `identity`, paths relative to the table).
 """
 
 from collections import Counter
@@ -18,25 +18,25 @@ from miex.datasets.paths import Unusable, in_table, walk_files
 from miex.datasets.registry import Facts
 
 _TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".xls", ".xlsx"})
-"""Endings of the files that `auto` takes for a map of faces."""
+"""Suffixes of the files that `auto` takes for a table of faces."""
 
 Layout = Literal["auto", "folders", "files", "csv"]
 
 
 class Folder:
-    """Reader of photographs in a folder or a CSV map.
+    """Reader of photographs in a folder or a CSV table.
 
     Args:
         path: The folder, or the CSV file.
-        layout: How identities are told apart. `auto` takes `csv` for a table (.csv, .tsv, .xlsx),
-            `files` where the images lie in the folder itself, `folders` where they lie in folders
+        layout: How identities are distinguished. `auto` chooses `csv` for a table (.csv, .tsv,
+            .xlsx), `files` if the images are in the folder itself, `folders` if they are in folders
             below it.
         name: First part of every origin.
-        licence: Terms of the photographs.
+        licence: Terms of use of the photographs.
 
     Raises:
-        FileNotFoundError: No such folder or file.
-        ValueError: No image in it, or a layout that does not fit; the message says what would.
+        FileNotFoundError: There is no such folder or file.
+        ValueError: There is no image, or the layout does not fit; the message names one that fits.
     """
 
     def __init__(
@@ -70,12 +70,12 @@ class Folder:
         if self.layout == "csv" or (self.layout == "auto" and is_table):
             return self._read_map()
         if not self.path.is_dir():
-            raise ValueError(f"{self.path} is a file; expected a folder, or a map ending in .csv")
+            raise ValueError(f"{self.path} is a file; expected a folder, or a table ending in .csv")
         images, skipped = self._walk()
         if not images:
             raise ValueError(
                 f"no image below {self.path} ({len(skipped)} other files); expected one folder an "
-                "identity, one file an identity, or a CSV file with the columns path,identity; "
+                "identity, one file per identity, or a CSV file with the columns path,identity; "
                 f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}; convert others, such as .heic"
             )
         by_folder = self._by_folder(images)
@@ -118,7 +118,7 @@ class Folder:
             raise ValueError(
                 f"{self.path} holds {len(loose)} images itself ({loose[0]}, ...) and "
                 f"{len(images) - len(loose)} in folders below; move the loose ones into a folder "
-                "an identity, or choose the layout `files` (one file an identity)"
+                "per identity, or choose the layout `files` (one file per identity)"
             )
         return True
 
@@ -139,7 +139,7 @@ class Folder:
             if image is not None and image.is_file():
                 photographs[origin] = Photograph(identity, image, origin)
             else:
-                skipped.append(Rejection(origin, "missing", "named in the map, not there"))
+                skipped.append(Rejection(origin, "missing", "named in the table, but missing"))
         if not photographs:
             raise ValueError(
                 f"{self.path}: none of its {len(skipped)} files is there; paths are relative to "
@@ -149,19 +149,19 @@ class Folder:
 
 
 def _map_rows(path: Path) -> list[tuple[int, str, str]]:
-    """Return line number, path and identity of every row of a map."""
+    """Return line number, path and identity of every row of a table."""
     columns = {"path": ("path",), "identity": ("identity",)}
-    rows = read_rows(path, columns, what="map of faces")
+    rows = read_rows(path, columns, what="table of faces")
     return [(row.number, _plain(row.text("path")), row.text("identity")) for row in rows]
 
 
 def _plain(path: str) -> str:
-    """Return a path with ``/``, and without ``./`` in front."""
+    """Return a path with ``/`` as separator and without a leading ``./``."""
     return PurePosixPath(path.replace("\\", "/")).as_posix()
 
 
 def _file_identities(images: Sequence[Path]) -> dict[Path, str]:
-    """File names without their ending, or with it where two would be the same."""
+    """Return file names without suffix, or with it where two would be equal."""
     stems = Counter(image.with_suffix("") for image in images)
     return {
         image: (image.with_suffix("") if stems[image.with_suffix("")] == 1 else image).as_posix()
@@ -179,7 +179,7 @@ _FACTS = Facts(
 
 @register_face_source("folder", _FACTS)
 def open_folder(spec: SourceSpec) -> FaceSource:
-    """`folder:PATH`, with the option `layout`."""
+    """Open `folder:PATH`, with the option `layout`."""
     options = spec.known_options("layout")
     layout = options.get("layout", "auto")
     if layout not in get_args(Layout):

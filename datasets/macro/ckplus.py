@@ -1,11 +1,11 @@
 """CK+ (Lucey et al. 2010): 593 sequences of 123 subjects, 327 of them with an emotion.
 
 `ckplus:FOLDER` with ``cohn-kanade-images/S005/001/S005_001_00000011.png``,
-``Emotion/S005/001/..._emotion.txt`` and ``FACS/S005/001/..._facs.txt``. A sequence leads from a
-neutral face to its peak, the last frame. An emotion file holds one number, a FACS file one line for
-each AU: its number and its intensity 0 to 5, where 0 means present but not scored. Sequences
-without an emotion file are left out and counted. Sadness is negative (a widely copied map calls it
-positive). The frame rate is not stated with the data.
+``Emotion/S005/001/..._emotion.txt`` and ``FACS/S005/001/..._facs.txt``. A sequence starts with
+a neutral face and ends at its peak. An emotion file holds one number, a FACS file one line per AU:
+its number and its intensity 0 to 5, where 0 means present but not scored. Sequences without an
+emotion file are left out and counted. Sadness is negative (a widely copied table has it as
+positive). The frame rate is not part of the data.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ _EMOTIONS = {
     6: Emotion.SADNESS,
     7: Emotion.SURPRISE,
 }
-"""The numbers of the emotion files; 0 is neutral."""
+"""Emotions by the numbers of the emotion files; 0 is neutral."""
 
 _IMAGES = ("cohn-kanade-images", "extended-cohn-kanade-images/cohn-kanade-images")
 _EMOTION_FOLDERS = ("Emotion", "Emotion_labels/Emotion")
@@ -46,15 +46,15 @@ _FACS_FOLDERS = ("FACS", "FACS_labels/FACS")
 def _scan(
     images: Path | None, emotions: Path, facs: Path | None
 ) -> Iterator[Annotation | Rejection]:
-    """Yield the annotation of every sequence, or why it is left out.
+    """Yield the annotation of every sequence, or its rejection.
 
     Args:
         images: Folder of the frames; without it the sequences are those of `emotions`.
         emotions: Folder of the emotion files.
-        facs: Folder of the FACS files, None if there is none.
+        facs: Folder of the FACS files; None if there is none.
 
     Raises:
-        ValueError: A file that cannot be read; it is named.
+        ValueError: A file cannot be read; the message names it.
     """
     folder = images or emotions
     for subject in subfolders(folder, "S[0-9]*"):
@@ -103,7 +103,7 @@ def _only_file(folder: Path, ending: str) -> Path | None:
 
 
 def _numbers(path: Path) -> list[list[int]]:
-    """The whole numbers of each line, which are written as ``3.0000000e+00``."""
+    """Return the whole numbers of each line, which are written as ``3.0000000e+00``."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     try:
         values = [[float(word) for word in line.split()] for line in lines if line.strip()]
@@ -122,7 +122,7 @@ def _number(path: Path) -> int:
 
 
 def _facs(path: Path | None) -> str | None:
-    """A FACS file as people write it: AU 1 at 0 and AU 4 at 5 are ``1+4E``."""
+    """Return a FACS file in FACS notation: AU 1 at 0 and AU 4 at 5 are ``1+4E``."""
     if path is None:
         return None
     lines = _numbers(path)
@@ -141,7 +141,7 @@ _FACTS = Facts(
 
 @register_clips("ckplus", _FACTS)
 def open_ckplus(spec: SourceSpec, frames: bool) -> ClipReader:
-    """`ckplus:FOLDER`, with the options `images`, `emotions` and `facs` for folders elsewhere."""
+    """Open `ckplus:FOLDER`, with the options `images`, `emotions` and `facs`."""
     options = spec.known_options("images", "emotions", "facs")
     root = spec.existing_path()
     emotions = find(

@@ -1,9 +1,9 @@
-"""MMEW (Ben et al. 2022), macro-expressions: 900 samples of 30 subjects, 90 frames a second.
+"""MMEW (Ben et al. 2022), macro-expressions: 900 samples of 30 subjects, 90 frames per second.
 
-`mmew_macro:FOLDER` with ``Macro_Expression/S01/anger/S01-07-001.jpg``: images of one name up to the
-last number are one sequence; copies have a folder for each sequence instead, which is read too.
-Nobody says where the apex is, so `Clip.apex` is None. A single image shows no motion: it is left
-out and counted.
+`mmew_macro:FOLDER` with ``Macro_Expression/S01/anger/S01-07-001.jpg``: images with the
+same name up to the last number form one sequence; some copies have a folder per sequence, which is
+read, too. The apex is not annotated, so that `Clip.apex` is None. Single images show no motion and
+are left out and counted.
 """
 
 import re
@@ -32,10 +32,10 @@ _IMAGES = ("MMEW_Final/Macro_Expression", "Macro_Expression")
 
 
 def _scan(images: Path) -> Iterator[Annotation | Rejection]:
-    """Yield the annotation of every sequence, or why it is left out.
+    """Yield the annotation of every sequence, or its rejection.
 
     Raises:
-        ValueError: A folder is called by no emotion.
+        ValueError: The name of a folder is no emotion.
     """
     for subject in subfolders(images, "S[0-9]*"):
         for folder in subfolders(subject, "*"):
@@ -69,7 +69,7 @@ def _scan(images: Path) -> Iterator[Annotation | Rejection]:
 def _sequences(
     folder: Path, subject: str, where: str
 ) -> Iterator[tuple[str, FrameFolder | Rejection]]:
-    """Yield loose images by their common name, then the folders."""
+    """Yield single images grouped by their common name, then the folders."""
     groups: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.iterdir()):
         match = re.fullmatch(r"(.+?)[-_](\d+)", path.stem)
@@ -91,7 +91,7 @@ _FACTS = Facts(
 
 @register_clips("mmew_macro", _FACTS)
 def open_mmew_macro(spec: SourceSpec, frames: bool) -> ClipReader:
-    """`mmew_macro:FOLDER`, with the option `images`. The frames are the annotation."""
+    """Open `mmew_macro:FOLDER`, with the option `images`. The frames are the annotation."""
     options = spec.known_options("images")
     root = spec.existing_path()
     images = find(_ABOUT.name, root, _IMAGES, "folder of frames", options.get("images"))

@@ -1,9 +1,9 @@
-"""Oulu-CASIA NIR&VIS (Zhao et al. 2011): 80 subjects, 480 sequences a condition, 25 fps.
+"""Oulu-CASIA NIR&VIS (Zhao et al. 2011): 80 subjects, 480 sequences per condition, 25 fps.
 
 `oulu_casia:FOLDER?spectrum=VL&light=Strong` with
 ``PreProcess_Img/VL_Acropped/Strong/P001/Anger/000.jpeg``. A condition is a spectrum (VL visible, NI
-near infrared) and a light (Strong, Weak, Dark). A sequence leads from a neutral face to its peak,
-the last frame. There are no AUs.
+near infrared) and a light (Strong, Weak, Dark). A sequence starts with a neutral face and ends
+at its peak. There are no AUs.
 """
 
 from collections.abc import Iterator
@@ -34,11 +34,11 @@ def _scan(images: Path, condition: str) -> Iterator[Annotation | Rejection]:
     """Yield the annotations of one condition.
 
     Args:
-        images: Its folder of subjects.
-        condition: ``VL_Strong``; the clips' names begin with it.
+        images: Folder of the subjects.
+        condition: ``VL_Strong``; the names of the clips begin with it.
 
     Raises:
-        ValueError: A folder is called by no emotion.
+        ValueError: The name of a folder is no emotion.
     """
     for subject in subfolders(images, "P[0-9]*"):
         for folder in subfolders(subject, "*"):
@@ -67,7 +67,7 @@ def _scan(images: Path, condition: str) -> Iterator[Annotation | Rejection]:
 
 
 _FACTS = Facts(
-    about="Oulu-CASIA NIR&VIS: 480 sequences of 80 subjects a condition, 25 fps (Zhao et al. 2011)",
+    about="Oulu-CASIA NIR&VIS: 80 subjects, 480 sequences per condition, 25 fps (Zhao et al. 2011)",
     title="Oulu-CASIA",
     written="oulu_casia:FOLDER",
     found_by=(
@@ -80,10 +80,10 @@ _FACTS = Facts(
 
 @register_clips("oulu_casia", _FACTS)
 def open_oulu_casia(spec: SourceSpec, frames: bool) -> ClipReader:
-    """`oulu_casia:FOLDER`, with the options `spectrum`, `light` and `images`.
+    """Open `oulu_casia:FOLDER`, with the options `spectrum`, `light` and `images`.
 
-    The frames are the annotation, so they are read. `images` is the folder of the spectra's
-    folders, if it has another name.
+    The frames are the annotation, so that they are always read. `images` is the folder with the
+    folders of the spectra, if it has another name.
     """
     options = spec.known_options("spectrum", "light", "images")
     spectrum, light = options.get("spectrum", "VL"), options.get("light", "Strong")

@@ -1,10 +1,10 @@
 """RAVDESS (Livingstone and Russo 2018, PLoS ONE 13(5): e0196391): 24 actors, eight emotions.
 
-`ravdess:FOLDER` with ``Actor_01/01-01-03-02-01-01-01.mp4``; folders between, as an unpacked
-``Video_Speech_Actor_01``, do not matter. The name says everything: modality, vocal channel,
-emotion, intensity, statement, repetition, actor. Everybody may download it (zenodo.org, record
-1188976) under CC BY-NC-SA 4.0. A clip starts near rest and its apex is not annotated. The actors
-speak or sing, so mouth AUs (12, 25, 26) also follow the words.
+`ravdess:FOLDER` with ``Actor_01/01-01-03-02-01-01-01.mp4``; other folders
+in between, as ``Video_Speech_Actor_01``, are allowed. The name holds the annotation: modality,
+vocal channel, emotion, intensity, statement, repetition, actor. Everybody may download it
+(zenodo.org, record 1188976) under CC BY-NC-SA 4.0. A clip starts near rest and its apex is not
+annotated. The actors speak or sing, so that mouth AUs (12, 25, 26) also follow the words.
 """
 
 import re
@@ -46,7 +46,7 @@ _NAME = re.compile(r"(0[1-3])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(\d\d)")
 def scan(
     root: Path, channel: str | None, intensity: str | None
 ) -> Iterator[Annotation | Rejection]:
-    """Yield the annotation of each recording, or why it is left out.
+    """Yield the annotation of each recording, or its rejection.
 
     Args:
         root: The folder.
@@ -118,7 +118,7 @@ FACTS = Facts(
 def open_ravdess(spec: SourceSpec, frames: bool) -> ClipReader:
     """Open `ravdess:FOLDER`, with the options `channel` (speech, song) and `intensity`.
 
-    The videos are the annotation, so they are opened either way.
+    The videos are the annotation, so that they are always opened.
 
     Raises:
         ValueError: An option has another value.

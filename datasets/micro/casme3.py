@@ -1,10 +1,11 @@
-"""CAS(ME)3 (Li et al. 2023), parts A and C, 30 frames a second.
+"""CAS(ME)3 (Li et al. 2023), parts A and C, 30 frames per second.
 
-Part A has 860 clips of 94 subjects in ``cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx``, all cells
-text. `Filename` names a video that may have several clips, so a clip is named by its video and its
-onset. The frames are ``spNO.1/a/color/355.jpg`` (whole videos) or ``spNO.1_a_355/355.jpg`` (the
-release of clips); copies write spNo. Part C (mock crime) has 165 clips in
-``CAS(ME)3_part_C_ME.xlsx``, without apex, with coarse emotions, and with commas between the AUs.
+Part A has 860 clips of 94 subjects in ``cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx``, with
+text cells. `Filename` names a video that may have several clips, so that the name of a clip
+consists of its video and its onset. The frames are ``spNO.1/a/color/355.jpg`` (whole videos) or
+``spNO.1_a_355/355.jpg`` (the release of clips); copies write spNo. Part C (mock crime) has
+165 clips in ``CAS(ME)3_part_C_ME.xlsx``, without apex, with coarse emotions, and with commas
+between the AUs.
 """
 
 from collections.abc import Iterator
@@ -26,26 +27,26 @@ _LICENCE = "CAS(ME)3: research under a signed agreement, no redistribution of it
 
 
 def _read_a(row: Row) -> Annotation:
-    """The annotation of a row of part A."""
+    """Return the annotation of a row of part A."""
     video, onset = row.text("video").lower(), row.frame("onset")
     return read_annotation(row, row.text("subject"), clip=f"{video}_{onset}")
 
 
 def _places_a(annotation: Annotation) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Whole videos, then the release of clips."""
+    """Yield the places of whole videos, then of the release of clips."""
     video = annotation.clip.partition("_")[0]
     yield (annotation.subject, video, "color"), ""
     yield (f"{annotation.subject}_{annotation.clip}",), ""
 
 
 def _read_c(row: Row) -> Annotation:
-    """The annotation of a row of part C."""
+    """Return the annotation of a row of part C."""
     annotation = read_annotation(row, row.text("subject"))
     return replace(annotation, apex_rule=ApexRule.MIDDLE_FRAME)
 
 
 def _places_c(annotation: Annotation) -> Iterator[tuple[tuple[str, ...], str]]:
-    """A folder a clip, as MEB cuts them, or whole videos; subjects with and without padding."""
+    """Yield a folder per clip (as in MEB), then whole videos; subjects with and without padding."""
     for subject in dict.fromkeys((annotation.subject.zfill(2), annotation.subject)):
         yield (subject, annotation.clip, "color"), ""
         yield (subject, "color"), ""
@@ -104,7 +105,7 @@ _FACTS = Facts(
 
 @register_clips("casme3", _FACTS)
 def open_casme3(spec: SourceSpec, frames: bool) -> ClipReader:
-    """`casme3:FOLDER?part=A` or C, with the options `sheet`, `images` and `corrections`."""
+    """Open `casme3:FOLDER?part=A` or C, with the options `sheet`, `images` and `corrections`."""
     part = spec.options.get("part", "A").upper()
     if part not in _PARTS:
         raise ValueError(f"casme3: part {part!r} is unknown; there are A (default) and C")

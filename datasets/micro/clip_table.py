@@ -1,14 +1,14 @@
-"""Micro-expression clips of one's own: a CSV table, and a folder of frames for each clip.
+"""Own micro-expression clips: a CSV table, and a folder of frames for each clip.
 
 `clip_table:FOLDER` with a table `clip_table.csv`, or `clip_table:TABLE.csv`. Columns: `subject`,
-`clip`, `emotion`, `onset`, `offset`, and if known `apex`, `aus` (FACS codes such as ``4+L12``),
-`fps` and `frames`. Frames are numbered images, counted as their names say, in the folder that
-`frames` names, absolute or relative to the table; ``frames/SUBJECT/CLIP`` where the column is
-missing or empty. A clip whose frames cannot be used is left out and counted.
-Several clips may share a folder. Without `apex` it is the middle frame.
+`clip`, `emotion`, `onset`, `offset`, and optionally `apex`, `aus` (FACS codes such as ``4+L12``),
+`fps` and `frames`. Frames are images with numbered names, in the folder that `frames` names,
+absolute or relative to the table; ``frames/SUBJECT/CLIP`` if the column is missing or empty. A
+clip whose frames cannot be used is left out and counted. Several clips may share a folder. Without
+`apex` the apex is the middle frame.
 
-`clip_table:FOLDER?name=ours` gives the database a name of its own. Subjects are told apart by
-(database, subject), so that two tables whose subjects are called alike need two names.
+`clip_table:FOLDER?name=ours` gives the database another name. Subjects are identified by
+(database, subject), so that two tables with equal names of subjects need two names.
 
 Videos, and sequences without annotated frames, are read by `video_folder`.
 """
@@ -45,16 +45,16 @@ _LICENCE = "not stated: the terms of your own clips"
 
 
 def _scan(table: Path, frames: bool, name: str = NAME) -> Iterator[Annotation | Rejection]:
-    """Yield the annotations of a table, or why a clip is left out.
+    """Yield the annotations of a table, or rejections of clips.
 
     Args:
         table: The CSV file.
-        frames: Whether the images are looked for.
-        name: Of the database, for the account of what is left out.
+        frames: Whether the images are searched for.
+        name: Name of the database, for rejections.
 
     Raises:
-        ValueError: A cell that cannot be read, or frame numbers that are not in order: the table is
-            the user's own, so that this is a mistake. File, row and column are named.
+        ValueError: A cell cannot be read, or frame numbers are not in order; the message names
+            file, row and column.
     """
     folders: dict[str, FrameFolder] = {}
     for row in read_rows(table, _REQUIRED, _OPTIONAL, "table of clips"):
@@ -137,7 +137,7 @@ def _database_name(spec: SourceSpec) -> str:
             "underscores"
         )
     if name != NAME and name in clip_database_names():
-        raise ValueError(f"{NAME}: {name!r} is another database's name; choose one of your own")
+        raise ValueError(f"{NAME}: {name!r} is the name of another database; choose another name")
     return name
 
 
@@ -151,7 +151,7 @@ _FACTS = Facts(
 
 @register_clips(NAME, _FACTS)
 def open_clip_table(spec: SourceSpec, frames: bool) -> ClipReader:
-    """`clip_table:FOLDER` or `clip_table:TABLE.csv`, with the option `name`."""
+    """Open `clip_table:FOLDER` or `clip_table:TABLE.csv`, with the option `name`."""
     about = About(name=_database_name(spec), licence=_LICENCE, fps=None)
     table = spec.existing_path()
     if table.is_dir():

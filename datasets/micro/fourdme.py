@@ -1,10 +1,10 @@
 """4DME (Li et al. 2022), grey videos: 267 clips.
 
 `fourdme:FOLDER` with the sheet `4DME_Labelling_Micro_release v1.xlsx` and the frames as
-``gray_micro/<sub_ID>/<fold_name>/``. Emotions are coarse and a clip may have several. Two of one
-class stay together (negative and repression are negative); a clip whose emotions belong to
-different classes is left out and counted. AUs marked ``(k)`` are doubtful; the text is handed over
-as it is. The database's frame rate is not stated in the sheet.
+``gray_micro/<sub_ID>/<fold_name>/``. Emotions are coarse and a clip may have several. Emotions of
+one class are merged (negative and repression are negative); a clip whose emotions belong to
+different classes is left out and counted. AUs marked ``(k)`` are doubtful; the text is returned
+unchanged. The sheet does not state the frame rate.
 """
 
 import re
@@ -23,22 +23,22 @@ NAME = "fourdme"
 _EMOTION_COLUMNS = ("positive", "negative", "surprise", "repression", "others")
 
 _SWAPPED_ROWS = (146, 147)
-"""Excel's rows whose AUs and labels stand in each other's row (MEB counts the clips from 0: 144 and
-145; tvaranka/meb, meb/datasets). Nothing in a row shows it, and which clips they are is not
-published, so that swapping by row number could spoil another version of the sheet: both are left
-out and counted."""
+"""Rows of Excel whose AUs and labels are interchanged (MEB counts the clips from 0: 144 and 145;
+tvaranka/meb, meb/datasets). The rows do not show it, and the names of the clips are not published,
+so that an exchange by row number could damage another version of the sheet: both are left out and
+counted."""
 
 _CLASSES = LABEL_SPACES["three_class"]
 
 
 def _read(row: Row) -> Annotation | Rejection:
-    """The annotation of a row; a rejection if its emotions belong to different classes."""
+    """Return the annotation of a row; a rejection if its emotions have different classes."""
     subject, clip = row.text("subject"), row.text("clip")
     marked = _emotions(row)
     text = "+".join(marked)
     classes = {_CLASSES.merge[emotion] for emotion in marked}
     if row.number in _SWAPPED_ROWS:
-        detail = f"{row.where}: its labels stand in the neighbouring row (MEB)"
+        detail = f"{row.where}: its labels are those of the neighbouring row (MEB)"
         return Rejection(origin_of(NAME, subject, clip), "labels_swapped", detail)
     if len(marked) > 1 and (len(classes) > 1 or None in classes):
         detail = f"{row.where}: {text} belong to different classes"
@@ -59,7 +59,7 @@ def _read(row: Row) -> Annotation | Rejection:
 
 
 def _emotions(row: Row) -> list[Emotion]:
-    """What the column Emotion names, or the columns of single emotions mark with 1."""
+    """Return the emotions of the column Emotion, or of the columns that are marked with 1."""
     written = row.optional_text("emotion")
     if written is None:
         names = [name for name in _EMOTION_COLUMNS if row.optional_text(name) == "1"]
@@ -67,7 +67,7 @@ def _emotions(row: Row) -> list[Emotion]:
         names = [name for name in re.split(r"[+/,&]", written) if name.strip()]
     if not names:
         columns = ", ".join(_EMOTION_COLUMNS)
-        raise row.error("emotion", f"no emotion, neither here nor marked by 1 in {columns}")
+        raise row.error("emotion", f"no emotion here and none marked with 1 in {columns}")
     try:
         return list(dict.fromkeys(parse_emotion(name) for name in names))
     except ValueError as error:
@@ -75,7 +75,7 @@ def _emotions(row: Row) -> list[Emotion]:
 
 
 def _common(marked: list[Emotion]) -> Emotion:
-    """The one emotion, or the class of several; classes are named as coarse emotions are."""
+    """Return the only emotion, or the coarse emotion of several."""
     return marked[0] if len(marked) == 1 else Emotion(str(_CLASSES.merge[marked[0]]))
 
 
@@ -115,5 +115,5 @@ _FACTS = Facts(
 
 @register_clips(NAME, _FACTS)
 def open_fourdme(spec: SourceSpec, frames: bool) -> ClipReader:
-    """`fourdme:FOLDER`, with the options `sheet`, `images` and `corrections`."""
+    """Open `fourdme:FOLDER`, with the options `sheet`, `images` and `corrections`."""
     return open_sheet_database(_LAYOUT, spec, frames)

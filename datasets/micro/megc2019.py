@@ -2,9 +2,9 @@
 
 `megc2019:LIST?casme2=FOLDER&smic=FOLDER&samm=FOLDER`, where LIST is the challenge's
 `combined_3class_gt.csv` or its folder. Clips keep the database, subject and name of their own
-database, so that provenance agrees whichever way they were opened; the class comes from the list
-(`Clip.listed_label`: 0 negative, 1 positive, 2 surprise). A database that is not given is left out
-and counted.
+database, so that provenance is the same as with the readers of the databases; the class is that of
+the list (`Clip.listed_label`: 0 negative, 1 positive, 2 surprise). Clips of a database that is not
+given are left out and counted.
 """
 
 from collections import Counter
@@ -40,28 +40,28 @@ EXPECTED: Mapping[str, tuple[int, int, int]] = {
     "smic": (70, 51, 43),
     "samm": (92, 26, 15),
 }
-"""Clips of each class (negative, positive, surprise), as the challenge's list has them."""
+"""Number of clips of each class (negative, positive, surprise) in the list of the challenge."""
 
 CLIPS, SUBJECTS = 442, 68
 
 _HEADER = ("database", "subject", "clip", "label")
-"""The columns of the list, which has no header; a copy that was given one is read too."""
+"""Columns of the list, which has no header; copies with a header are read, too."""
 
 _OWN_NAMES: Mapping[str, Callable[[str, str], tuple[str, str]]] = {
     "casme2": lambda subject, clip: (subject, clip),
-    # The list pads SMIC's numbers and not SAMM's; the databases do it the other way round.
+    # The list pads the numbers of SMIC and not those of SAMM, contrary to the databases.
     "smic": lambda subject, clip: (_unpadded(subject), _unpadded(clip)),
     "samm": lambda subject, clip: (subject.zfill(3), clip),
 }
 
 
 def own_names(database: str, subject: str, clip: str) -> tuple[str, str]:
-    """Subject and clip as their own database names them.
+    """Return subject and clip as their own database names them.
 
     Args:
         database: casme2, smic or samm.
-        subject: As a list of the challenge writes it, padded or not.
-        clip: Likewise.
+        subject: Subject in a list of the challenge, padded or not.
+        clip: Clip in that list, padded or not.
 
     Raises:
         ValueError: The subject of SMIC has no number.
@@ -71,14 +71,14 @@ def own_names(database: str, subject: str, clip: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class ListedClip:
-    """One line of the list.
+    """Line of the list.
 
     Attributes:
         database: casme2, smic or samm.
-        subject: As its own database names it.
-        clip: As its own database names it.
+        subject: Subject, as its own database names it.
+        clip: Clip, as its own database names it.
         label: 0 negative, 1 positive, 2 surprise.
-        line: Where it stands in the list.
+        line: Place in the list.
     """
 
     database: str
@@ -89,14 +89,14 @@ class ListedClip:
 
 
 def read_list(path: Path) -> list[ListedClip]:
-    """Reads the challenge's list and checks that it is whole.
+    """Read the list of the challenge and check that it is complete.
 
-    Blank rows are dropped.
+    Blank rows are ignored.
 
     Raises:
-        FileNotFoundError: No such file.
-        ValueError: A line that cannot be read, a clip that occurs twice, or other counts than the
-            challenge's, as in the broken sibling `combined_3class_gt-2.csv`.
+        FileNotFoundError: There is no such file.
+        ValueError: A line cannot be read, a clip occurs twice, or the counts differ from those of
+            the challenge, as in the incomplete file `combined_3class_gt-2.csv`.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{NAME}: no list of clips at {path}")
@@ -117,7 +117,7 @@ def read_list(path: Path) -> list[ListedClip]:
 
 
 def _cells(values: Sequence[object]) -> list[str]:
-    """Return the cells as text without empty ones at the end; numbers that Excel made are whole."""
+    """Return the cells as text without trailing empty ones; 6.0 becomes 6."""
     cells = [
         value.text if isinstance(value, ErrorCell) else whole_number(value) or str(value or "")
         for value in values
@@ -167,7 +167,7 @@ def _key(clip: ListedClip) -> tuple[str, str, str]:
 
 
 def _unpadded(name: str) -> str:
-    """``s01_ne_01`` is ``s1_ne_01`` in SMIC: only the subject's number loses its zero."""
+    """Return a name without the padding of the subject: ``s01_ne_01`` is ``s1_ne_01`` in SMIC."""
     subject, mark, rest = name.partition("_")
     return f"s{int(subject.removeprefix('s'))}{mark}{rest}"
 
@@ -177,8 +177,8 @@ class Megc2019:
 
     Args:
         path: The list.
-        listed: What stands in it.
-        readers: The databases that were given, by name.
+        listed: Its lines.
+        readers: Readers of the given databases by name.
     """
 
     name = NAME
@@ -192,7 +192,7 @@ class Megc2019:
         self._readers = readers
 
     def clips(self) -> Sequence[Clip]:
-        """See `ClipReader.clips`. In the order of the list."""
+        """See `ClipReader.clips`; in the order of the list."""
         if not self._built[0]:
             raise ValueError(f"{summary(self.report())}: no clip is usable")
         return self._built[0]
@@ -262,7 +262,7 @@ _FACTS = Facts(
 
 @register_clips(NAME, _FACTS)
 def open_megc2019(spec: SourceSpec, frames: bool) -> ClipReader:
-    """`megc2019:LIST`, with the options `casme2`, `smic` and `samm`: the databases' folders."""
+    """Open `megc2019:LIST`, with the options `casme2`, `smic` and `samm`: folders."""
     options = spec.known_options(*EXPECTED)
     if not options:
         given = "&".join(f"{database}=FOLDER" for database in EXPECTED)
@@ -270,6 +270,6 @@ def open_megc2019(spec: SourceSpec, frames: bool) -> ClipReader:
     path = spec.existing_path()
     if path.is_dir():
         path = find_table(NAME, path, LIST_FILE, "list of clips")
-    # The list first: whether it is the right one does not depend on the databases.
+    # The list first, since its check does not need the databases.
     listed = read_list(path)
     return Megc2019(path, listed, dict(_readers(options, frames)))

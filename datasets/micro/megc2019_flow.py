@@ -4,12 +4,12 @@
 (github.com/wangzhifengharrison/HTNet, commit 91cf4bd): a table with the columns ``dataset``,
 ``sub``, ``filename_o`` and ``label``, and a folder of images ``SUB_CLIP .png`` with a blank before
 the ending. Red, green and blue are u, v and strain of the TV-L1 flow from onset to apex, each
-channel of each image stretched to 0-255. Any other folder of such images with such a table opens
-too: the options `table` and `images` name them, blank or no blank.
+channel of each image stretched to 0-255. Any other folder of such images with such a table can be
+opened, too, with or without the blank: the options `table` and `images` name them.
 
-Clips carry the names that their own databases use, so that they are the same people and the same
-list as those of `megc2019`. Nothing but the flow is there: no frames, no frame numbers, no AUs.
-A part of the list opens as it is, and every result says how many of the 442 clips it is of.
+Clips have the names of their own databases, so that subjects and clips are those of `megc2019`.
+There is only flow: no frames, no frame numbers, no AUs. A part of the list can be opened, and
+every result states its share of the 442 clips.
 """
 
 import csv
@@ -49,19 +49,19 @@ _COLUMNS = {
     "clip": ("filename_o", "clip", "filename"),
     "label": ("label",),
 }
-"""Names of each column that are understood, the published one first."""
+"""Known titles of each column, the published one first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table.
+    """Line of the table.
 
     Attributes:
         database: casme2, smic or samm.
-        subject: As the table writes it, which is in the image's name.
-        clip: Likewise.
+        subject: Subject, as in the table and in the name of the image.
+        clip: Clip, as in the table and in the name of the image.
         label: 0 negative, 1 positive, 2 surprise.
-        line: Where it stands.
+        line: Place in the table.
     """
 
     database: str
@@ -77,10 +77,10 @@ class Row:
 
 
 def _read_table(path: Path) -> list[Row]:
-    """Read the table of clips; blank lines are dropped.
+    """Read the table of clips; blank lines are ignored.
 
     Raises:
-        ValueError: A column is missing, a line cannot be read, or a clip stands there twice.
+        ValueError: A column is missing, a line cannot be read, or a clip occurs twice.
     """
     rows: list[Row] = []
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -92,7 +92,7 @@ def _read_table(path: Path) -> list[Row]:
                 rows.append(_row(path, number, cells, places))
     twice = [key for key, count in Counter(row.key for row in rows).items() if count > 1]
     if twice:
-        raise ValueError(f"{path}: {origin_of(*twice[0])} stands there twice; keep one line of it")
+        raise ValueError(f"{path}: {origin_of(*twice[0])} occurs twice; keep one line of it")
     if not rows:
         raise ValueError(f"{path}: no line below the header; expected one for each clip")
     return rows
@@ -141,7 +141,7 @@ class Megc2019Flow:
     Args:
         root: The folder that was opened.
         table: The table of clips.
-        images: The folder of images; None leaves the clips without.
+        images: The folder of images; None for clips without images.
     """
 
     name = NAME
@@ -157,7 +157,7 @@ class Megc2019Flow:
         self._images = images
 
     def clips(self) -> Sequence[Clip]:
-        """See `ClipReader.clips`. In the order of the table."""
+        """See `ClipReader.clips`; in the order of the table."""
         if not self._built[0]:
             raise ValueError(f"{summary(self.report())}: no clip is usable")
         return self._built[0]
@@ -212,7 +212,7 @@ class Megc2019Flow:
 
 
 def _stem(path: Path) -> str:
-    """Name of an image without its ending and without the blank before it."""
+    """Return the name of an image without its suffix and the blank before it."""
     return path.stem.strip()
 
 
@@ -226,7 +226,7 @@ _FACTS = Facts(
 
 @register_clips(NAME, _FACTS)
 def open_megc2019_flow(spec: SourceSpec, frames: bool) -> ClipReader:
-    """`megc2019_flow:FOLDER`, with the options `table` and `images`."""
+    """Open `megc2019_flow:FOLDER`, with the options `table` and `images`."""
     options = spec.known_options("table", "images")
     root = spec.existing_path()
     if root.is_file():

@@ -1,9 +1,9 @@
-"""MMEW (Ben et al. 2022), micro-expressions: 300 clips of 30 subjects, 90 frames a second.
+"""MMEW (Ben et al. 2022), micro-expressions: 300 clips of 30 subjects, 90 frames per second.
 
 `mmew:FOLDER` with the sheet `MMEW_Micro_Exp.xlsx` and the frames as
-``Micro_Expression/disgust/S01-05-001/1.jpg``. The folder above a clip is its emotion, so a clip
-whose folder does not agree with the sheet is looked for in the other folders; the sheet's emotion
-stays, and the clip carries a note. Some rows state an apex or offset beyond the frames.
+``Micro_Expression/disgust/S01-05-001/1.jpg``. The folder of a clip is its emotion. If it does
+not agree with the sheet, the clip is searched for in the other folders; it keeps the emotion of the
+sheet and gets a note. Some rows state an apex or offset beyond the frames.
 """
 
 from collections.abc import Iterator
@@ -24,22 +24,22 @@ from miex.datasets.registry import Facts
 _EMOTION_FOLDERS = (
     *("anger", "disgust", "fear", "happiness", "others", "repression", "sadness", "surprise"),
 )
-"""Copies call the folder of `others` also `repression`."""
+"""Some copies call the folder of `others` `repression`."""
 
 
 def _read(row: Row) -> Annotation:
-    """The annotation of a row."""
+    """Return the annotation of a row."""
     number = row.text("subject").upper().removeprefix("S")
     return read_annotation(row, subject=f"S{number.zfill(2)}")
 
 
 def _places(annotation: Annotation) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The folder of the sheet's emotion, then the others."""
+    """Yield the folder of the sheet's emotion, then the others."""
     stated = annotation.emotion_text.lower()
     yield (stated, annotation.clip), ""
     for folder in _EMOTION_FOLDERS:
         if folder != stated:
-            yield (folder, annotation.clip), f"lies in the folder {folder}, not {stated}"
+            yield (folder, annotation.clip), f"is in the folder {folder}, not {stated}"
 
 
 _LAYOUT = SheetLayout(
@@ -71,5 +71,5 @@ _FACTS = Facts(
 
 @register_clips("mmew", _FACTS)
 def open_mmew(spec: SourceSpec, frames: bool) -> ClipReader:
-    """`mmew:FOLDER`, with the options `sheet`, `images` and `corrections`."""
+    """Open `mmew:FOLDER`, with the options `sheet`, `images` and `corrections`."""
     return open_sheet_database(_LAYOUT, spec, frames)

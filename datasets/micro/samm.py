@@ -1,10 +1,10 @@
-"""SAMM (Davison et al. 2018): 159 clips of 29 subjects, grey, 200 frames a second.
+"""SAMM (Davison et al. 2018): 159 clips of 29 subjects, grey, 200 frames per second.
 
-`samm:FOLDER` with the sheet `SAMM_Micro_FACS_Codes_v2.xlsx`, whose table stands below a block of
+`samm:FOLDER` with the sheet `SAMM_Micro_FACS_Codes_v2.xlsx`, whose table is below a block of
 notes, and the frames as ``006/006_1_2/006_05562.jpg``. The numbers of the files are padded to four
 digits in some clips and to five in others. Subjects are numbers in the sheet and three digits in
-the names of the folders. Some AU cells leave the AU open ("R12 or R15"); they are handed over as
-they are.
+the names of the folders. Some AU cells are ambiguous ("R12 or R15"); they are returned
+unchanged.
 """
 
 from miex.datasets.clips.annotations import Annotation
@@ -22,7 +22,7 @@ from miex.datasets.registry import Facts
 
 
 def _read(row: Row) -> Annotation:
-    """The annotation of a row."""
+    """Return the annotation of a row."""
     return read_annotation(row, subject=row.text("subject").zfill(3))
 
 
@@ -59,5 +59,5 @@ _FACTS = Facts(
 
 @register_clips("samm", _FACTS)
 def open_samm(spec: SourceSpec, frames: bool) -> ClipReader:
-    """`samm:FOLDER`, with the options `sheet`, `images` and `corrections`."""
+    """Open `samm:FOLDER`, with the options `sheet`, `images` and `corrections`."""
     return open_sheet_database(_LAYOUT, spec, frames)

@@ -1,9 +1,9 @@
-"""SMIC-HS (Li et al. 2013): 164 clips of 16 subjects, 100 frames a second.
+"""SMIC-HS (Li et al. 2013): 164 clips of 16 subjects, 100 frames per second.
 
 `smic:FOLDER` with ``HS/s1/micro/negative/s1_ne_01/image559740.bmp``, raw or cropped
 (``reg_image...``). There is no sheet: the emotion is the folder, onset and offset are the first and
-the last file, and the apex is the middle frame. Numbers are counters of the whole session and are
-not padded. The sibling folder ``non_micro`` is of no concern here.
+the last file, and the apex is the middle frame. Numbers count the frames of the whole session and
+are not padded. The folder ``non_micro`` is not read.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ _ABOUT = About(
 )
 
 _IMAGES = ("SMIC_all_raw/HS", "SMIC_all_cropped/HS", "HS")
-"""Or the root itself, if the folders of subjects lie in it."""
+"""Possible folders of the subjects; the last one is the root itself."""
 
 _SUBJECTS = "s[0-9]*"
 
@@ -34,7 +34,7 @@ _EMOTIONS = ("negative", "positive", "surprise")
 
 
 def _scan(images: Path) -> Iterator[Annotation | Rejection]:
-    """Yield the annotation of every clip in a folder of subjects, or why it is left out."""
+    """Yield the annotation of every clip in a folder of subjects, or its rejection."""
     for subject in subfolders(images, _SUBJECTS):
         for emotion in _EMOTIONS:
             for clip in subfolders(subject / "micro" / emotion, "*"):
@@ -70,7 +70,7 @@ _FACTS = Facts(
 
 @register_clips("smic", _FACTS)
 def open_smic(spec: SourceSpec, frames: bool) -> ClipReader:
-    """`smic:FOLDER`, with the option `images`. The frames are the annotation, so they are read."""
+    """Open `smic:FOLDER`, with the option `images`; the frames are always read."""
     options = spec.known_options("images")
     root = spec.existing_path()
     images = root

@@ -1,4 +1,4 @@
-"""The two networks of a training, and one step of each: the losses come together here."""
+"""Generator and discriminator of a training, and one step of each."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ Losses = dict[str, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """How a training computes; its results stay the same up to rounding.
+    """Device and precision of a training; they change results only by rounding.
 
     Attributes:
-        device: Where.
-        bf16: Matrix products in bfloat16, weights and losses in float32.
-        compile: torch.compile of the generator.
+        device: The device.
+        bf16: Compute matrix products in bfloat16; weights and losses are float32.
+        compile: Use torch.compile for the generator.
     """
 
     device: torch.device
@@ -36,7 +36,7 @@ class Precision:
     compile: bool = False
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Where matrix products are bfloat16."""
+        """Return the context in which matrix products are bfloat16."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
 
@@ -44,12 +44,12 @@ class Adversaries:
     """Generator, its moving average, and discriminator, with their optimisers.
 
     Args:
-        recipe: How they are trained.
+        recipe: Hyperparameters.
         image_size: Side of the images, pixels.
-        seed: Of the first weights.
-        precision: Where and how to compute.
-        processes: Who shares the batches.
-        reader: Reads AUs, if the recipe has a loss for it.
+        seed: Seed of the initial weights.
+        precision: Device and precision.
+        processes: The processes that share the batches.
+        reader: AU reader, if the recipe has a loss for it.
     """
 
     def __init__(
@@ -99,10 +99,10 @@ class Adversaries:
         }
 
     def begin_with(self, network: nn.Module) -> None:
-        """Begin with the weights of a trained network, the average, too.
+        """Start from the weights of a trained network, also for the average.
 
         Raises:
-            ValueError: It is of another design or width than the recipe's.
+            ValueError: Its design or width differs from the recipe.
         """
         weights = network.state_dict()
         shapes = {key: value.shape for key, value in weights.items()}
@@ -118,7 +118,7 @@ class Adversaries:
 
     @torch.no_grad()
     def start_shading(self, shading: NDArray[np.float32]) -> None:
-        """Begin with what a regression found out about brightness; guided networks only.
+        """Start from the shading that a regression found; only for guided networks.
 
         Args:
             shading: ``(17, CHART_SIDE, CHART_SIDE)`` of `appearance.shading_of_aus`.
@@ -128,15 +128,15 @@ class Adversaries:
             network.maps[:, 0] = torch.from_numpy(shading).to(network.maps.device)
 
     def step(self, batch: Batch, step: int, rate: float) -> Losses:
-        """Trains on a batch: the discriminator always, the generator every `critic_steps`.
+        """Train on a batch: the discriminator always, the generator every `critic_steps`.
 
         Args:
-            batch: What they see.
-            step: Counted from 0.
+            batch: The batch.
+            step: Number of the step, from 0.
             rate: Factor of the learning rates.
 
         Returns:
-            Each loss before its weight, and the weighted sums `critic_total`, `generator_total`.
+            Each loss without its weight, and the weighted sums `critic_total`, `generator_total`.
         """
         turn = self.recipe.generator_moves(step)
         with self._precision.autocast(), torch.set_grad_enabled(turn):
@@ -237,7 +237,7 @@ class Adversaries:
         return found
 
     def _reading(self, reader: ReadingNetwork, batch: Batch, fake: Tensor) -> Tensor:
-        """How far the change that a reader sees is from the one that was asked for."""
+        """Return the error of the change that the AU reader measures."""
         with self._precision.autocast():
             found = reader(self._augment(fake, batch.augmentation))
             with torch.no_grad():
@@ -245,7 +245,7 @@ class Adversaries:
         return loss.au_error(found.float() - before.float(), batch.condition, batch.counted)
 
     def _score(self, images: Tensor) -> Tensor:
-        """Realness in float32: a penalty differentiates twice."""
+        """Return realness in float32, since a penalty differentiates twice."""
         realness: Tensor = self.critic(images).realness
         return realness
 
@@ -269,12 +269,12 @@ class Adversaries:
     def _follow(self, updates: int) -> None:
         """Move the average towards the generator.
 
-        Divided by ``1 - decay ** updates``, as Adam's moments are, the average of k updates weighs
-        these k alone: nothing of the random start stays in it.
+        As in Adam, the average is divided by ``1 - decay ** updates``, so that the average of k
+        updates does not contain the random initial weights.
         """
         decay = self.recipe.average
         share = (1 - decay) / (1 - decay**updates)
-        # With an average of 0 it is the generator, to the bit.
+        # With a decay of 0 the average is the generator, to the bit.
         for kept, weight in zip(
             self.average.parameters(), self.generator.parameters(), strict=True
         ):
@@ -282,14 +282,14 @@ class Adversaries:
 
 
 def new_generator(recipe: Recipe, seed: int) -> GANimation | GuidedGANimation:
-    """Return the network of a recipe's design, as it is before training."""
+    """Return an untrained network of the recipe's design."""
     if recipe.design == "guided":
         return random_guided(seed, recipe.width)
     return random_network(seed, recipe.width)
 
 
 def _seen(batch: Batch) -> Tensor | Motion:
-    """What the generator is given beside the condition."""
+    """Return the input of the generator beside the condition."""
     return batch.image if batch.motion is None else batch.motion
 
 

@@ -1,9 +1,9 @@
-"""What an AU does to the brightness of a face, learnt from labelled photographs by regression.
+"""Effect of each AU on the brightness of a face, from labelled photographs by regression.
 
-Every photograph is unrolled onto the chart (`miex.generators._warp_chart`), where a cheek lies at
-one place in all of them; the logarithm of its brightness, without what varies slowly (light,
-skin), is regressed on the AUs, within people. What comes out is the mean expression ratio image of
-each AU (Liu, Shan and Zhang, SIGGRAPH 2001): where the guided network starts from.
+Every photograph is mapped onto the chart (`miex.generators._warp_chart`), on which a cheek has the
+same place in all faces; the logarithm of its brightness, without low frequencies (light, skin), is
+regressed on the AUs within people. The result is the mean expression ratio image of each AU (Liu,
+Shan and Zhang, SIGGRAPH 2001), from which the guided network starts.
 """
 
 from collections.abc import Sequence
@@ -21,23 +21,23 @@ from miex.generators.ganimation.training_set import TrainingFaces
 Maps: TypeAlias = NDArray[np.float32]
 
 _BLUR = 5.0
-"""Deviation of the Gaussian that parts light and skin from what an expression does, cells."""
+"""Standard deviation, in cells, of the Gaussian that separates light and skin from expressions."""
 
 _RIDGE = 0.05
-"""Ridge of the regression as a share of the mean variance of an AU."""
+"""Ridge of the regression, as a share of the mean variance of an AU."""
 
 _ATTENUATION = 1.5
-"""Noise in the labels makes the coefficients of a regression too small, by the labels' reliability;
-two estimators agree by .3 to .9."""
+"""Factor that compensates noise in the labels, which reduces regression coefficients by their
+reliability; the correlation of two estimators is .3 to .9."""
 
 _DARK = 16.0
-"""Grey levels added before the logarithm, so that noise in dark eyes does not count."""
+"""Grey levels added before the logarithm, to reduce noise in dark regions."""
 
 
 def unrolled_brightness(
     image: NDArray[np.uint8], landmarks: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return the logarithm of a face's brightness on the chart, less its surroundings.
+    """Return the logarithm of a face's brightness on the chart, without low frequencies.
 
     Args:
         image: ``uint8 (S, S, 3)`` RGB.
@@ -56,18 +56,18 @@ def unrolled_brightness(
 
 
 def shading_of_aus(faces: Sequence[TrainingFaces], trusted: NDArray[np.bool_]) -> Maps:
-    """Return how each AU changes the brightness, by ridge regression within people.
+    """Return the change of brightness with each AU, by ridge regression within people.
 
-    Only differences between photographs of one person count: over people, an AU's label also
-    says who wears make-up, a beard or low brows.
+    Only differences between photographs of one person are used: between people, the label of an AU
+    is correlated with make-up, beards and low brows.
 
     Args:
-        faces: Sets of photographs with AUs, several of a person.
-        trusted: bool ``(17,)``; the other AUs get 0.
+        faces: Sets of photographs with AUs, several per person.
+        trusted: bool ``(17,)``; the result is 0 for other AUs.
 
     Returns:
         ``float32 (17, CHART_SIDE, CHART_SIDE)``, natural logarithm at intensity 5; 0 in eyes and
-        mouth, where a warp knows better, and everywhere if nobody is shown twice.
+        mouth, which the warp renders, and everywhere if no person has two photographs.
     """
     covariance = np.zeros((AU_COUNT, AU_COUNT))
     moments = np.zeros((AU_COUNT, CHART_SIDE * CHART_SIDE))
@@ -90,13 +90,13 @@ def shading_of_aus(faces: Sequence[TrainingFaces], trusted: NDArray[np.bool_]) -
     ridge = _RIDGE * np.trace(covariance) / AU_COUNT * np.eye(AU_COUNT)
     solved = _ATTENUATION * np.linalg.solve(covariance + ridge, moments)
     solved[~trusted] = 0
-    # None of the 17 AUs has a side.
+    # The 17 AUs do not distinguish left and right.
     maps = solved.reshape(AU_COUNT, CHART_SIDE, CHART_SIDE)
     return ((maps + maps[..., ::-1]) / 2 * _skin()).astype(np.float32)
 
 
 def _skin() -> Maps:
-    """1 on the skin of the chart, 0 in eyes and mouth, soft between."""
+    """Return a mask of the chart: 1 on the skin, 0 in eyes and mouth, with soft edges."""
     mask = np.ones((CHART_SIDE, CHART_SIDE), np.float32)
     for points in aperture_outlines():
         cv2.fillConvexPoly(mask, np.round(points).astype(np.int32), 0.0)

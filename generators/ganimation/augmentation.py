@@ -1,8 +1,8 @@
-"""What images undergo before the discriminator sees them, so that it cannot learn them by heart.
+"""Augment the input of the discriminator, against overfitting.
 
 Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training", NeurIPS 2020: real and
-rendered images alike, with gradients through. Only what leaves AUs as they are: shades of colour
-and small similarity transforms, nothing that hides a part of the face.
+rendered images are augmented in the same way, differentiably. The transforms do not change AUs:
+colours and small similarity transforms, no occlusion.
 """
 
 import numpy as np
@@ -12,23 +12,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 PARAMETERS = 7
-"""Numbers from -1 to 1 that say what happens to an image."""
+"""Number of parameters of an augmentation, each from -1 to 1."""
 
 _BRIGHTNESS, _SATURATION, _CONTRAST = 0.3, 0.5, 0.3
 _DEGREES, _SCALE, _SHIFT = 6.0, 0.06, 0.06
-"""Extremes at strength 1: of -1 to 1, of the saturation and of the contrast; degrees, of the
-scale, of the side. DiffAugment's are 0.5, 1, 0.5 and a shift of 0.125; faces here are aligned."""
+"""Extremes at strength 1: brightness (range -1 to 1), saturation, contrast; degrees, scale, share
+of the side. DiffAugment's are 0.5, 1, 0.5 and a shift of 0.125; faces here are aligned."""
 
 
 def draw_augmentations(
     count: int, strength: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Parameters ``(N, 7)`` for `augment`, uniform up to a strength of 0 to 1."""
+    """Return parameters ``(N, 7)`` for `augment`, uniform up to a strength of 0 to 1."""
     return rng.uniform(-strength, strength, (count, PARAMETERS)).astype(np.float32)
 
 
 def augment(image: Tensor, parameters: Tensor) -> Tensor:
-    """Changes images a little.
+    """Augment images.
 
     Args:
         image: ``(N, 3, S, S)``, -1 to 1.
@@ -36,7 +36,7 @@ def augment(image: Tensor, parameters: Tensor) -> Tensor:
             scale, shift to the right and down. 0 changes nothing.
 
     Returns:
-        ``(N, 3, S, S)``, float32, mirrored where the image ends; it may leave -1 to 1.
+        ``(N, 3, S, S)``, float32, reflected at the border; values may be outside -1 to 1.
     """
     p = parameters[:, :, None, None, None].unbind(1)
     x = image.float() + _BRIGHTNESS * p[0]

@@ -1,8 +1,7 @@
-"""What each step of a training sees: photographs, what is asked of them, and the answers.
+"""Batches of a training: photographs, requested AUs and targets.
 
-Everything random in a step derives from the seed, the step and the process, and from nothing that
-happened before. So a resumed training goes on as if it had never stopped, without a word about
-randomness in what is saved.
+The randomness of a step derives only from the seed, the step and the process. A resumed training
+therefore continues as if it had not stopped, without a saved state of random generators.
 """
 
 from dataclasses import dataclass, replace
@@ -23,27 +22,26 @@ from miex.generators.ganimation.teacher import Teacher, face_area
 from miex.generators.ganimation.training_set import TrainingFaces
 
 _ORDER, _STEP = 0, 1
-"""First number of the two kinds of random streams."""
+"""First seed numbers of the two kinds of random streams."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """N photographs on the device, mirrored or not, and what a step needs besides.
+    """N photographs on the device, mirrored or not, with the other data of a step.
 
     Attributes:
         image: ``(N, 3, S, S)`` RGB, -1 to 1, `channels_last`.
         face: ``(N, 1, S, S)``, 1 in the face and 0 outside.
         aus: ``(N, 17)``, AUs of the photographs, intensity / 5, NaN where not measured.
-        labelled: bool ``(N, 17)``, which of these are measured and trusted.
-        condition: ``(N, 17)``, what the generator is told.
-        back: ``(N, 17)``, what leads back.
-        counted: bool ``(N, 17)``, which AUs of the rendered face the losses look at.
-        taught: ``(M, 3, S, S)``, the right answer for the first M rows; M may be 0.
-        augmentation: ``(N, 7)``, what both judges' images undergo.
-        share: ``(N, 1, 1, 1)``, 0 to 1, where the gradient penalty looks.
-        motion: The faces as `warp` moves them, for the guided design; else None.
-        answers: ``(P, 3, S, S)``, real expressive faces, the right answer for the last P rows; P
-            may be 0.
+        labelled: bool ``(N, 17)``, True for measured and trusted AUs.
+        condition: ``(N, 17)``, condition of the generator.
+        back: ``(N, 17)``, condition that leads back to the photograph.
+        counted: bool ``(N, 17)``, AUs of the rendered face that the losses use.
+        taught: ``(M, 3, S, S)``, targets of the first M rows; M may be 0.
+        augmentation: ``(N, 7)``, augmentation of the discriminators' input.
+        share: ``(N, 1, 1, 1)``, 0 to 1, position of the gradient penalty between real and fake.
+        motion: The faces moved by `warp`, for the guided design; else None.
+        answers: ``(P, 3, S, S)``, real expressive faces, targets of the last P rows; P may be 0.
     """
 
     image: Tensor
@@ -62,11 +60,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairedFaces:
-    """Frames of people in motion, beside the photographs.
+    """Frames of people in motion, in addition to the photographs.
 
     Attributes:
         faces: The frames.
-        pairs: What they are paired to.
+        pairs: Their pairs.
         teacher: `warp` for them.
     """
 
@@ -76,20 +74,20 @@ class PairedFaces:
 
 
 class Batches:
-    """The batches of a training, one for each step. All photographs lie on the device.
+    """Batches of a training, one per step; all photographs are on the device.
 
     Args:
-        faces: Photographs to learn from.
+        faces: Training photographs.
         trusted: bool ``(17,)``, AUs whose labels the losses may use.
         recipe: Shares and ranges.
-        seed: Of everything random.
-        device: Where the batches go.
-        teacher: Answers for micro rows, if the recipe has any losses for them.
-        process: This process and how many there are; each gets its part of every batch.
+        seed: Seed of all random numbers.
+        device: Device of the batches.
+        teacher: Targets of micro rows, if the recipe has losses for them.
+        process: Number of this process and number of processes, which share every batch.
         paired: Real pairs, `Recipe.paired_share` of each batch.
 
     Raises:
-        ValueError: A batch that the processes cannot share, or no faces.
+        ValueError: The number of processes does not divide the batch, or there are no faces.
     """
 
     def __init__(
@@ -124,7 +122,7 @@ class Batches:
             self._paired_images = torch.from_numpy(paired.faces.images).to(device)
 
     def at(self, step: int) -> Batch:
-        """The batch of a step, counted from 0."""
+        """Return the batch of a step, counted from 0."""
         rng = np.random.default_rng([self._seed, _STEP, step, self._rank])
         rows = self._rows(step)
         own, recipe = self._aus[rows], self._recipe
@@ -158,7 +156,7 @@ class Batches:
         return _mirrored(self._with_pairs(batch, rng), flipped)
 
     def _with_pairs(self, batch: Batch, rng: np.random.Generator) -> Batch:
-        """The last rows replaced by real pairs."""
+        """Return the batch with its last rows replaced by real pairs."""
         paired, count = self._paired, self._recipe.rows("paired", len(batch.image))
         if paired is None or not count or batch.motion is None:
             return batch
@@ -187,7 +185,7 @@ class Batches:
         )
 
     def _rows(self, step: int) -> NDArray[np.int64]:
-        """This process's part of the batch: the photographs in another order each epoch."""
+        """Return the part of this process in the batch; the order differs in each epoch."""
         count, whole = len(self._aus), self._size * self._processes
         if self._recipe.replacement:
             rng = np.random.default_rng([self._seed, _ORDER, step, self._rank])
@@ -206,14 +204,14 @@ class Batches:
 
 
 def _mirrored(batch: Batch, flipped: Tensor) -> Batch:
-    """Exchange left and right where asked. AUs stay: none of the 17 has a side."""
+    """Mirror the chosen rows; the 17 AUs do not distinguish left and right."""
 
     def mirror(images: Tensor, where: Tensor) -> Tensor:
         return torch.where(where, images.flip(3), images)
 
     motion = batch.motion
     if motion is not None:
-        # On the chart, too, left and right change places.
+        # Left and right are exchanged on the chart as well.
         other = motion.chart.flip(2) * motion.chart.new_tensor([-1.0, 1.0])
         motion = Motion(
             mirror(motion.warped, flipped),

@@ -1,7 +1,7 @@
-"""Weights of GANimation's generator: reads both public formats and ours, writes ours.
+"""Read weights of GANimation's generator in both public formats and that of miex; write the latter.
 
-Nothing is ever unpickled beyond tensors: `torch.load(weights_only=True)`, or safetensors. What a
-file holds is told from its content, never from its name:
+Only tensors are unpickled: `torch.load(weights_only=True)`, or safetensors. The format of a file is
+determined by its content, not by its name:
 
 | format | keys | instance norms | biases of convolutions |
 |---|---|---|---|
@@ -44,7 +44,7 @@ WHERE_FROM = (
 )
 
 _STEM, _MAPS = "stem.conv.weight", "maps"
-"""First kernel of GANimation; a tensor that only the guided design has."""
+"""Key of the first kernel of GANimation, and a key that only the guided design has."""
 
 _FORMAT = "miex-ganimation"
 _VERSION = 1
@@ -52,13 +52,13 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A generator's weights and what is known about them.
+    """Weights of a generator, and facts about them.
 
     Attributes:
         network: The weights, float32 on the CPU; its class is the design.
-        format: Whose layout the file had.
-        image_size: Side of the images that it was trained on.
-        card: How it was trained, as whoever wrote the file put it; empty for the public formats.
+        format: Format of the file.
+        image_size: Side of the training images, pixels.
+        card: Facts about the training, by the writer of the file; empty for the public formats.
         sha256: Hash of the file, hexadecimal.
     """
 
@@ -71,7 +71,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How a format names the weights: its name of each of our keys, and what is dropped."""
+    """Names of the weights in a format by key of miex, and keys that are dropped."""
 
     keys: Mapping[str, str]
     dropped: frozenset[str] = frozenset()
@@ -108,7 +108,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _guided(path: Path, tensors: Mapping[str, Tensor]) -> GuidedGANimation:
-    """The motion-guided network that these tensors belong to."""
+    """Return the motion-guided network of these tensors."""
     where = f"{path} (format miex, design guided)"
     width = _width(where, "stem.weight", tensors)
     network = random_guided(0, width)
@@ -120,7 +120,7 @@ def _guided(path: Path, tensors: Mapping[str, Tensor]) -> GuidedGANimation:
 
 
 def _width(where: str, key: str, tensors: Mapping[str, object]) -> int:
-    """Channels of the first convolution: the width of the whole network."""
+    """Return the number of channels of the first convolution, the width of the network."""
     tensor = tensors.get(key)
     if not isinstance(tensor, Tensor) or tensor.ndim != 4 or not tensor.shape[0]:
         raise ValueError(
@@ -149,17 +149,17 @@ def save_checkpoint(
     card: Mapping[str, str] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Writes our format: safetensors, whole or not at all.
+    """Write a checkpoint as safetensors, atomically.
 
     Args:
         network: The weights.
         path: File to write; an existing one is replaced.
-        image_size: Side of the images that it was trained on.
-        card: How it was trained.
+        image_size: Side of the training images, pixels.
+        card: Facts about the training.
         dtype: float32 (bit-exact) or float16 (half the size).
 
     Raises:
-        ValueError: Another dtype, or a weight that is not finite in it.
+        ValueError: Another dtype, or a weight is not finite in it.
         DiskFullError: The disk is full.
     """
     if dtype not in (torch.float32, torch.float16):
@@ -170,7 +170,7 @@ def save_checkpoint(
     }
     for key, tensor in tensors.items():
         _require_finite(path, key, tensor)
-    # One entry: safetensors writes several in any order, and the file is known by its hash.
+    # One entry, since safetensors writes several in any order, which would change the hash.
     about = {
         "version": _VERSION,
         "image_size": image_size,
@@ -183,7 +183,7 @@ def save_checkpoint(
 
 
 def _read_tensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors by key, and the metadata that only safetensors have."""
+    """Return tensors by key, and the metadata of safetensors."""
     if content[8:9] == b"{":
         try:
             tensors = safetensors.torch.load(content)
@@ -220,7 +220,7 @@ def _read_tensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], dict[s
 
 
 def _first_sentence(error: Exception) -> str:
-    """What went wrong, without the advice that PyTorch adds (to unpickle after all)."""
+    """Return the error without the advice of PyTorch to unpickle the file."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [line for line in lines if "GLOBAL" in line or "Unsupported" in line]
     chosen = (named or lines or [type(error).__name__])[0]
@@ -228,10 +228,10 @@ def _first_sentence(error: Exception) -> str:
 
 
 def _layers() -> Iterator[tuple[str, int, int | None]]:
-    """Our name of each normalised convolution with its place in the public codes' sequences.
+    """Yield each normalised convolution with its place in the sequences of the public codes.
 
     Yields:
-        Our prefix, index in the main sequence, and index inside the block for residual blocks.
+        Prefix in miex, index in the main sequence, and index inside the block for residual blocks.
     """
     yield "stem", 0, None
     for i in range(2):
@@ -273,7 +273,7 @@ def _shapes(width: int = WIDTH) -> dict[str, tuple[int, ...]]:
 
 
 def _rename(path: Path, tensors: Mapping[str, Tensor]) -> tuple[Format, dict[str, Tensor]]:
-    """The format of these tensors, and the weights under our names."""
+    """Return the format of these tensors, and the weights by the names of miex."""
     if tensors and all(str(key).startswith("module.") for key in tensors):
         tensors = {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
     layouts = _layouts()

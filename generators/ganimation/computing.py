@@ -1,4 +1,4 @@
-"""How the networks of `ganimation` compute: threads on a CPU, precision."""
+"""Threads and precision of the networks of `ganimation`."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -7,10 +7,10 @@ import torch
 
 
 def threads_that_compute_alone(count: int) -> ThreadPoolExecutor:
-    """Threads in which PyTorch starts no further ones.
+    """Return a pool of threads in which PyTorch uses one thread each.
 
-    `torch.set_num_threads` holds for the calling thread and for threads that start later, so all
-    threads of the pool are started here, and then the caller's number is set again.
+    `torch.set_num_threads` affects the calling thread and threads that start later, so that all
+    threads of the pool are started here before the number of the caller is restored.
     """
 
     def alone() -> None:
@@ -28,7 +28,7 @@ def threads_that_compute_alone(count: int) -> ThreadPoolExecutor:
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """float32, or bfloat16; `auto` is bfloat16 where the device multiplies it in hardware."""
+    """Return float32 or bfloat16; `auto` is bfloat16 if the device supports it in hardware."""
     if precision == "auto":
         return torch.bfloat16 if _multiplies_bf16(device) else torch.float32
     return torch.bfloat16 if precision == "bf16" else torch.float32

@@ -1,4 +1,4 @@
-"""GANimation's discriminator: is this patch of a face real, and which AUs does the face show?
+"""Discriminator of GANimation, which estimates realness of patches and AUs of a face.
 
 Architecture: Pumarola et al., "GANimation: Anatomically-aware Facial Animation from a Single
 Image", ECCV 2018 (D_I, a PatchGAN after Isola et al., CVPR 2017, with a regression
@@ -16,19 +16,19 @@ from miex.au_sources.action_units import AU_COUNT
 from miex.generators.ganimation.network import WIDTH
 
 LAYERS = 6
-"""Convolutions at 128 pixels; smaller images have fewer, so that 2 x 2 patches are left."""
+"""Number of convolutions at 128 pixels; smaller images have fewer, for 2 x 2 patches."""
 
 MIN_SIZE = 16
 
 _SLOPE = 0.01
-"""Of the leaky ReLU, PyTorch's default, as in both public codes."""
+"""Slope of the leaky ReLU, the default of PyTorch, as in both public codes."""
 
 
 class Verdict(NamedTuple):
-    """What the discriminator says about N images.
+    """Output of the discriminator for N images.
 
     Attributes:
-        realness: ``(N, 1, h, w)``, a score for each patch; higher is more real. No unit.
+        realness: ``(N, 1, h, w)``, score of each patch without unit; higher is more real.
         aus: ``(N, 17)``, AU intensity / 5, not clipped.
     """
 
@@ -37,14 +37,14 @@ class Verdict(NamedTuple):
 
 
 class Discriminator(nn.Module):
-    """The discriminator: 44,860,352 parameters, 0.7 G multiply-adds at 128 pixels.
+    """Discriminator: 44,860,352 parameters, 0.7 G multiply-adds at 128 pixels.
 
     Args:
         image_size: Side S of the images, pixels, at least 16; a multiple of 64 from 128 on.
         width: Channels of the first layer, 64 in the paper; each further layer has twice as many.
 
     Raises:
-        ValueError: A side that the layers do not divide.
+        ValueError: The layers do not divide the side.
     """
 
     def __init__(self, image_size: int, width: int = WIDTH) -> None:
@@ -64,7 +64,7 @@ class Discriminator(nn.Module):
         self.aus = nn.Conv2d(channels[-1], AU_COUNT, left, bias=False)
 
     def forward(self, image: Tensor) -> Verdict:
-        """Judges images.
+        """Compute realness and AUs of images.
 
         Args:
             image: ``(N, 3, S, S)`` RGB, -1 to 1.
@@ -76,13 +76,14 @@ class Discriminator(nn.Module):
 
 
 def random_discriminator(seed: int, image_size: int, width: int = WIDTH) -> Discriminator:
-    """A discriminator as it is before training.
+    """Return an untrained discriminator.
 
-    Weights are drawn from N(0, 0.02), as in both public codes, and wider in a narrower network,
-    so that its sums are as large; biases are 0. PyTorch's global randomness is left alone.
+    Weights are drawn from N(0, 0.02), as in both public codes, with a larger deviation in a
+    narrower network, for sums of equal size; biases are 0. The global random state of PyTorch is
+    not changed.
 
     Args:
-        seed: Any integer of 64 bits; the same one gives the same weights.
+        seed: Any integer of 64 bits; equal seeds give equal weights.
         image_size: Side of the images, pixels.
         width: Channels of the first layer.
     """

@@ -1,4 +1,4 @@
-"""The generator `ganimation`: GANimation's network behind the protocol of all generators."""
+"""The generator `ganimation`: GANimation's network with the interface of generators."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ from miex.generators.warp import check_intensities
 
 @dataclass(frozen=True, slots=True)
 class PreparedFace:
-    """A face on the device: 4.2 MB in float32 and 2.3 MB in bfloat16 at 128 x 128.
+    """Face on the device: 4.2 MB in float32 and 2.3 MB in bfloat16 at 128 x 128.
 
     Attributes:
         image: ``(1, 3, S, S)``, -1 to 1, float32.
@@ -50,20 +50,20 @@ class PreparedFace:
 
 
 class GANimationGenerator:
-    """Renders with a checkpoint of GANimation.
+    """Generator with a checkpoint of GANimation.
 
-    A frame's kernels must not depend on the frames beside it (see `FaceGenerator`), and kernels
-    are chosen by the shape of a batch and by the number of threads. So on a CPU each frame is
-    rendered alone by one thread, several frames at a time, which also is the fastest way; there,
-    `batch_size` has no effect. On any other device every batch has `batch_size` frames, the last
-    one filled up with repeats.
+    A frame must not depend on the other frames of a call (see `FaceGenerator`), but PyTorch chooses
+    kernels by the shape of a batch and the number of threads. On a CPU each frame is therefore
+    rendered alone by one thread, several frames in parallel, which is also the fastest way;
+    `batch_size` has no effect there. On other devices every batch has `batch_size` frames, and the
+    last one is filled up with repeats.
 
     Args:
         checkpoint: The weights.
-        config: How it runs; `name` and `checkpoint` are not looked at.
+        config: Device and precision; `name` and `checkpoint` are ignored.
 
     Raises:
-        ValueError: The device is not there, or torch.compile does not work here.
+        ValueError: There is no such device, or torch.compile does not work on this machine.
     """
 
     name = "ganimation"
@@ -71,7 +71,7 @@ class GANimationGenerator:
 
     def __init__(self, checkpoint: Checkpoint, config: GeneratorConfig) -> None:
         self.sha256 = checkpoint.sha256
-        # Both public codes are told the AUs that the face shall have; ours writes it on its card.
+        # Both public codes use absolute AUs; checkpoints of miex state the condition in their card.
         self.condition: Condition = (
             "change" if checkpoint.card.get("condition") == "change" else "absolute"
         )
@@ -91,10 +91,10 @@ class GANimationGenerator:
             self._compile(checkpoint.image_size)
 
     def prepare(self, face: Face) -> PreparedFace:
-        """Normalises the crop and convolves it with the image part of the first layer.
+        """Normalise the crop and convolve it with the image part of the first layer.
 
         Raises:
-            ValueError: The crop is not square, or its side is no multiple of 4 from 8 on.
+            ValueError: The crop is not square, or its side is no multiple of 4 or below 8.
         """
         height, width = face.crop.shape[:2]
         if height != width or height % SIZE_STEP or height < MIN_SIZE:
@@ -106,7 +106,7 @@ class GANimationGenerator:
         return self._alone(pixels)
 
     def render(self, states: Sequence[PreparedFace], aus: AUArray) -> NDArray[np.uint8]:
-        """Renders one frame for each pair; pairs that are the same are rendered once.
+        """Render one frame for each pair; equal pairs are rendered once.
 
         Args:
             states: N prepared faces of one size S.
@@ -117,8 +117,8 @@ class GANimationGenerator:
             ``uint8 (N, S, S, 3)`` RGB.
 
         Raises:
-            ValueError: As many AU vectors as faces are needed, faces of one size, intensities
-                from 0 to 5 or changes from -5 to 5.
+            ValueError: The numbers of AU vectors and faces differ, faces differ in size, or AUs are
+                out of range.
         """
         if self.condition == "change":
             conditions = check_intensities(aus, len(states)) / np.float32(MAX_INTENSITY)
@@ -177,7 +177,7 @@ class GANimationGenerator:
             return PreparedFace(image, self._network.features(image))
 
     def _compile(self, side: int) -> None:
-        """Compiles, and renders a frame: what torch.compile lacks shows here, not in a run."""
+        """Compile the network and render a frame, so that errors of torch.compile occur here."""
         self._frames = torch.compile(self._network, dynamic=False)
         try:
             black = self._alone(torch.zeros(side, side, 3, dtype=torch.uint8, device=self.device))
@@ -194,7 +194,7 @@ def write_random_weights(folder: Path) -> Path:
     """Write a checkpoint of random weights, for tests and for measurements of speed.
 
     Args:
-        folder: Where to put it.
+        folder: Folder of the file.
 
     Returns:
         The file.
@@ -205,7 +205,7 @@ def write_random_weights(folder: Path) -> Path:
 
 
 FACTS = Facts(
-    about="our network after Pumarola et al. (ECCV 2018), trained, guided by `warp`; "
+    about="network of this project after Pumarola et al. (ECCV 2018), trained, guided by `warp`; "
     "`--checkpoint FILE` reads both public formats and ours, without unpickling",
     title="GANimation weights",
     written="ganimation",
@@ -222,12 +222,12 @@ FACTS = Facts(
 
 @register_generator("ganimation", FACTS)
 def create_ganimation(config: GeneratorConfig) -> GANimationGenerator | GuidedGenerator:
-    """Creates the generator from the checkpoint that the config names, or from embedded weights.
+    """Create the generator from the checkpoint that the config names, or from embedded weights.
 
     Raises:
-        FileNotFoundError: The config names no checkpoint and none is embedded, or the file is not
-            there.
-        ValueError: The checkpoint cannot be used, or the device is not there.
+        FileNotFoundError: The config names no checkpoint and none is embedded, or the file does
+            not exist.
+        ValueError: The checkpoint cannot be used, or there is no such device.
     """
     checkpoint = config.checkpoint or embedded_weights()
     if checkpoint is None:

@@ -1,4 +1,4 @@
-"""The guided design behind the protocol of all generators: a warp, then the network over it."""
+"""The guided design with the interface of generators: a warp, then the network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,11 +29,11 @@ from miex.generators.warp import WarpGenerator, check_intensities
 
 @dataclass(frozen=True, slots=True)
 class GuidedState:
-    """A face prepared for rendering, on the generator's device.
+    """Face prepared for rendering, on the device of the generator.
 
     Attributes:
-        warp: What `warp` needs.
-        places: ``(2, n, n)``, `chart_of`.
+        warp: State of `warp`.
+        places: ``(2, n, n)``, result of `chart_of`.
         window: ``(1, S, S)``, 1 in the face, 0 where nothing may change.
     """
 
@@ -43,19 +43,19 @@ class GuidedState:
 
 
 class GuidedGenerator:
-    """Renders with a motion-guided checkpoint.
+    """Generator with a motion-guided checkpoint.
 
-    As with the other design, on a CPU each frame is rendered alone by one thread, so that no bit
-    of it depends on the frames beside it; on any other device every batch has `batch_size` frames.
+    As in the other design, each frame is rendered alone by one thread on a CPU, so that it does not
+    depend on other frames; on other devices every batch has `batch_size` frames.
 
     Args:
-        network: The weights; changed in place to the precision that the config asks for.
+        network: The weights; converted in place to the precision of the config.
         sha256: Hash of their file.
-        config: How it runs; `name` and `checkpoint` are not looked at.
+        config: Device and precision; `name` and `checkpoint` are ignored.
 
     Raises:
-        ValueError: The device is not there, or the config asks for compilation, which this small
-            network does not gain from.
+        ValueError: There is no such device, or the config requests compilation, which does not
+            speed up this small network.
     """
 
     name = "ganimation"
@@ -86,7 +86,7 @@ class GuidedGenerator:
         """Prepare the warp of a face and its place on the chart.
 
         Raises:
-            ValueError: As `WarpGenerator.prepare`, or the side is no multiple of 8.
+            ValueError: See `WarpGenerator.prepare`; or the side is no multiple of 8.
         """
         warp = self._warp.prepare(face)
         side = face.crop.shape[0]
@@ -111,8 +111,8 @@ class GuidedGenerator:
             ``uint8 (N, S, S, 3)`` RGB.
 
         Raises:
-            ValueError: No states, faces of several sizes, or AUs that are not ``(N, 17)`` finite
-                changes.
+            ValueError: There are no states, faces differ in size, or the AUs are not ``(N, 17)``
+                finite changes.
         """
         values = check_intensities(aus, len(states))
         sizes = {state.window.shape[-1] for state in states}

@@ -1,11 +1,11 @@
-"""Motion-guided GANimation: a warp moves the face, a small network adds what no warp can show.
+"""Motion-guided GANimation: a warp moves the face, a small network adds its appearance.
 
-`miex.generators.warp` moves the pixels of the photograph; the network is given that frame and
-paints furrows, bulging cheeks and the inside of an opening mouth over it, with GANimation's own
-attention (Pumarola et al., ECCV 2018): ``attention * warped + (1 - attention) * colour``. Where an
-AU shows is learnt on a chart of the face (`miex.generators._warp_chart`): maps of shading and of
-features for each AU, looked up at the place of the face that each pixel shows. The shading
-multiplies the warped colours, as an expression ratio image does (Liu, Shan and Zhang,
+`miex.generators.warp` moves the pixels of the photograph; the network gets that frame and adds
+furrows, bulging cheeks and the inside of an opening mouth, with the attention of GANimation
+ (Pumarola et al., ECCV 2018): ``attention * warped + (1 - attention) * colour``. The place
+of an AU is learnt on a chart of the face (`miex.generators._warp_chart`): each AU has maps of
+shading and of features, which are read at the place on the chart that each pixel shows. The shading
+multiplies the warped colours like an expression ratio image (Liu, Shan and Zhang,
 "Expressive expression mapping with ratio images", SIGGRAPH 2001).
 """
 
@@ -23,43 +23,43 @@ SIZE_STEP = 8
 """Image sides are multiples of this: the network halves an image three times."""
 
 FEATURES = 7
-"""Maps of each AU on the chart beside its shading."""
+"""Number of feature maps of each AU on the chart, in addition to its shading."""
 
 INVERSION_STEPS = 4
-"""Of the warp's field; the motion is larger than where two are enough."""
+"""Fixed-point steps that invert the field; the motion is larger than that of `warp`."""
 
 _GAINS = {
     "AU01": 1.2, "AU02": 1.3, "AU04": 1.8, "AU05": 3.0, "AU06": 1.0, "AU07": 3.0, "AU09": 0.7,
     "AU10": 0.9, "AU12": 1.0, "AU14": 1.0, "AU15": 1.2, "AU17": 1.8, "AU20": 0.7, "AU23": 0.6,
     "AU25": 1.5, "AU26": 0.8, "AU45": 1.4,
 }  # fmt: skip
-"""How much further than `warp` an AU moves the face. `warp` is linear with the full range of a 3-D
-model at intensity 5, and the AUs differ in how far they move: at intensity 2 AU05 .09, AU45 .18,
-AU07 .23, AU04 .58, AU12 1.9, AU26 2.8 pixels of a frame of 128. Those that move little move more
-here. AU09, AU10, AU20 and AU23 change the identity embedding most (mean shift .13, .11, .09 and
-.10, other AUs .02 to .09) and move less. Chosen on validation people."""
+"""Motion of the face by an AU relative to `warp`. `warp` is linear with the full range of a 3-D
+model at intensity 5, and AUs differ in their motion: at intensity 2 AU05 .09, AU45 .18,
+AU07 .23, AU04 .58, AU12 1.9, AU26 2.8 pixels of a frame of 128. AUs of little motion get
+larger gains. AU09, AU10, AU20 and AU23 change the identity embedding most (mean shift .13, .11,
+.09 and .10, other AUs .02 to .09) and get smaller gains. Chosen on validation identities."""
 
 _PAINTED = ("AU04", "AU06", "AU09", "AU10", "AU12", "AU17", "AU25", "AU26")
-"""AUs with furrows, folds, bulges or a mouth that opens. Of the others the network painted nothing
-that faces show; for AU01 a dark spot on the forehead."""
+"""AUs with furrows, folds, bulges or an opening mouth. For the others the network painted nothing
+realistic; for AU01 a dark spot on the forehead."""
 
 _BROAD, _STRONGEST = 13, 0.5
-"""Side of the box whose mean is taken off what is painted, pixels of a frame of 128, about a third
-of the distance of the eyes; and the strongest shade, of -1 to 1."""
+"""Side of the box filter that is subtracted from the painted shades, in pixels of a frame of 128
+(about a third of the inter-ocular distance), and the largest shade (range -1 to 1)."""
 
 _SHADING_LIMIT = 0.7
-"""Natural logarithm of the strongest shading, a factor of 2."""
+"""Natural logarithm of the largest shading, a factor of 2."""
 
 _ONSET = 0.1
-"""Sum of the changes (intensity / 5) at which two thirds of what the network paints show: half an
-intensity. Nothing asked, nothing painted."""
+"""Sum of the changes (intensity / 5) at which the painting reaches two thirds: half an intensity.
+Without a requested change nothing is painted."""
 
 
 class Motion(NamedTuple):
-    """What a warp tells the network about N frames.
+    """Input of the network from the warp, for N frames.
 
     Attributes:
-        warped: ``(N, 3, S, S)`` RGB, -1 to 1, the face as `warp` moved it.
+        warped: ``(N, 3, S, S)`` RGB, -1 to 1, faces moved by `warp`.
         chart: ``(N, S, S, 2)``, the place on the chart that each pixel shows, -1 to 1.
         window: ``(N, 1, S, S)``, 1 in the face, 0 where nothing may change.
     """
@@ -70,17 +70,17 @@ class Motion(NamedTuple):
 
 
 class GuidedGANimation(nn.Module):
-    """The network; 128 x 128 pixels cost about a hundredth of GANimation's multiply-adds.
+    """Motion-guided network; about 1 % of the multiply-adds of GANimation at 128 x 128 pixels.
 
-    A U-Net on cells of 2 x 2 pixels without normalisation. Before training it renders exactly
-    what the warp did: the maps of the AUs and the head of the colours are zero.
+    A U-Net on cells of 2 x 2 pixels without normalisation. Before training its output is exactly
+    the warped face: the maps of the AUs and the head of the colours are zero.
 
     Args:
         width: Channels C at half the resolution; 2 C at a quarter, 4 C at an eighth.
 
     Attributes:
-        gain: ``(17,)``, by how much the changes are multiplied that `warp` is asked for.
-        painted: ``(17,)``, 1 for the AUs that are painted, 0 for those that only move.
+        gain: ``(17,)``, factors of the changes for `warp`.
+        painted: ``(17,)``, 1 for AUs that are painted, 0 for AUs that only move.
     """
 
     gain: Tensor
@@ -106,12 +106,12 @@ class GuidedGANimation(nn.Module):
         self.attention = nn.Conv2d(c, 4, 3, padding=1)
 
     def paint_in(self, dtype: torch.dtype) -> None:
-        """Set the precision of the convolutions; maps and colours stay in float32."""
+        """Set the precision of the convolutions; maps and colours stay float32."""
         for part in self.children():
             part.to(dtype)
 
     def forward(self, motion: Motion, condition: Tensor) -> Rendering:
-        """Paint over warped faces what the change of their AUs shows.
+        """Add the appearance of the changed AUs to warped faces.
 
         Args:
             motion: The warped faces.
@@ -131,12 +131,12 @@ class GuidedGANimation(nn.Module):
         return Rendering(blend(warped, colour, 1 - share), colour, 1 - share)
 
     def _guide(self, chart: Tensor, condition: Tensor) -> Tensor:
-        """The maps of the asked AUs, weighted and laid upon the faces, ``(N, 8, S, S)``."""
+        """Return the weighted maps of the AUs on the faces, ``(N, 8, S, S)``."""
         maps = torch.einsum("nu,uchw->nchw", condition, self.maps)
         return F.grid_sample(maps, chart, padding_mode="border", align_corners=False)
 
     def _paint(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """Shades to add ``(N, 3, S, S)``, see `_furrows`, and the log odds of showing them."""
+        """Return shades to add ``(N, 3, S, S)``, see `_furrows`, and logits of their opacity."""
         skips = [F.silu(self.stem(x))]
         for layer in self.down:
             skips.append(F.silu(layer(skips[-1])))
@@ -154,20 +154,20 @@ class GuidedGANimation(nn.Module):
 
 
 def motion_gain() -> Tensor:
-    """Return how much further than `warp` a new network moves the face for each AU, ``(17,)``."""
+    """Return the gains of a new network relative to `warp` for each AU, ``(17,)``."""
     return torch.tensor([_GAINS[name] for name in AU_NAMES])
 
 
 def painted_aus() -> Tensor:
-    """Return 1 for the AUs that change how a face looks beyond its geometry, ``(17,)``."""
+    """Return 1 for AUs that change the appearance beyond the geometry, ``(17,)``."""
     return torch.tensor([float(name in _PAINTED) for name in AU_NAMES])
 
 
 def _furrows(painted: Tensor) -> Tensor:
-    """Keep what is narrow and grey: no reader of AUs can be pleased by a spot or a hue.
+    """Keep narrow grey structures, so that spots and hues cannot satisfy an AU reader.
 
     Args:
-        painted: ``(N, 3, S, S)``; its mean over the colours counts.
+        painted: ``(N, 3, S, S)``; the mean over the colours is used.
     """
     shade = painted.mean(1, keepdim=True)
     broad = F.avg_pool2d(shade, _BROAD, stride=1, padding=_BROAD // 2, count_include_pad=False)
@@ -175,10 +175,10 @@ def _furrows(painted: Tensor) -> Tensor:
 
 
 def random_guided(seed: int, width: int) -> GuidedGANimation:
-    """Return a network as it is before training: it renders what the warp did.
+    """Return an untrained network, whose output is the warped face.
 
     Args:
-        seed: Any integer of 64 bits; the same one gives the same weights.
+        seed: Any integer of 64 bits; equal seeds give equal weights.
         width: See `GuidedGANimation`.
     """
     generator = torch.Generator().manual_seed(seed)

@@ -1,10 +1,10 @@
-"""The losses of GANimation's training, each a function of tensors alone.
+"""Losses of GANimation's training, as functions of tensors.
 
 Images are ``(N, 3, S, S)`` from -1 to 1, attention maps ``(N, 1, S, S)`` from 0 to 1 (1: the
 photograph shows through), AUs ``(N, 17)`` as intensity / 5. Every loss is a scalar in float32.
 
 Sources: P is Pumarola et al., "GANimation", ECCV 2018, whose losses have names, and its public
-code, albertpumarola's, whose weights stand in `miex.generators.ganimation.recipe`.
+code, albertpumarola's, whose weights are in `miex.generators.ganimation.recipe`.
 """
 
 from collections.abc import Callable
@@ -14,42 +14,42 @@ from torch import Tensor
 from torch.nn import functional as F
 
 BLUR = 9
-"""Side of the box that parts the shading of a face from its edges, pixels, for `teaching`. A nose
-is about 20 wide at 128 pixels, the line of a lip 2."""
+"""Side of the box filter that separates shading from edges, in pixels, for `teaching`. At 128
+pixels the width of a nose is about 20, of the line of a lip 2."""
 
 BROAD_BLUR, BROAD = 15, 4.0
-"""Side of the box that leaves broad shades, pixels, and what they count, for `painting`."""
+"""Side of the box filter for broad shades, in pixels, and their weight, for `painting`."""
 
 SHADING = 0.25
-"""What a difference of shading counts beside one of edges in `teaching`: skin that bulges also
-brightens, which no warp shows and the adversary shall add."""
+"""Weight of shading relative to edges in `teaching`: bulging skin also becomes brighter, which a
+warp cannot render and the adversary shall add."""
 
 
 def wasserstein_critic(real: Tensor, fake: Tensor) -> Tensor:
-    """``E[D(fake)] - E[D(real)]`` (Arjovsky et al., ICML 2017; P, image adversarial loss)."""
+    """Return ``E[D(fake)] - E[D(real)]`` (Arjovsky et al., ICML 2017; P, adversarial loss)."""
     return fake.float().mean() - real.float().mean()
 
 
 def hinge_critic(real: Tensor, fake: Tensor) -> Tensor:
-    """``E[max(0, 1 - D(real))] + E[max(0, 1 + D(fake))]`` (Lim and Ye 2017, Geometric GAN)."""
+    """Return ``E[max(0, 1 - D(real))] + E[max(0, 1 + D(fake))]`` (Lim and Ye 2017)."""
     return F.relu(1 - real.float()).mean() + F.relu(1 + fake.float()).mean()
 
 
 def deceive(fake: Tensor) -> Tensor:
-    """``-E[D(fake)]``, the generator's side of both critics."""
+    """Return ``-E[D(fake)]``, the generator's loss for both critics."""
     return -fake.float().mean()
 
 
 def gradient_penalty(
     score: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, share: Tensor
 ) -> Tensor:
-    """``E[(|grad D(x)| - 1)^2]`` on lines between real and fake (Gulrajani et al. 2017; P).
+    """Return ``E[(|grad D(x)| - 1)^2]`` between real and fake (Gulrajani et al. 2017; P).
 
     Args:
-        score: Images to scores of patches, which are summed.
-        real: Images.
-        fake: As many.
-        share: ``(N, 1, 1, 1)``, 0 to 1, uniform: how much of the real one.
+        score: Maps images to scores of patches, which are summed.
+        real: Real images.
+        fake: As many rendered images.
+        share: ``(N, 1, 1, 1)``, 0 to 1, uniform: share of the real image.
     """
     between = torch.lerp(fake.detach(), real.detach(), share).requires_grad_()
     (gradient,) = torch.autograd.grad(score(between).float().sum(), between, create_graph=True)
@@ -58,11 +58,11 @@ def gradient_penalty(
 
 
 def r1_penalty(score: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
-    """``E[|grad D(x)|^2] / 2`` on real images (Mescheder et al., ICML 2018, R1).
+    """Return ``E[|grad D(x)|^2] / 2`` on real images (Mescheder et al., ICML 2018, R1).
 
     Args:
-        score: Images to scores of patches; an image's score is the mean of its patches.
-        real: Images.
+        score: Maps images to scores of patches; the score of an image is their mean.
+        real: Real images.
     """
     seen = real.detach().requires_grad_()
     scores = score(seen).float().reshape(len(seen), -1).mean(1)
@@ -71,35 +71,35 @@ def r1_penalty(score: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
 
 
 def au_error(found: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
-    """Mean squared difference of AUs over those that count; 0 if none does.
+    """Return the mean squared error over the counted AUs; 0 if there are none.
 
-    P's conditional expression loss.
+    The conditional expression loss of P.
 
     Args:
-        found: ``(N, 17)``.
-        wanted: ``(N, 17)``; any value, NaN too, where it does not count.
-        counted: bool ``(N, 17)``.
+        found: ``(N, 17)``, estimated AUs.
+        wanted: ``(N, 17)``, target AUs; any value, also NaN, where not counted.
+        counted: bool ``(N, 17)``, AUs that are used.
     """
     difference = torch.where(counted, found.float() - wanted, 0.0)
     return difference.square().sum() / counted.sum().clamp(min=1)
 
 
 def absolute_error(image: Tensor, wanted: Tensor) -> Tensor:
-    """``E[|a - b|]``: what cycles and unchanged faces are held to (P, identity loss)."""
+    """Return ``E[|a - b|]``, the loss of cycles and unchanged faces (P, identity loss)."""
     return (image.float() - wanted).abs().mean()
 
 
 def attention_mean(attention: Tensor) -> Tensor:
-    """Mean of the attention map, against saturation at 1 where nothing moves (P, attention loss).
+    """Return the mean of the attention map, against saturation at 1 (P, attention loss).
 
-    The paper prints a norm of the map; both public codes have the mean. The weight of .1 is
-    albertpumarola's; donydchen's code leaves it out by default.
+    The paper prints a norm of the map; both public codes use the mean. The weight of .1 is
+    albertpumarola's; donydchen's code omits it by default.
     """
     return attention.float().mean()
 
 
 def total_variation(attention: Tensor) -> Tensor:
-    """Sum of absolute differences of neighbours, mean over images (P, attention loss).
+    """Return the sum of absolute differences of neighbours, mean over images (P, attention loss).
 
     The paper and donydchen's code square them, albertpumarola's code does not.
     """
@@ -110,9 +110,10 @@ def total_variation(attention: Tensor) -> Tensor:
 
 
 def attention_leak(attention: Tensor, face: Tensor) -> Tensor:
-    """How much of the image outside the face is replaced: mean of ``1 - attention`` there.
+    """Return the mean of ``1 - attention`` outside the face.
 
-    Own: nothing outside a face moves with its expression, so every change there is a fault.
+    Loss of this project: nothing outside a face moves with its expression, so that every change
+    there is an error.
 
     Args:
         attention: Attention maps.
@@ -123,14 +124,15 @@ def attention_leak(attention: Tensor, face: Tensor) -> Tensor:
 
 
 def attention_saturation(attention: Tensor, face: Tensor, ceiling: float) -> Tensor:
-    """How far each map's mean over the face lies above a ceiling, mean over images.
+    """Return the excess of each map's mean over the face above a ceiling, mean over images.
 
-    Own: unlike `attention_mean` it does not reward replacing more than an expression needs.
+    Loss of this project: unlike `attention_mean` it does not reward larger changes than an
+    expression needs.
 
     Args:
         attention: Attention maps.
         face: ``(N, 1, S, S)``, 1 in the face, 0 outside.
-        ceiling: 0 to 1; a mean below it costs nothing.
+        ceiling: 0 to 1; means below it give no loss.
     """
     inside = face.float()
     share = (attention.float() * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3)).clamp(min=1)
@@ -138,14 +140,15 @@ def attention_saturation(attention: Tensor, face: Tensor, ceiling: float) -> Ten
 
 
 def teaching(image: Tensor, taught: Tensor) -> Tensor:
-    """Absolute difference to what a warp made of the same face, edges before shading.
+    """Return the absolute difference to a warp of the same face; shading has a lower weight.
 
-    Own. A face's geometry is where its edges lie: what a box blur of `BLUR` pixels takes away.
-    What the blur leaves, shading, counts `SHADING` as much: there the adversary may differ.
+    Loss of this project. Edges (the image without a box blur of `BLUR` pixels) show the geometry of
+    a face; shading (the blurred image) has the weight `SHADING`, so that the adversary may change
+    it.
 
     Args:
-        image: The generator's images.
-        taught: `miex.generators.warp`'s, of the same faces and AUs.
+        image: Images of the generator.
+        taught: Images of `miex.generators.warp`, of the same faces and AUs.
     """
     difference = image.float() - taught
     padded = F.pad(difference, [BLUR // 2] * 4, mode="reflect")
@@ -154,15 +157,15 @@ def teaching(image: Tensor, taught: Tensor) -> Tensor:
 
 
 def painting(image: Tensor, warped: Tensor) -> Tensor:
-    """Absolute difference to the warp that the guided network was given, broad shades above all.
+    """Return the absolute difference to the input warp; broad shades have a higher weight.
 
-    Own. Furrows, folds and teeth are narrow. A reader of AUs can also be pleased by a dark forehead
-    or a green nose, so what a box blur of `BROAD_BLUR` pixels leaves counts `BROAD` times as much
-    again.
+    Loss of this project. Furrows, folds and teeth are narrow. A dark forehead or a green nose can
+    also satisfy an AU reader, so that the difference after a box blur of `BROAD_BLUR` pixels is
+    added with the weight `BROAD`.
 
     Args:
-        image: The generator's images.
-        warped: What it was given.
+        image: Images of the generator.
+        warped: Its input.
     """
     difference = image.float() - warped
     broad = F.avg_pool2d(difference, BROAD_BLUR, stride=2)
@@ -170,13 +173,13 @@ def painting(image: Tensor, warped: Tensor) -> Tensor:
 
 
 def answering(image: Tensor, answer: Tensor, face: Tensor) -> Tensor:
-    """Absolute difference to a real expressive face, edges before shading, in the face.
+    """Return the absolute difference to a real expressive face; shading has a lower weight.
 
-    Own. As in `teaching`, what a box blur of `BLUR` pixels leaves counts `SHADING` as much:
-    between two frames of a video the light on a face changes, too.
+    Loss of this project. As in `teaching`, shading has the weight `SHADING`, since the light on a
+    face changes between two frames of a video.
 
     Args:
-        image: The generator's images.
+        image: Images of the generator.
         answer: Real frames in the same geometry.
         face: ``(N, 1, S, S)``, 1 in the face, 0 outside.
     """

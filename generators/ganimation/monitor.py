@@ -1,4 +1,4 @@
-"""What a training shows while it runs: metrics, a grid of samples, and reasons to stop early."""
+"""Monitor a training: metrics, a grid of samples, and reasons to stop early."""
 
 import json
 import math
@@ -26,47 +26,47 @@ METRICS = "metrics.jsonl"
 GRIDS = "samples"
 
 PATIENCE = 3
-"""So many validations in a row must show a fault before it ends the training."""
+"""Number of consecutive validations with the same fault that end the training."""
 
 SATURATED = 0.98
-"""Mean attention over the face from which on nothing comes through any more."""
+"""Mean attention over the face above which the output is the input."""
 
 MOTIONLESS = 0.05
-"""Grey levels (0-255), mean over the face, below which a face asked to move has not."""
+"""Mean change over the face, grey levels (0-255), below which a face has not moved."""
 
 INDIFFERENT = 1e-4
-"""Deviation of the critic's scores, over photographs and renderings together, below which it says
-the same of everything."""
+"""Standard deviation of the critic's scores, over photographs and renderings, below which they are
+constant."""
 
 WATCHED = 256
-"""Photographs of strangers that a training is watched on."""
+"""Number of photographs of other identities that are used for validation."""
 
 _CHUNK = 32
 _SHOWN_FACES = 6
 _SHOWN_AUS = ("AU01", "AU04", "AU06", "AU09", "AU12", "AU15", "AU17", "AU26")
 _SHOWN_INTENSITIES = (1.0, 2.0, 3.0)
 _VALIDATION = 2
-"""First number of the random stream, beside those of `batches`."""
+"""First seed number of the random stream; `batches` has others."""
 
 
 class TrainingFailedError(RuntimeError):
-    """The training cannot become any good, and why."""
+    """The training has failed; the message states the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """How a training stands, on photographs that it does not learn from.
+    """Metrics of a training on validation photographs.
 
     Attributes:
-        au_error: Mean squared error of the critic's AUs, intensity squared, over what is measured
-            and trusted.
-        au_error_constant: The same of always saying the mean of the training photographs.
-        attention: Mean over the face where a change is asked, 0 to 1; 1 shows the photograph.
-        motion: Mean absolute change over the face where one is asked, grey levels (0-255).
-        response: Correlation of the AU changes asked for and those that the critic reads, over
-            what the losses may look at. The critic is the generator's own judge: an upper bound.
-        score_gap: How much higher the critic scores photographs than renderings.
-        score_spread: Deviation of its scores over both.
+        au_error: Mean squared error of the critic's AUs, intensity squared, over measured and
+            trusted AUs.
+        au_error_constant: The same of the mean AUs of the training photographs.
+        attention: Mean over the face where a change is requested, 0-1; 1 shows the photograph.
+        motion: Mean absolute change over the face where one is requested, grey levels (0-255).
+        response: Correlation of the requested AU changes and those that the critic reads, over
+            counted AUs. The critic trains the generator, so that this is an upper bound.
+        score_gap: Mean score of photographs minus that of renderings.
+        score_spread: Standard deviation of the scores of both.
     """
 
     au_error: float
@@ -79,7 +79,7 @@ class Validation:
 
 
 def constant_aus(faces: TrainingFaces, trusted: NDArray[np.bool_]) -> AUArray:
-    """``(17,)`` mean of each AU over the photographs that show it measured; NaN where none is."""
+    """Return the mean of each AU over its measured photographs, ``(17,)``; NaN without any."""
     counted = faces.valid & trusted
     sums = np.where(counted, faces.aus, 0).sum(axis=0, dtype=np.float64)
     counts = counted.sum(axis=0)
@@ -94,19 +94,19 @@ def first_faces(faces: TrainingFaces, count: int) -> TrainingFaces:
 
 
 class Watch:
-    """Measures a training on photographs that it does not learn from.
+    """Measure a training on validation photographs.
 
     Args:
-        faces: Those photographs; the first 256 are used.
-        trusted: bool ``(17,)``, AUs whose labels count.
-        constant: ``(17,)``, the prediction to beat.
-        seed: Of what is asked of them; always the same.
-        adversaries: The training.
-        limit: How many photographs are looked at.
+        faces: The photographs; the first 256 are used.
+        trusted: bool ``(17,)``, AUs whose labels are used.
+        constant: ``(17,)``, constant prediction for comparison.
+        seed: Seed of the requested AUs, which are the same in every validation.
+        adversaries: The networks.
+        limit: Largest number of photographs.
         teacher: `warp` for these photographs, for the guided design.
 
     Raises:
-        ValueError: No photographs.
+        ValueError: There are no photographs.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Watch:
 
     @torch.no_grad()
     def measure(self) -> Validation:
-        """How the training stands: the moving average of the generator, and the critic."""
+        """Return the metrics of the moving average of the generator and of the critic."""
         networks, targets, count = self._networks, self._targets, len(self._faces)
         change = self._recipe.condition == "change"
         read, moved, attention, motion, real_scores, fake_scores = [], [], [], [], [], []
@@ -170,7 +170,7 @@ class Watch:
 
     @torch.no_grad()
     def grid(self) -> NDArray[np.uint8]:
-        """A picture: a face a row; the photograph, single AUs at rising intensity, attention.
+        """Render a grid: one row per face with the photograph, single AUs, and attention.
 
         Returns:
             ``uint8 (H, W, 3)`` RGB. The last column is the attention for AU12 at 3, white where
@@ -189,7 +189,7 @@ class Watch:
         return tiles.reshape(rows * side, number * side, 3).cpu().numpy()
 
     def _single(self, image: Tensor, au: str, intensity: float) -> Rendering:
-        """The faces with one AU at an intensity (or more by it)."""
+        """Render the faces with one AU at an intensity (or increased by it)."""
         condition = np.zeros((len(image), AU_COUNT), np.float32)
         if self._recipe.condition == "absolute":
             condition = np.nan_to_num(self._faces.aus[: len(image)]) / np.float32(MAX_INTENSITY)
@@ -198,7 +198,7 @@ class Watch:
         return self._render(slice(0, len(image)), image, asked)
 
     def _render(self, rows: slice, image: Tensor, condition: Tensor) -> Rendering:
-        """The moving average's rendering of some of the faces."""
+        """Render some of the faces with the moving average."""
         seen: Tensor | Motion = image
         if self._teacher is not None:
             index = torch.arange(rows.start, rows.start + len(image), device=self._device)
@@ -228,12 +228,12 @@ def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 
 
 class Monitor:
-    """Writes what happens and stops what goes wrong.
+    """Write metrics and samples, and stop a training that has failed.
 
     Args:
-        folder: Where `metrics.jsonl` and `samples/` are written.
-        paints: Whether all that moves is painted; with a warp below, an attention of 1 moves, too.
-        step: Steps that are done; lines about later ones, of a run that was killed, are dropped.
+        folder: Folder of `metrics.jsonl` and `samples/`.
+        paints: Whether all motion is painted; with a warp as input, an attention of 1 also moves.
+        step: Number of finished steps; lines of later steps, from a killed run, are deleted.
         trackers: Trackers that get the same numbers; closed with the monitor.
     """
 
@@ -256,10 +256,10 @@ class Monitor:
             self._trackers.close()
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Adds a line of losses.
+        """Add a line of losses.
 
         Raises:
-            TrainingFailedError: One of them is not finite.
+            TrainingFailedError: A loss is not finite.
         """
         self._write(step, values)
         wrong = [name for name, value in values.items() if not math.isfinite(value)]
@@ -270,11 +270,11 @@ class Monitor:
             )
 
     def validated(self, step: int, found: Validation, grid: NDArray[np.uint8]) -> None:
-        """Adds a line and a picture.
+        """Add a line of metrics and a grid of samples.
 
         Raises:
-            TrainingFailedError: For the third time in a row the attention is saturated, no face
-                moves, or the critic says the same of everything.
+            TrainingFailedError: For the third consecutive time the attention is saturated, no face
+                moves, or the scores of the critic are constant.
         """
         self._write(step, {f"validation_{name}": value for name, value in asdict(found).items()})
         path = self._folder / GRIDS / f"{step:08d}.png"
@@ -302,7 +302,7 @@ class Monitor:
                 raise TrainingFailedError(f"step {step}: {reason}")
 
     def _write(self, step: int, values: Mapping[str, float]) -> None:
-        # NaN is no JSON.
+        # JSON has no NaN.
         known = {n: float(f"{v:.6g}") if math.isfinite(v) else None for n, v in values.items()}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **known}) + "\n")
@@ -311,7 +311,7 @@ class Monitor:
 
 
 def _step_of(line: str) -> float:
-    """The step that a line is about; a line that was cut off is about none."""
+    """Return the step of a line; None for a truncated line."""
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""GANimation's generator: an image of a face and AUs in, the same face with these AUs out.
+"""Generator network of GANimation: from an image of a face and AUs to the face with these AUs.
 
 Architecture: Pumarola et al., "GANimation: Anatomically-aware Facial Animation from a Single
 Image", ECCV 2018, with the kernel sizes of its public checkpoints.
@@ -20,20 +20,20 @@ WIDTH = 64
 """Channels of the first layer in the paper and in both public checkpoints."""
 
 MIN_SIZE = 8
-"""The least side on which every border of the 7x7 kernels differs from the inside."""
+"""Smallest side at which each border of the 7x7 kernels is separate from the inside."""
 
 _STEM = 7
 _REACH = _STEM // 2
 
 
 class Rendering(NamedTuple):
-    """What the generator makes of N images of side S.
+    """Output of the generator for N images of side S.
 
     Attributes:
         image: ``(N, 3, S, S)``, -1 to 1: ``attention * input + (1 - attention) * colour``. (Both
             public codes; one version of the paper prints the reverse.)
-        colour: ``(N, 3, S, S)``, -1 to 1, the colours of a moved face.
-        attention: ``(N, 1, S, S)``, 0 to 1, where the input shows through.
+        colour: ``(N, 3, S, S)``, -1 to 1, colours of the changed face.
+        attention: ``(N, 1, S, S)``, 0 to 1, weight of the input.
     """
 
     image: Tensor
@@ -42,28 +42,28 @@ class Rendering(NamedTuple):
 
 
 def to_network_range(pixels: Tensor) -> Tensor:
-    """Pixels 0 to 255 as float32 from -1 to 1."""
+    """Convert pixels 0 to 255 to float32 from -1 to 1."""
     return pixels.float() / 127.5 - 1
 
 
 def to_pixels(image: Tensor) -> Tensor:
-    """The inverse of `to_network_range`: the nearest uint8, 0 to 255."""
+    """Convert -1 to 1 to the nearest uint8, 0 to 255; the inverse of `to_network_range`."""
     return ((image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def blend(image: Tensor, colour: Tensor, attention: Tensor) -> Tensor:
-    """``attention * image + (1 - attention) * colour``; exactly the image where attention is 1."""
+    """Return ``attention * image + (1 - attention) * colour``, exactly `image` for attention 1."""
     return torch.lerp(colour, image, attention)
 
 
 class NormalizedConv(nn.Module):
-    """A convolution without bias, then instance normalisation with weight and bias.
+    """Convolution without bias, and instance normalisation with weight and bias.
 
-    A group normalisation with one channel a group is an instance normalisation. PyTorch's own
-    `InstanceNorm2d` rearranges `channels_last` tensors before and after, `GroupNorm` does not.
+    Group normalisation with one channel per group is instance normalisation. `InstanceNorm2d` of
+    PyTorch rearranges `channels_last` tensors, `GroupNorm` does not.
 
     Args:
-        conv: The convolution; a bias would be cancelled by the normalisation.
+        conv: The convolution; the normalisation would cancel a bias.
     """
 
     def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d) -> None:
@@ -72,7 +72,7 @@ class NormalizedConv(nn.Module):
         self.norm = nn.GroupNorm(conv.out_channels, conv.out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, C, H, W)`` to ``(N, C', H', W')``."""
+        """Map ``(N, C, H, W)`` to ``(N, C', H', W')``."""
         return instance_norm(self.conv(x), self.norm)
 
 
@@ -80,8 +80,8 @@ def instance_norm(x: Tensor, norm: nn.GroupNorm) -> Tensor:
     """Normalise each channel of each image.
 
     With gradients in bfloat16 on a CPU, images and channels are normalised as the channels of one
-    image: PyTorch's batch normalisation then does the same 5 to 12 times as fast as its group
-    normalisation, whose backward pass was half of a training step, at the same error beside
+    image, because the batch normalisation of PyTorch is 5 to 12 times as fast as its group
+    normalisation, whose backward pass took half of a training step, with the same error relative to
     float32 (measured at 24 channels of 128 pixels and 96 of 32: .0030 and .0034 of the norm).
 
     Args:
@@ -99,7 +99,7 @@ def instance_norm(x: Tensor, norm: nn.GroupNorm) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut.
+    """Two 3x3 convolutions with a shortcut.
 
     Args:
         channels: C, 256 in the paper.
@@ -111,18 +111,18 @@ class ResidualBlock(nn.Module):
         self.second = NormalizedConv(nn.Conv2d(channels, channels, 3, padding=1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, C, H, W)`` to the same shape."""
+        """Map ``(N, C, H, W)`` to the same shape."""
         return x + self.second(F.relu(self.first(x), inplace=True))  # type: ignore[no-any-return]
 
 
 class GANimation(nn.Module):
-    """The generator: 8,471,296 parameters, 10.6 G multiply-adds for an image of 128 x 128.
+    """Generator network: 8,471,296 parameters, 10.6 G multiply-adds at 128 x 128 pixels.
 
     Image sides are multiples of 4, at least 8; the public checkpoints were trained on 128.
 
     Args:
-        width: Channels C of the first layer; the others have 2 C and 4 C. Only `WIDTH` can be
-            read from a checkpoint, a narrow network is for trials.
+        width: Channels C of the first layer; the others have 2 C and 4 C. Checkpoints have
+            `WIDTH`; narrow networks are for experiments.
     """
 
     def __init__(self, width: int = WIDTH) -> None:
@@ -142,7 +142,7 @@ class GANimation(nn.Module):
         self.attention = nn.Conv2d(c, 1, _STEM, padding=_REACH, bias=False)
 
     def forward(self, image: Tensor, condition: Tensor) -> Rendering:
-        """Renders faces with other AUs.
+        """Render faces with other AUs.
 
         Args:
             image: ``(N, 3, S, S)`` RGB, -1 to 1.
@@ -151,13 +151,13 @@ class GANimation(nn.Module):
         plane = condition[:, :, None, None].expand(-1, -1, *image.shape[2:])
         x = F.relu(self.stem(torch.cat([image, plane], dim=1)), inplace=True)
         x = self.transform(x)
-        # Under autocast the heads come in bfloat16; what they are blended with does not.
+        # Under autocast the heads are bfloat16; the image that they are blended with is not.
         colour = torch.tanh(self.colour(x).to(image.dtype))
         attention = torch.sigmoid(self.attention(x).to(image.dtype))
         return Rendering(blend(image, colour, attention), colour, attention)
 
     def transform(self, x: Tensor) -> Tensor:
-        """Everything between the first layer and the two heads.
+        """Apply all layers between the first layer and the two heads.
 
         Args:
             x: ``(N, C, S, S)``, after the first layer's ReLU.
@@ -175,19 +175,19 @@ class GANimation(nn.Module):
 
 
 def new_network(width: int = WIDTH) -> GANimation:
-    """A network with any weights, made without a trace in PyTorch's global randomness."""
+    """Return a network with arbitrary weights, without changing the global random state."""
     with torch.random.fork_rng(devices=[]):
         return GANimation(width)
 
 
 def random_network(seed: int, width: int = WIDTH) -> GANimation:
-    """A network as it is before training.
+    """Return an untrained network.
 
     Convolution weights are drawn from N(0, 0.02), as in both public codes; the instance norms
     are 1 and 0.
 
     Args:
-        seed: Any integer of 64 bits; the same one gives the same weights.
+        seed: Any integer of 64 bits; equal seeds give equal weights.
         width: Channels of the first layer.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -202,16 +202,16 @@ def random_network(seed: int, width: int = WIDTH) -> GANimation:
 
 
 class FastGANimation(nn.Module):
-    """The same function without gradients, arranged for speed.
+    """The same function without gradients, optimized for speed.
 
     - Tensors are `channels_last`;
     - the first convolution is split: its image part is the same for every frame of a face
       (`features`), its condition part is linear in 17 numbers and takes only 7 x 7 different
-      values over the image, one for each way in which the kernel overlaps the border;
-    - from both parts a constant of each channel is taken away, which the instance norm would do:
-      what is left has few enough digits for bfloat16 (its error nearly halves);
+      values over the image, one for each overlap of the kernel with the border;
+    - a constant of each channel is subtracted from both parts, which the instance norm would do:
+      this nearly halves the error of bfloat16;
     - both heads are one convolution of stride 2 that yields four pixels at once: 16 output
-      channels fill the vector units that 3 + 1 channels leave idle.
+      channels use the vector units better than 3 + 1 channels.
 
     The input image enters the first convolution and the blend in float32 at any precision. Beside
     `GANimation` in float32, on faces and with random weights, float32 differs by 0.0002 grey
@@ -220,8 +220,8 @@ class FastGANimation(nn.Module):
 
     Args:
         network: The weights; they are copied.
-        dtype: Precision of all that is between.
-        device: Where to compute.
+        dtype: Precision of all layers in between.
+        device: The device.
     """
 
     rim: Tensor
@@ -243,7 +243,7 @@ class FastGANimation(nn.Module):
         self.to(device).to(memory_format=torch.channels_last)
 
     def features(self, image: Tensor) -> Tensor:
-        """The image part of the first convolution, less its mean in each channel.
+        """Return the image part of the first convolution without its mean in each channel.
 
         Args:
             image: ``(N, 3, S, S)`` RGB, -1 to 1, float32.
@@ -256,11 +256,11 @@ class FastGANimation(nn.Module):
         return sums.to(self.head_kernel.dtype, memory_format=torch.channels_last)
 
     def forward(self, image: Tensor, features: Tensor, condition: Tensor) -> Tensor:
-        """Renders faces with other AUs.
+        """Render faces with other AUs.
 
         Args:
             image: ``(N, 3, S, S)`` RGB, -1 to 1, float32.
-            features: What `features` made of these images.
+            features: Result of `features` for these images.
             condition: ``(N, 17)``, AU intensity / 5, 0 to 1, float32.
 
         Returns:
@@ -274,7 +274,7 @@ class FastGANimation(nn.Module):
         return blend(image, heads[:, :3].tanh(), heads[:, 3:].sigmoid())
 
     def _condition_part(self, condition: Tensor, side: int) -> Tensor:
-        """``(N, 64, side, side)``: the first convolution of 17 constant planes, 0 inside."""
+        """Return the first convolution of 17 constant planes, ``(N, 64, side, side)``, 0 inside."""
         values = (condition @ self.rim).view(len(condition), _STEM**2, -1)
         at = torch.arange(side, device=condition.device)
         overlap = at.clamp(max=_REACH) + (at - (side - 1 - _REACH)).clamp(min=0)
@@ -284,10 +284,10 @@ class FastGANimation(nn.Module):
 
 
 def _four_pixels_at_once(network: GANimation) -> Tensor:
-    """Both heads as one kernel ``(16, 64, 8, 8)``, for stride 2 and `pixel_shuffle`.
+    """Return both heads as one kernel ``(16, 64, 8, 8)``, for stride 2 and `pixel_shuffle`.
 
     Output channel 4c + 2y + x is channel c (colour, then attention) of the pixel at row y and
-    column x of each square of 2 x 2, so it holds the 7x7 kernel moved by (y, x).
+    column x of each square of 2 x 2, and holds the 7x7 kernel shifted by (y, x).
     """
     kernel = torch.cat([network.colour.weight, network.attention.weight]).detach()
     moved = kernel.new_zeros(4, 2, 2, kernel.shape[1], _STEM + 1, _STEM + 1)

@@ -1,9 +1,9 @@
-"""A small network that reads AUs from an image and passes gradients on: a teacher of generators.
+"""Small differentiable network that estimates AUs, for the training of generators.
 
-The estimators of `miex.au_sources` cannot be differentiated. This network learns from the
-photographs that one of them labelled what it says, and then tells a generator in which direction
-its images have to change. It is taught once, before the training, and stays as it is: unlike the
-critic's AU head it never sees a rendered face, so that it cannot be talked round.
+The estimators of `miex.au_sources` are not differentiable. This network is trained on photographs
+with labels of such an estimator, and its gradients train the generator. It is trained once, before
+the generator, and then fixed: unlike the AU head of the critic it never sees rendered faces, so
+that it cannot adapt to them.
 """
 
 import math
@@ -25,7 +25,7 @@ _CHANNELS = (16, 32, 64, 96, 128)
 _BATCH = 32
 _RATE = 2e-3
 _STREAM = 3
-"""First number of its random streams, beside those of `batches` and `monitor`."""
+"""First seed number of its random streams; `batches` and `monitor` have others."""
 
 
 class ReadingNetwork(nn.Module):
@@ -41,7 +41,7 @@ class ReadingNetwork(nn.Module):
         self.head = nn.Linear(_CHANNELS[-1] * 16, AU_COUNT)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Read ``(N, 17)`` intensities / 5 from ``(N, 3, S, S)`` images, -1 to 1."""
+        """Estimate ``(N, 17)`` intensities / 5 from ``(N, 3, S, S)`` images, -1 to 1."""
         x = image
         for convolution in self.convolutions:
             x = F.silu(convolution(x))
@@ -51,7 +51,7 @@ class ReadingNetwork(nn.Module):
 
 
 def random_reading_network(seed: int) -> ReadingNetwork:
-    """Return a network before it is taught; the same seed gives the same weights."""
+    """Return an untrained network; equal seeds give equal weights."""
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         network = ReadingNetwork()
@@ -74,16 +74,16 @@ def teach_reading(
     *,
     bf16: bool = False,
 ) -> float:
-    """Teach a network to read the labels of photographs.
+    """Train a network on the labels of photographs.
 
     Args:
-        network: Changed in place; without gradients afterwards.
-        faces: Sets of photographs with AUs; each photograph of all of them is as likely.
-        trusted: bool ``(17,)``, AUs whose labels count.
-        seed: Of the order and of the augmentation.
-        device: Where to compute.
-        steps: Of 32 photographs each.
-        bf16: Matrix products in bfloat16.
+        network: The network; trained in place, without gradients afterwards.
+        faces: Sets of photographs with AUs; all photographs have the same probability.
+        trusted: bool ``(17,)``, AUs whose labels are used.
+        seed: Seed of the order and of the augmentation.
+        device: The device.
+        steps: Number of steps, of 32 photographs each.
+        bf16: Whether matrix products are bfloat16.
 
     Returns:
         Mean squared error of the last tenth of the steps, intensity squared.

@@ -1,8 +1,8 @@
-"""Real faces before and during an expression: the right answers about what a warp cannot show.
+"""Real pairs of neutral and expressive faces: targets for the appearance that a warp cannot render.
 
-Frames of a video show one person at rest and expressive. The guided network is given the quiet
-frame, moved by `warp` as the AUs of both say; the answer is the expressive frame, brought to the
-geometry of that warp by dense optical flow, so that what is left to learn is appearance.
+Frames of a video show one person neutral and expressive. The input of the guided network is the
+neutral frame, moved by `warp` by the difference of their AUs; the target is the expressive frame,
+aligned to that warp by dense optical flow, so that only appearance remains to be learnt.
 """
 
 from collections.abc import Iterator
@@ -21,13 +21,13 @@ from miex.generators.ganimation.teacher import Teacher
 from miex.generators.ganimation.training_set import TrainingFaces
 
 QUIET = 12
-"""Frames of a person with the smallest sum of AUs from which pairs start, a quarter at most."""
+"""Largest number of neutral frames per person, with the smallest sums of AUs; at most 25 %."""
 
 _SAME_POSE = 8.0
-"""Degrees by which the head may turn or nod between two frames of a pair."""
+"""Largest difference of yaw and pitch between two frames of a pair, in degrees."""
 
 _LEAST_CHANGE = 0.8
-"""Largest change of a single AU of a pair, at least; less is an estimator's noise."""
+"""Smallest value of the largest AU change of a pair; less is noise of the estimator."""
 
 _CHUNK = 16
 
@@ -38,8 +38,8 @@ class RealPairs:
 
     Attributes:
         quiet: int64 ``(P,)``, rows of the quiet frames.
-        change: ``float32 (P, 17)``, what the expressive frame has more, intensity / 5.
-        answers: ``uint8 (P, 3, S, S)``, the expressive frames in the geometry of the warps.
+        change: ``float32 (P, 17)``, AUs of the expressive minus the quiet frame, intensity / 5.
+        answers: ``uint8 (P, 3, S, S)``, the expressive frames aligned to the warps.
     """
 
     quiet: NDArray[np.int64]
@@ -50,17 +50,17 @@ class RealPairs:
         return len(self.quiet)
 
     def answer(self, pairs: NDArray[np.int64]) -> Tensor:
-        """Return the answers of some pairs, ``(N, 3, S, S)``, -1 to 1."""
+        """Return the targets of some pairs, ``(N, 3, S, S)``, -1 to 1."""
         return to_network_range(self.answers[torch.from_numpy(pairs)])
 
 
 def find_pairs(
     faces: TrainingFaces, trusted: NDArray[np.bool_]
 ) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
-    """Yield quiet row, expressive row and change of the AUs for every frame that has a partner.
+    """Yield quiet row, expressive row and change of the AUs for every frame that has a pair.
 
     Args:
-        faces: Frames, several of each person.
+        faces: Frames, several per person.
         trusted: bool ``(17,)``; the change of another AU counts as 0.
     """
     aus = np.where(faces.valid & trusted, faces.aus, 0).astype(np.float32)
@@ -79,15 +79,15 @@ def find_pairs(
 
 
 def make_pairs(faces: TrainingFaces, trusted: NDArray[np.bool_], teacher: Teacher) -> RealPairs:
-    """Bring every expressive frame to the geometry of its warp.
+    """Align every expressive frame to its warp.
 
     Args:
-        faces: Frames, several of each person.
+        faces: Frames, several per person.
         trusted: bool ``(17,)``, AUs whose labels count.
-        teacher: `warp` for these very faces.
+        teacher: `warp` for these faces.
 
     Raises:
-        ValueError: No pair is among them.
+        ValueError: There is no pair among them.
     """
     found = list(find_pairs(faces, trusted))
     if not found:
@@ -114,7 +114,7 @@ def make_pairs(faces: TrainingFaces, trusted: NDArray[np.bool_], teacher: Teache
 def _aligned(
     flow: cv2.DISOpticalFlow, warped: NDArray[np.uint8], real: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """A frame in the geometry of a warped one, with its mean colour."""
+    """Return a frame aligned to a warped one, with its mean colour."""
     grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (warped, real)]
     side = len(warped)
     motion = flow.calc(grey[0], grey[1], np.zeros((side, side, 2), np.float32))

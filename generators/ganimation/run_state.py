@@ -1,4 +1,4 @@
-"""A training on the disk, so that a killed one goes on: safetensors with JSON, nothing pickled."""
+"""Save and load the state of a training as safetensors with JSON, so that it can be resumed."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from miex.datasets.files import remove_partial, whole_file
 from miex.datasets.seals import UNSEALED, check_seal
 
 KEPT = 2
-"""States that are kept: should the last one be damaged, delete it and go on from the other."""
+"""Number of states that are kept; if the last one is damaged, the one before it can be used."""
 
 _KEY = "miex-training"
 
@@ -26,14 +26,14 @@ def save_state(
     modules: Mapping[str, nn.Module],
     optimisers: Mapping[str, torch.optim.Optimizer],
 ) -> Path:
-    """Writes the state after a step, whole or not at all, and deletes all but the last two.
+    """Write the state after a step atomically, and delete all but the last two states.
 
     Args:
-        folder: Where the states lie.
-        step: Steps that are done.
-        run: What the training is, to be recognised by; JSON.
+        folder: Folder of the states.
+        step: Number of finished steps.
+        run: Identity of the training, as JSON.
         modules: Networks by name.
-        optimisers: By name.
+        optimisers: Optimisers by name.
 
     Raises:
         DiskFullError: The disk is full.
@@ -50,7 +50,7 @@ def save_state(
     path = folder / f"state-{step:08d}.safetensors"
     metadata = {_KEY: json.dumps({"step": step, "run": run, "sha256": UNSEALED}, sort_keys=True)}
     with whole_file(path, sealed=True) as temporary:
-        # The library's save_file hides which error the system reported.
+        # save_file of the library hides the error of the system.
         temporary.write_bytes(safetensors.torch.save(written, metadata))
     for old in _states(folder)[:-KEPT]:
         old.unlink()
@@ -63,16 +63,16 @@ def load_state(
     modules: Mapping[str, nn.Module],
     optimisers: Mapping[str, torch.optim.Optimizer],
 ) -> int:
-    """Restores the last state, if there is one.
+    """Restore the last state, if there is one.
 
     Args:
-        folder: Where the states lie.
-        run: What the training is.
+        folder: Folder of the states.
+        run: Identity of the training.
         modules: Networks of the same shapes.
-        optimisers: Of the same parameters.
+        optimisers: Optimisers of the same parameters.
 
     Returns:
-        Steps that are done; 0 without a state.
+        Number of finished steps; 0 without a state.
 
     Raises:
         ValueError: The state belongs to another training or is damaged; nothing was restored.
@@ -89,10 +89,10 @@ def load_state(
     except (safetensors.SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"{path}: damaged ({reason}); delete it, and the training goes on from the state before"
+            f"{path}: damaged ({reason}); delete it, and the training resumes from the state before"
         ) from None
     _require_same(path, about["run"], json.loads(json.dumps(run)))
-    check_seal(path, "delete it, and the training goes on from the state before")
+    check_seal(path, "delete it, and the training resumes from the state before")
     for name, module in modules.items():
         module.load_state_dict(_part(tensors, name))
     for name, optimiser in optimisers.items():
@@ -101,7 +101,7 @@ def load_state(
         for key, value in _part(tensors, name).items():
             index, _, moment = key.partition(".")
             if value.ndim:
-                # Optimisers that work on many tensors at once want the strides of the weights.
+                # Fused optimisers need the strides of the weights.
                 value = torch.empty_like(parameters[int(index)]).copy_(value)
             moments.setdefault(int(index), {})[moment] = value
         groups = optimiser.state_dict()["param_groups"]
@@ -119,7 +119,7 @@ def _part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
 
 
 def _require_same(path: Path, found: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Refuses another training, and says in what it differs."""
+    """Raise an error for the state of another training, with the differences."""
     one, other = _flat(found), _flat(asked)
     differing = [key for key in one.keys() | other.keys() if one.get(key) != other.get(key)]
     if differing:

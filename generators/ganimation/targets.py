@@ -1,6 +1,6 @@
-"""What the generator is asked for in training: which AUs each face of a batch shall show.
+"""Draw the AUs that are requested for each face of a training batch.
 
-Everything is drawn on the CPU by a generator that is given, from numbers alone.
+All numbers are drawn on the CPU by a given random generator.
 """
 
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from miex.generators.ganimation.recipe import Recipe
 Floats = NDArray[np.float32]
 
 HOW_MANY = (0.4, 0.3, 0.2, 0.1)
-"""How often a micro row asks for one, two, three, four AUs. Coded clips of micro-expressions show
-1.1 to 1.7 AUs and the expert tables of miex ask for 1.5 to 3.3: 2.0 on average."""
+"""Probabilities of one, two, three, four AUs in a micro row. Coded micro-expressions have 1.1 to
+1.7 AUs and the expert tables of miex 1.5 to 3.3; the mean is 2.0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What a batch asks for.
+    """Requested AUs of a batch.
 
     Attributes:
-        condition: ``(N, 17)``, what the generator is told: intensity / 5, or its change.
+        condition: ``(N, 17)``, condition of the generator: intensity / 5, or its change.
         back: ``(N, 17)``, the condition that leads back to the photograph.
-        counted: bool ``(N, 17)``, which AUs of the rendered face the losses may look at.
+        counted: bool ``(N, 17)``, AUs of the rendered face that the losses may use.
     """
 
     condition: Floats
@@ -40,11 +40,11 @@ def draw_targets(
     trusted: NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> Targets:
-    """Draws what to ask for.
+    """Draw the requested AUs of a batch.
 
     - `absolute`: the AUs of another photograph, plus noise (the code of Pumarola et al. 2018).
-    - `change`: first the micro rows, one to four AUs more; then the still rows, nothing; then the
-      wild rows, which lead to the AUs of another photograph, as far as both are known.
+    - `change`: first the micro rows, with one to four increased AUs; then the still rows, without
+      a change; then the remaining rows, with the AUs of another photograph, where both are known.
 
     Args:
         recipe: Shares and ranges.
@@ -63,18 +63,18 @@ def draw_targets(
     micro, still = recipe.rows("micro", len(own)), recipe.rows("still", len(own))
     change[:micro] = micro_changes(micro, recipe.micro_intensity, rng)
     change[micro : micro + still] = 0
-    # A warp teaches the critic every AU, whatever the labels are worth.
+    # A warp teaches the critic every AU, also those with unreliable labels.
     counted[:micro] = True if recipe.weights.au_pairs else trusted
     counted[micro : micro + still] = False
     return Targets(change, -change, counted)
 
 
 def micro_changes(count: int, intensity: tuple[float, float], rng: np.random.Generator) -> Floats:
-    """Changes as micro-expressions ask for them: few AUs, small intensities, all upwards.
+    """Draw changes of micro-expressions: few AUs, small intensities, all increasing.
 
     Args:
         count: N.
-        intensity: Least and greatest intensity of an AU, 0 to 5, uniform between.
+        intensity: Smallest and largest intensity of an AU, 0 to 5, uniform in between.
         rng: Source of randomness.
 
     Returns:
@@ -87,5 +87,5 @@ def micro_changes(count: int, intensity: tuple[float, float], rng: np.random.Gen
 
 
 def _known(values: Floats) -> Floats:
-    """Not measured as 0: an AU that nobody saw is most likely absent."""
+    """Return the AUs with 0 where not measured, since such an AU is probably absent."""
     return np.nan_to_num(values, nan=0.0).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The generator `warp` as a teacher: for a small change of AUs it knows where the skin goes."""
+"""Use the generator `warp` as a teacher: it renders the motion of small AU changes."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -24,11 +24,11 @@ from miex.generators.ganimation.training_set import TrainingFaces
 from miex.generators.warp import MAX_SIZE, MIN_SIZE, WarpGenerator
 
 FEW = 256
-"""So few faces are prepared in this process: others take seconds to start."""
+"""Largest number of faces that are prepared in this process; others take seconds to start."""
 
 _RAISE, _MARGIN = 0.9, 0.25
-"""The face reaches this far above the brows, and motion this far beyond it, in distances of the
-eye centres. (The jaw drops by .2 at intensity 3, see `face_motion`.)"""
+"""Height of the face above the brows, and range of motion beyond it, in distances of the eye
+centres. (The jaw drops by .2 at intensity 3, see `face_motion`.)"""
 
 _BROWS = slice(17, 27)
 _EYES = (slice(36, 42), slice(42, 48))
@@ -37,18 +37,17 @@ Prepared = dict[str, Tensor]
 
 
 class Teacher:
-    """Warped faces by the batch.
+    """Render batches of warped faces.
 
     Args:
-        faces: The faces that can be asked for; about 0.6 MB each are held on the device at 128
-            pixels (float16).
-        device: Where to render.
-        workers: Processes that prepare the faces, 25 ms each; as many as processors by default.
-        on_progress: Called with the number of faces prepared so far.
-        gain: ``(17,)``, by how much `move` multiplies what is asked; 1 by default.
+        faces: The faces; each takes about 0.6 MB on the device at 128 pixels (float16).
+        device: The device.
+        workers: Processes that prepare the faces, 25 ms each; one per processor by default.
+        on_progress: Called with the number of prepared faces.
+        gain: ``(17,)``, factors of the changes in `move`; 1 by default.
 
     Raises:
-        ValueError: Faces of a size that `warp` cannot do, or landmarks that are none.
+        ValueError: `warp` does not support the size of the faces, or landmarks are invalid.
     """
 
     def __init__(
@@ -81,8 +80,8 @@ class Teacher:
         """Render faces with AUs added.
 
         Args:
-            rows: int64 ``(N,)``, which faces.
-            changes: ``(N, 17)``, what is added, intensity / 5, -1 to 1.
+            rows: int64 ``(N,)``, indices of the faces.
+            changes: ``(N, 17)``, changes of the AUs, intensity / 5, -1 to 1.
 
         Returns:
             ``(N, 3, S, S)`` RGB, -1 to 1.
@@ -90,16 +89,16 @@ class Teacher:
         return self.move(rows, changes).warped
 
     def move(self, rows: Tensor, changes: Tensor) -> Motion:
-        """Render faces with AUs added, and say what the guided network is told about them.
+        """Render faces with AUs added, as input of the guided network.
 
         Args:
-            rows: As for `render`.
-            changes: As for `render`.
+            rows: See `render`.
+            changes: See `render`.
         """
         chosen = {name: value[rows] for name, value in self._fields.items()}
         whole = {n: v.float() if v.dtype == torch.float16 else v for n, v in chosen.items()}
         chart, window = whole.pop("chart"), whole.pop("window")
-        # The fields are linear in the AUs: summed for the batch at once, they are one "AU".
+        # The fields are linear in the AUs, so that their sum is used like one AU.
         intensity = changes * self._gain * MAX_INTENSITY
         whole["basis"] = torch.einsum("nu,nulxhw->nlxhw", intensity, whole["basis"])[:, None]
         states = [WarpState(**{n: v[i] for n, v in whole.items()}) for i in range(len(rows))]
@@ -112,13 +111,13 @@ class Teacher:
 
 
 def _prepare_all(faces: TrainingFaces, workers: int | None) -> Iterable[Prepared]:
-    """What `warp` knows of each face, in order, floats as float16."""
+    """Return the state of `warp` for each face, in order, with float16 arrays."""
     columns = (faces.images, faces.landmarks, faces.origins)
     workers = workers or os.cpu_count() or 1
     if len(faces) <= FEW or workers == 1:
         yield from map(_prepare, *columns)
         return
-    # Forking a process in which CUDA or threads have been started is not safe.
+    # Forking a process with CUDA or threads is not safe.
     with ProcessPoolExecutor(workers, get_context("spawn"), _compute_alone) as pool:
         for arrays in pool.map(_prepare_arrays, *columns, chunksize=16):
             yield {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -132,7 +131,7 @@ def _compute_alone() -> None:
 def _prepare_arrays(
     image: NDArray[np.uint8], landmarks: NDArray[np.float32], origin: str
 ) -> dict[str, NDArray[np.generic]]:
-    """As `_prepare`; arrays travel between processes more cheaply than tensors."""
+    """Return `_prepare` as arrays, which are sent between processes faster than tensors."""
     return {name: value.numpy() for name, value in _prepare(image, landmarks, origin).items()}
 
 
@@ -147,7 +146,7 @@ def _prepare(image: NDArray[np.uint8], landmarks: NDArray[np.float32], origin: s
 
 
 def face_area(landmarks: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
-    """Where a face may change: the hull of its landmarks with the forehead, and a margin.
+    """Return the mask of a face: the hull of its landmarks with the forehead, and a margin.
 
     Args:
         landmarks: ``(N, 68, 2)``, pixels.

@@ -1,4 +1,4 @@
-"""What a training set says about itself: measured with what, how far to be trusted, from whom."""
+"""Metadata of a training set: estimator, reliability of the labels, source and licences."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,17 +9,17 @@ from miex.au_sources.action_units import AU_NAMES
 
 @dataclass(frozen=True, slots=True)
 class AUAgreement:
-    """How far a second estimator confirms the AU labels, and what follows from it.
+    """Agreement of the labels of an AU with a second estimator.
 
     Attributes:
         au: `AU01`, ...
         trusted: Whether losses may use the labels of this AU.
-        reason: Why, or why not, in words.
-        correlation: Pearson's, cross-validated by identity, between the labels and the second
-            estimator mapped onto their scale; the best one if there were several. None if no
-            second estimator measures the AU.
-        against: The estimator behind the correlation.
-        photographs: On how many photographs.
+        reason: Reason, as text.
+        correlation: Pearson correlation, cross-validated by identity, between the labels and the
+            second estimator mapped onto their scale; the best of several. None if no second
+            estimator measures the AU.
+        against: The second estimator.
+        photographs: Number of photographs of the correlation.
     """
 
     au: str
@@ -32,28 +32,28 @@ class AUAgreement:
 
 @dataclass(frozen=True, slots=True)
 class TrainingNotes:
-    """What a training set says about itself.
+    """Metadata of a training set.
 
     Attributes:
         image_size: Side S of the crops, pixels.
-        source: Where the photographs come from.
-        estimator: What measured the AUs.
+        source: Source of the photographs.
+        estimator: Estimator of the AUs.
         estimator_version: Its version, with the calibration if one was applied.
         agreement: One for each of the 17 AUs, in their order.
-        licences: Terms by source, and by origin for photographs that have their own.
-        estimator_scale: What the numbers mean, see `miex.au_sources.estimators.base.Scale`.
-        detector: What found faces and landmarks.
+        licences: Terms of use by source, and by origin for photographs with their own terms.
+        estimator_scale: Scale of the AUs, see `miex.au_sources.estimators.base.Scale`.
+        detector: Detector of faces and landmarks.
         encoding: Format and quality of the crops.
-        psnr: Loss by the encoding: peak signal-to-noise ratio, dB, mean over photographs; None if
+        psnr: Peak signal-to-noise ratio of the encoding, dB, mean over photographs; None if
             lossless or not measured.
         counts: Photographs and identities of each split.
         rejections: Photographs that were left out, by reason.
-        same_person: Names that look like one person and were therefore kept in one split.
-        config: How the set was made.
-        fingerprint: Hash of everything the set was made from, hexadecimal.
+        same_person: Groups of names with similar embeddings, each kept in one split.
+        config: Config of the set.
+        fingerprint: Hash of all inputs of the set, hexadecimal.
 
     Raises:
-        ValueError: `agreement` is not about the 17 AUs in their order.
+        ValueError: `agreement` does not list the 17 AUs in their order.
     """
 
     image_size: int

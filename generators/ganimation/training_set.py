@@ -1,9 +1,9 @@
 """The training set of a generator: crops, landmarks and AUs of many people in one Parquet file.
 
-One row a photograph; the crops are image files, so that `load_dataset("parquet", ...)` and most
-viewers show them. The split belongs to the row and never tears an identity apart. How the AUs were
-measured, which of them may be trusted and why, whose photographs these are and what was left out
-is in the schema metadata: the file is complete on its own, and all that a training machine needs.
+Each row is a photograph; the crops are image files, which `load_dataset("parquet", ...)` and most
+viewers show. Each row has a split, the same for all photographs of an identity. The schema metadata
+holds the estimator, the trusted AUs, the licences and what was left out, so that the file can be
+used without any other file.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,21 +33,20 @@ from miex.datasets.image_tables import (
 from miex.generators.ganimation.training_notes import AUAgreement, TrainingNotes
 
 FORMAT = "miex-training-set/1"
-"""Written into every training set; a reader refuses what it does not know."""
+"""Format name and version in every training set; other formats are refused."""
 
 Split: TypeAlias = Literal["train", "validation", "held_out"]
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "held_out")
-"""`train` is learnt from, `validation` watched meanwhile, `held_out` seen by nobody before the
-assessment."""
+"""`train` is for training, `validation` for monitoring, `held_out` only for the assessment."""
 
 ROWS_PER_GROUP = 256
-"""What is encoded, written and read at a time: at 128 pixels about 2 MB."""
+"""Rows per row group; at 128 pixels about 2 MB."""
 
 _LANDMARKS = 68
 _THREADS = 8
 
-# Hugging Face recognizes an image column only where it may be null.
+# Hugging Face recognizes an image column only if it is nullable.
 SCHEMA = pa.schema(
     [
         pa.field("origin", pa.string()),
@@ -59,7 +58,7 @@ SCHEMA = pa.schema(
     ]
 )
 
-# Bytes of equal weight side by side: a fifth smaller after compression.
+# Groups bytes of equal significance: a fifth smaller after compression.
 _ENCODINGS = {
     "landmarks.list.element.list.element": "BYTE_STREAM_SPLIT",
     "aus.list.element": "BYTE_STREAM_SPLIT",
@@ -78,7 +77,7 @@ class TrainingFaces:
         origins: N origins, unique.
 
     Raises:
-        ValueError: Shapes that do not agree.
+        ValueError: The shapes do not agree.
     """
 
     images: NDArray[np.uint8]
@@ -107,7 +106,7 @@ class TrainingFaces:
 
     @property
     def valid(self) -> NDArray[np.bool_]:
-        """``(N, 17)``, which AUs were measured."""
+        """``(N, 17)``, True for measured AUs."""
         return np.isfinite(self.aus)
 
 
@@ -120,16 +119,16 @@ def some_faces(faces: TrainingFaces, rows: NDArray[np.int64]) -> TrainingFaces:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingRow:
-    """One photograph on its way into the file.
+    """Photograph to be written.
 
     Attributes:
-        image: Bytes of an image file, S x S pixels, of a format that OpenCV reads.
-        suffix: Ending of such a file, `jpeg`.
+        image: Content of an image file, S x S pixels, in a format that OpenCV reads.
+        suffix: Suffix of such a file, as `jpeg`.
         landmarks: ``(68, 2)``, x and y in pixels of the image.
         aus: ``(17,)``, 0 to 5; NaN where not measured.
-        identity: Who is shown.
+        identity: Person who is shown.
         origin: `Photograph.origin`.
-        split: Where it belongs.
+        split: Split of the photograph.
     """
 
     image: bytes
@@ -142,13 +141,13 @@ class TrainingRow:
 
 
 def write_training_set(path: Path, rows: Iterable[TrainingRow], notes: TrainingNotes) -> None:
-    """Writes a training set, at once or not at all; holds `ROWS_PER_GROUP` rows in memory.
+    """Write a training set atomically, with `ROWS_PER_GROUP` rows in memory.
 
-    Rows of one split had best follow each other: a reader then skips the others.
+    Rows of one split should be consecutive, so that readers can skip the others.
 
     Raises:
-        ValueError: An identity in two splits, an origin twice, no row, or landmarks or AUs that
-            are none; the message names the origin.
+        ValueError: An identity is in two splits, an origin occurs twice, landmarks or AUs are
+            invalid (the message names the origin), or there is no row.
         DiskFullError: The disk is full.
     """
     schema = described(SCHEMA, FORMAT, asdict(notes))
@@ -170,7 +169,7 @@ def write_training_set(path: Path, rows: Iterable[TrainingRow], notes: TrainingN
             writer.write_table(pa.Table.from_pylist(group, schema=schema))
             written += len(group)
         if not written:
-            raise ValueError(f"{path}: a training set without a photograph")
+            raise ValueError(f"{path}: there is no photograph for the training set")
 
 
 def _checked(rows: Iterable[TrainingRow]) -> Iterator[TrainingRow]:
@@ -185,7 +184,7 @@ def _checked(rows: Iterable[TrainingRow]) -> Iterator[TrainingRow]:
                 f"cannot be in {row.split}, too; split by identity"
             )
         if row.origin in origins:
-            raise ValueError(f"{row.origin} stands twice; expected every photograph once")
+            raise ValueError(f"{row.origin} occurs twice; expected every photograph once")
         origins.add(row.origin)
         if np.shape(row.landmarks) != (_LANDMARKS, 2) or not np.isfinite(row.landmarks).all():
             raise ValueError(
@@ -209,13 +208,13 @@ def _as_dict(row: TrainingRow) -> dict[str, Any]:
 
 
 class TrainingSet:
-    """A training set on the disk. Opening reads no crop.
+    """Training set on the disk; opening it does not read crops.
 
-    It holds no open file, so it may be handed to threads and processes.
+    No file is held open, so that it can be shared between threads and sent to processes.
 
     Attributes:
         path: The file.
-        notes: What the set says about itself.
+        notes: Metadata of the set.
     """
 
     def __init__(self, path: Path, notes: TrainingNotes, rows: int) -> None:
@@ -225,11 +224,11 @@ class TrainingSet:
 
     @classmethod
     def open(cls, path: Path | str) -> "TrainingSet":
-        """Opens a training set.
+        """Open a training set.
 
         Raises:
-            FileNotFoundError: No such file.
-            ValueError: No Parquet file, a damaged one, or one that is no training set.
+            FileNotFoundError: There is no such file.
+            ValueError: The file is damaged, is no Parquet file or no training set.
         """
         path = Path(path)
         remedy = "make one with `miex training-set FACES -o training.parquet`"
@@ -254,7 +253,7 @@ class TrainingSet:
 
     @property
     def trusted(self) -> NDArray[np.bool_]:
-        """``(17,)``, which AUs losses may use: a second estimator confirms their labels."""
+        """``(17,)``, True for AUs whose labels a second estimator confirms."""
         return np.array([one.trusted for one in self.notes.agreement], dtype=bool)
 
     @cached_property
@@ -263,7 +262,7 @@ class TrainingSet:
         return sha256_file(self.path)
 
     def table(self, columns: Sequence[str]) -> pa.Table:
-        """Some columns of every row; leave out `crop` to keep this small.
+        """Return some columns of every row; without `crop` the table stays small.
 
         Raises:
             ValueError: The file is damaged.
@@ -275,25 +274,26 @@ class TrainingSet:
         return table.replace_schema_metadata()
 
     def count(self, split: Split) -> int:
-        """Photographs of a split."""
+        """Return the number of photographs of a split."""
         return int(pc.sum(pc.equal(self.table(["split"])["split"], split)).as_py() or 0)
 
     def aus(self, split: Split) -> AUArray:
-        """``float32 (N, 17)`` intensities of a split as in `faces`, without reading a crop."""
+        """Return the intensities of a split, ``float32 (N, 17)``, without reading crops."""
         table = self.table(["split", "aus"])
         return floats(table.filter(pc.equal(table["split"], split))["aus"]).reshape(-1, AU_COUNT)
 
     def faces(
         self, split: Split, on_progress: Callable[[int], None] | None = None
     ) -> TrainingFaces:
-        """Reads and decodes every photograph of a split, in the order of the file.
+        """Read and decode every photograph of a split, in the order of the file.
 
         Args:
             split: train, validation or held_out; one may be empty.
-            on_progress: Called with the number of photographs decoded so far.
+            on_progress: Called with the number of decoded photographs.
 
         Raises:
-            ValueError: No such split, a damaged file, or a crop that is no image of S x S pixels.
+            ValueError: There is no such split, the file is damaged, or a crop is no image of S x S
+                pixels.
         """
         if split not in SPLITS:
             raise ValueError(f"split {split!r}, expected one of {', '.join(SPLITS)}")
@@ -320,10 +320,10 @@ class TrainingSet:
         )
 
     def crops(self, origins: Iterable[str]) -> dict[str, NDArray[np.uint8]]:
-        """Some photographs, ``uint8 (S, S, 3)`` RGB by origin; origins not in the set are absent.
+        """Return photographs, ``uint8 (S, S, 3)`` RGB by origin; unknown origins are left out.
 
         Raises:
-            ValueError: As `faces`.
+            ValueError: See `faces`.
         """
         return {
             row["origin"]: self._decode(row["crop"], row["origin"])
@@ -332,7 +332,7 @@ class TrainingSet:
         }
 
     def _tables(self, column: str, values: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows with one of these values in a column, group by group."""
+        """Yield the rows with one of these values in a column, group by group."""
         wanted = pa.array(values, pa.string())
         try:
             with pq.ParquetFile(self.path, page_checksum_verification=True) as file:

@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pyarrow as pa
 import yaml
 from markupsafe import Markup
 
 from miex.datasets.dataset_format import COLUMN_NOTES, SCHEMA, card_features
+from miex.pipeline.reports.templates import load_template
+
+_TEMPLATE = Path(__file__).with_name("card.md")
 
 _SIZES = {
     1_000: "n<1K",
@@ -64,14 +66,8 @@ def dataset_card(manifest: Mapping[str, Any]) -> str:
     """
     config = manifest["config"]
     sources = manifest["inputs"]["sources"]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        finalize=_without_html,
-    )
-    environment.filters |= {"number": "{:,}".format, "sentence": _sentence, "counted": _counted}
-    body = environment.get_template("card.md").render(
+    filters = {"number": "{:,}".format, "sentence": _sentence, "counted": _counted}
+    body = load_template(_TEMPLATE, **filters).render(
         manifest=manifest,
         counts=manifest["counts"],
         faces=manifest["inputs"]["faces"],
@@ -87,13 +83,6 @@ def dataset_card(manifest: Mapping[str, Any]) -> str:
     )
     matter = yaml.safe_dump(_front_matter(manifest), sort_keys=False, allow_unicode=True)
     return f"---\n{matter}---\n\n{body}"
-
-
-def _without_html(value: Any) -> Any:
-    """Escape what begins raw HTML in Markdown; texts come from sources, tables and file names."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return value.replace("<", "&lt;")
-    return value
 
 
 def _yaml(config: Mapping[str, Any]) -> str:

@@ -70,7 +70,7 @@ def test_a_name_of_its_own_tells_subjects_apart(copy):
 
 @pytest.mark.parametrize("name", ["casme2", "samples"])
 def test_the_name_of_another_database_is_refused(copy, name):
-    with pytest.raises(ValueError, match=f"{name!r} is another database's name"):
+    with pytest.raises(ValueError, match=f"{name!r} is the name of another database"):
         open_clips(f"clip_table:{copy}?name={name}")
 
 
@@ -90,7 +90,7 @@ def test_a_name_must_be_plain(copy, name):
         ("p1,c2,sad,95,90,104,,,", r"column E \(apex\): frame 90 of a clip from 95 to 104"),
         ("p1,c2,sad,1,100,104,,,", r"column D \(onset\): no image of frame 1 .* has 10 from 95"),
         ("p1,c2,sad,95,100,200,,,", r"column F \(offset\): no image of frame 200"),
-        ("p1,c2,sad,95,100,104,,fast,", r"column H \(fps\): 'fast', expected frames a second"),
+        ("p1,c2,sad,95,100,104,,fast,", r"column H \(fps\): 'fast', expected frames per second"),
         ("p1,c9,sad,95,100,104,,,", r"column I \(frames\): no folder .*c9; it is relative"),
         ("p1,c2,sad,95,100,104,,,../../etc", r"column I \(frames\): the path .* leaves"),
         ("p1,c2,sad,95,100,104,,,frames", r"column I \(frames\): no numbered image"),

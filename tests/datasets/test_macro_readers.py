@@ -129,7 +129,10 @@ def test_video_folder(fictitious):
         ("frames/p1,p1,joyous,,,,,,", "row 2, column C .*unknown emotion"),
         ("frames/p1,p1,happiness,,one,,,,", "row 2, column E .*'one' is no frame number"),
         ("frames/p1,p1,happiness,,1,,99,,", "row 2, column G .*frame 99 of 1 to 8"),
-        ("frames/p1,p1,happiness,,,,,,fast", "row 2, column I .*'fast', expected frames a second"),
+        (
+            "frames/p1,p1,happiness,,,,,,fast",
+            "row 2, column I .*'fast', expected frames per second",
+        ),
         ("frames/p1,,happiness,,,,,,", "row 2, column B .*the cell is empty"),
     ],
 )

@@ -105,7 +105,7 @@ def test_images_and_lines_without_each_other_are_counted(published: Path) -> Non
         ((("casme", "sub01", "EP02_01f", 1),), "line 2: dataset is 'casme', expected one of"),
         ((("smic", "x", "x_po_02", 1),), "line 2: subject 'x' is none of smic"),
         ((("casme2", "", "EP02_01f", 1),), "line 2: the subject is empty"),
-        ((CLIPS[0], CLIPS[0]), "casme2:sub01/EP02_01f stands there twice"),
+        ((CLIPS[0], CLIPS[0]), "casme2:sub01/EP02_01f occurs twice"),
         ((), "no line below the header"),
     ],
 )

@@ -135,11 +135,11 @@ def test_mmew(fictitious):
     clips = by_key(reader)
     moved, beyond = clips["S01", "S01-01-001"], clips["S01", "S01-02-001"]
     assert moved.emotion is Emotion.HAPPINESS
-    assert moved.notes == ("lies in the folder sadness, not happiness",)
+    assert moved.notes == ("is in the folder sadness, not happiness",)
     assert (beyond.apex, beyond.offset, beyond.apex_rule) == (9, 14, ApexRule.REPAIRED)
     others = [clip for clip in clips.values() if clip.emotion is Emotion.OTHERS]
     assert {clip.notes for clip in others if clip is not beyond} <= {
-        *[("lies in the folder repression, not others",)]
+        *[("is in the folder repression, not others",)]
     }
     assert len(clips) == 8
 

@@ -106,10 +106,10 @@ def test_options_that_are_none(tmp_path):
 
 @pytest.mark.parametrize("text", ["../x", "/etc/passwd", "a/../../x", "", None, 3, "a\\b", "a\0"])
 def test_a_manifest_names_files_of_its_folder_only(tmp_path, text):
-    with pytest.raises(ValueError, match="outside of its folder"):
+    with pytest.raises(ValueError, match="outside its folder"):
         require_plain(tmp_path, text, "manifest.json")
 
 
 def test_unusable_says_what_and_why(tmp_path):
     (tmp_path / "broken").symlink_to("nowhere")
-    assert list(walk_files(tmp_path)) == [Unusable("broken", "broken_link", "a link to nothing")]
+    assert list(walk_files(tmp_path)) == [Unusable("broken", "broken_link", "a broken link")]

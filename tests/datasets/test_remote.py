@@ -52,7 +52,7 @@ def test_places_that_hold_nothing(tmp_path: Path, address: str) -> None:
     manifest = {"shards": [{"path": "../../x", "sha256": "", "bytes": 1}]}
     place = address.removeprefix("memory:/") + "/manifest.json"
     fsspec.filesystem("memory").pipe(place, json.dumps(manifest).encode())
-    with pytest.raises(ValueError, match="names a shard outside of the dataset"):
+    with pytest.raises(ValueError, match="names a shard outside the dataset"):
         local_copy(address, tmp_path / "copies")
     assert is_remote("s3://bucket/x")
     assert not is_remote("/data/x")

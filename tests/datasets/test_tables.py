@@ -61,7 +61,7 @@ def test_titles_without_regard_to_case_and_blanks(tmp_path):
 
 def test_a_title_that_stands_twice_is_refused(tmp_path):
     path = text_file(tmp_path / "t.csv", [[*HEADER, "Apex"], [*ROW, 9]])
-    with pytest.raises(ValueError, match="columns E, H are all called 'apex'"):
+    with pytest.raises(ValueError, match="columns E, H all have the title 'apex'"):
         read(path)
 
 

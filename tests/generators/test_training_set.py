@@ -137,7 +137,7 @@ def test_equal_rows_give_equal_bytes(written, tmp_path):
     [
         ({"split": "held_out"}, "'p2' belongs to train already"),
         ({"split": "test"}, "split 'test', expected train"),
-        ({"origin": "drawn:p0/0.jpg"}, "drawn:p0/0.jpg stands twice"),
+        ({"origin": "drawn:p0/0.jpg"}, "drawn:p0/0.jpg occurs twice"),
         ({"landmarks": np.zeros((5, 2), np.float32)}, r"landmarks of shape \(5, 2\)"),
         ({"landmarks": np.full((68, 2), np.nan, np.float32)}, "all finite"),
         ({"aus": np.full(17, 6, np.float32)}, "drawn:p2/5.jpg: AU01 is 6"),

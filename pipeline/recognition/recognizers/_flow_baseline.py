@@ -8,7 +8,12 @@ from pydantic import Field
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from miex.pipeline.recognition.recognizers.base import Hyperparameters, RecognizerConfig, ToySize
+from miex.pipeline.recognition.recognizers.base import (
+    Hyperparameters,
+    Recognizer,
+    RecognizerConfig,
+    ToySize,
+)
 from miex.pipeline.recognition.representations.base import Inputs
 from miex.pipeline.recognition.representations.flow_strain import FlowStrain, FlowStrainConfig
 from miex.pipeline.recognition.representations.optical_flow import FlowMethod
@@ -103,6 +108,29 @@ class FlowBaselineConfig(RecognizerConfig):
     def published(self) -> bool:
         """Whether the input has the form of published flow images."""
         return self.form == "published"
+
+
+class FlowBaseline(Recognizer):
+    """Base of the recognizers whose input is whole-face optical flow to one frame.
+
+    Attributes:
+        takes_strain: Whether strain is the third channel of the input, after u and v.
+    """
+
+    toy = FLOW_TOY
+    takes_flow_images = True
+    takes_strain: ClassVar[bool] = True
+    class_layers = ("head",)
+    config: FlowBaselineConfig
+
+    @property
+    def representation(self) -> FlowStrain | PublishedFlow:
+        """``flow``, ``float16 (B, 3, side, side)``; ``(B, 2, side, side)`` without strain."""
+        return flow_representation(self.config, strain=self.takes_strain)
+
+    def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
+        """Augment published flow, see `augmented`."""
+        return augmented(inputs, self.config, generator)
 
 
 def flow_representation(

@@ -4,18 +4,16 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from miex.pipeline.recognition.recognizers._flow_baseline import (
-    FLOW_TOY,
+    FlowBaseline,
     FlowBaselineConfig,
-    augmented,
     flow_representation,
     scaled,
 )
 from miex.pipeline.recognition.recognizers.base import (
     Hyperparameters,
-    Recognizer,
     register_recognizer,
 )
 from miex.pipeline.recognition.representations.base import Inputs
@@ -36,7 +34,7 @@ class DualInceptionConfig(FlowBaselineConfig):
 
 
 @register_recognizer("dual_inception")
-class DualInception(Recognizer):
+class DualInception(FlowBaseline):
     """Dual-Inception network.
 
     u and v of the flow from the onset to the mid-position frame, 28 x 28 each, go through two
@@ -60,11 +58,8 @@ class DualInception(Recognizer):
     citation = "Zhou et al., FG 2019"
     year = 2019
     looks_at = "flow to the middle frame, 28 px"
-    toy = FLOW_TOY
     Config: ClassVar[type[DualInceptionConfig]] = DualInceptionConfig
     clip_frames = ClipFrames("to_offset", most=65)
-    takes_flow_images = True
-    class_layers = ("head",)
     config: DualInceptionConfig
 
     def __init__(self, config: DualInceptionConfig, classes: int) -> None:
@@ -87,10 +82,6 @@ class DualInception(Recognizer):
     def representation(self) -> FlowStrain | PublishedFlow:
         """``flow``, ``float16 (B, 2, side, side)``."""
         return flow_representation(self.config, strain=False, target=self.config.target)
-
-    def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
-        """See `_flow_baseline.augmented`."""
-        return augmented(inputs, self.config, generator)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """See `Recognizer.forward`."""

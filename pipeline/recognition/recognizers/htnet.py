@@ -9,23 +9,19 @@ from typing import ClassVar
 
 import torch
 from pydantic import Field, model_validator
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from miex.pipeline.recognition.recognizers._flow_baseline import (
+    FlowBaseline,
     FlowBaselineConfig,
-    augmented,
-    flow_representation,
     scaled,
 )
 from miex.pipeline.recognition.recognizers.base import (
     Hyperparameters,
-    Recognizer,
     ToySize,
     register_recognizer,
 )
 from miex.pipeline.recognition.representations.base import Inputs
-from miex.pipeline.recognition.representations.flow_strain import FlowStrain
-from miex.pipeline.recognition.representations.published_flow import PublishedFlow
 
 _LEVELS = 3
 """Of the hierarchy: blocks of the image are looked at 4 x 4, then 2 x 2, then as a whole."""
@@ -68,7 +64,7 @@ class HTNetConfig(FlowBaselineConfig):
 
 
 @register_recognizer("htnet")
-class HTNet(Recognizer):
+class HTNet(FlowBaseline):
     """Hierarchical transformer network: 140 M parameters at full size."""
 
     name = "htnet"
@@ -85,8 +81,6 @@ class HTNet(Recognizer):
         {"epochs": 25, "learning_rate": 3e-3, "batch_size": 16},
     )
     Config: ClassVar[type[HTNetConfig]] = HTNetConfig
-    takes_flow_images = True
-    class_layers = ("head",)
     config: HTNetConfig
 
     def __init__(self, config: HTNetConfig, classes: int) -> None:
@@ -113,15 +107,6 @@ class HTNet(Recognizer):
         )
         self.norm = _ChannelNorm(dims[-1])
         self.head = nn.Linear(dims[-1], classes)
-
-    @property
-    def representation(self) -> FlowStrain | PublishedFlow:
-        """``flow``, ``float16 (B, 3, side, side)``."""
-        return flow_representation(self.config)
-
-    def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
-        """See `_flow_baseline.augmented`."""
-        return augmented(inputs, self.config, generator)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """See `Recognizer.forward`."""

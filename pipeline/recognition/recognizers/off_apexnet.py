@@ -4,23 +4,18 @@ from typing import ClassVar
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from miex.pipeline.recognition.recognizers._flow_baseline import (
-    FLOW_TOY,
+    FlowBaseline,
     FlowBaselineConfig,
-    augmented,
-    flow_representation,
     scaled,
 )
 from miex.pipeline.recognition.recognizers.base import (
     Hyperparameters,
-    Recognizer,
     register_recognizer,
 )
 from miex.pipeline.recognition.representations.base import Inputs
-from miex.pipeline.recognition.representations.flow_strain import FlowStrain
-from miex.pipeline.recognition.representations.published_flow import PublishedFlow
 
 
 class OffApexNetConfig(FlowBaselineConfig):
@@ -39,7 +34,7 @@ class OffApexNetConfig(FlowBaselineConfig):
 
 
 @register_recognizer("off_apexnet")
-class OffApexNet(Recognizer):
+class OffApexNet(FlowBaseline):
     """Optical Flow Features from Apex frame Network.
 
     u and v, 28 x 28 each, go through streams of their own (5 x 5 convolution with 6 filters,
@@ -57,10 +52,8 @@ class OffApexNet(Recognizer):
     citation = "Gan et al., SPIC 2019"
     year = 2019
     looks_at = "flow, 28 px"
-    toy = FLOW_TOY
     Config: ClassVar[type[OffApexNetConfig]] = OffApexNetConfig
-    takes_flow_images = True
-    class_layers = ("head",)
+    takes_strain = False
     config: OffApexNetConfig
 
     def __init__(self, config: OffApexNetConfig, classes: int) -> None:
@@ -76,15 +69,6 @@ class OffApexNet(Recognizer):
             nn.Dropout(config.dropout),
         )
         self.head = nn.Linear(config.hidden, classes)
-
-    @property
-    def representation(self) -> FlowStrain | PublishedFlow:
-        """``flow``, ``float16 (B, 2, side, side)``."""
-        return flow_representation(self.config, strain=False)
-
-    def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
-        """See `_flow_baseline.augmented`."""
-        return augmented(inputs, self.config, generator)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """See `Recognizer.forward`."""

@@ -10,24 +10,20 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from miex.pipeline.recognition.recognizers._flow_baseline import (
+    FlowBaseline,
     FlowBaselineConfig,
-    augmented,
-    flow_representation,
     scaled,
 )
 from miex.pipeline.recognition.recognizers.base import (
     Hyperparameters,
-    Recognizer,
     ToySize,
     register_recognizer,
 )
 from miex.pipeline.recognition.representations.base import Inputs
-from miex.pipeline.recognition.representations.flow_strain import FlowStrain
-from miex.pipeline.recognition.representations.published_flow import PublishedFlow
 
 Variant = Literal["a", "s", "w", "c", "f"]
 
@@ -58,7 +54,7 @@ class RCNConfig(FlowBaselineConfig):
 
 
 @register_recognizer("rcn")
-class RCN(Recognizer):
+class RCN(FlowBaseline):
     """Recurrent convolutional network and its variants.
 
     In the authors' RCN-F the second stream runs twice and the third never; here all three run, as
@@ -79,8 +75,6 @@ class RCN(Recognizer):
         {"epochs": 15, "learning_rate": 3e-3, "batch_size": 16},
     )
     Config: ClassVar[type[RCNConfig]] = RCNConfig
-    takes_flow_images = True
-    class_layers = ("head",)
     config: RCNConfig
 
     def __init__(self, config: RCNConfig, classes: int) -> None:
@@ -97,15 +91,6 @@ class RCN(Recognizer):
             elif isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, 0, 0.01)
                 nn.init.zeros_(module.bias)
-
-    @property
-    def representation(self) -> FlowStrain | PublishedFlow:
-        """``flow``, ``float16 (B, 3, side, side)``."""
-        return flow_representation(self.config)
-
-    def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
-        """See `_flow_baseline.augmented`."""
-        return augmented(inputs, self.config, generator)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """See `Recognizer.forward`."""

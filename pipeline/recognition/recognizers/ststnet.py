@@ -4,23 +4,18 @@ from typing import ClassVar
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from miex.pipeline.recognition.recognizers._flow_baseline import (
-    FLOW_TOY,
+    FlowBaseline,
     FlowBaselineConfig,
-    augmented,
-    flow_representation,
     scaled,
 )
 from miex.pipeline.recognition.recognizers.base import (
     Hyperparameters,
-    Recognizer,
     register_recognizer,
 )
 from miex.pipeline.recognition.representations.base import Inputs
-from miex.pipeline.recognition.representations.flow_strain import FlowStrain
-from miex.pipeline.recognition.representations.published_flow import PublishedFlow
 
 
 class STSTNetConfig(FlowBaselineConfig):
@@ -34,7 +29,7 @@ class STSTNetConfig(FlowBaselineConfig):
 
 
 @register_recognizer("ststnet")
-class STSTNet(Recognizer):
+class STSTNet(FlowBaseline):
     """Shallow Triple Stream Three-dimensional CNN.
 
     Three streams with 3, 5 and 8 filters of 3 x 3 look at the same 28 x 28 x 3 image of u, v and
@@ -56,10 +51,7 @@ class STSTNet(Recognizer):
     citation = "Liong et al., FG 2019"
     year = 2019
     looks_at = "flow and strain, 28 px"
-    toy = FLOW_TOY
     Config: ClassVar[type[STSTNetConfig]] = STSTNetConfig
-    takes_flow_images = True
-    class_layers = ("head",)
     config: STSTNetConfig
 
     def __init__(self, config: STSTNetConfig, classes: int) -> None:
@@ -78,15 +70,6 @@ class STSTNet(Recognizer):
         # A convolution with margin 2 adds 2 pixels, pooling with margin 1 takes every third.
         pooled = ((config.side + 2 + 2 - 3) // 3 + 1) // 2
         self.head = nn.Linear(sum(config.filters) * pooled**2, classes)
-
-    @property
-    def representation(self) -> FlowStrain | PublishedFlow:
-        """``flow``, ``float16 (B, 3, side, side)``."""
-        return flow_representation(self.config)
-
-    def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
-        """See `_flow_baseline.augmented`."""
-        return augmented(inputs, self.config, generator)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """See `Recognizer.forward`."""

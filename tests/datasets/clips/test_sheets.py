@@ -81,7 +81,7 @@ def test_marks_for_an_absent_frame(tmp_path):
 def test_a_date_that_excel_made_of_aus_is_refused(tmp_path):
     date = datetime.datetime(2019, 10, 4)
     path = write(tmp_path / "s.xlsx", [["Subject", "OnsetF", "Action Units"], [1, 2, date]])
-    with pytest.raises(ValueError, match="Excel has made the date"):
+    with pytest.raises(ValueError, match="Excel converted it to the date"):
         read_rows(path, REQUIRED)[0].text("aus")
 
 
