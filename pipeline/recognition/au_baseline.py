@@ -1,9 +1,9 @@
-"""How much of the labels the annotated Action Units alone give away.
+"""Baseline that predicts emotions only from the annotated Action Units.
 
-Emotion labels of micro-expression databases are partly derived from AU codes (a gradient boosting
-from AUs to emotions reaches macro F1 of .83 to .96 on CASME, CASME II, SAMM and MMEW, .32 on
-CAS(ME)3; figures of the MEB project). Beside a recognizer's score stands therefore what somebody
-would reach who saw no pixel, only the codes.
+Emotion labels of micro-expression databases are partly derived from AU codes (gradient boosting
+from AUs to emotions reaches a macro F1 of .83 to .96 on CASME, CASME II, SAMM and MMEW, and .32 on
+CAS(ME)3; figures of the MEB project). Results therefore show the score of this baseline, which uses
+no pixels, beside that of the recognizer.
 """
 
 from collections import Counter
@@ -19,18 +19,18 @@ from miex.pipeline.recognition.sample import SampleInfo
 
 
 def predict_from_aus(infos: Sequence[SampleInfo], folds: Sequence[Fold]) -> dict[str, int] | None:
-    """Answers every clip of a protocol from its AU codes, trained on the codes of its fold.
+    """Predict every clip of a protocol from its AU codes, trained on the codes of its fold.
 
-    Multinomial logistic regression on which of the 17 AUs are coded, classes weighted alike. A
-    clip without codes gets the most frequent class of its fold's training clips.
+    Multinomial logistic regression on the presence of the 17 AUs, with balanced classes. A clip
+    without codes gets the most frequent class of the training clips.
 
     Args:
         infos: The clips.
-        folds: Of the protocol.
+        folds: Folds of the protocol.
 
     Returns:
-        The class of each clip by key; None where fewer than half of the clips are coded, or a
-        fold trains on coded clips of one class only.
+        The class of each clip by key; None if fewer than half of the clips are coded, or a fold
+        has coded training clips of only one class.
     """
     coded = {
         index: vector for index, info in enumerate(infos) if (vector := _vector(info)) is not None
@@ -56,7 +56,7 @@ def predict_from_aus(infos: Sequence[SampleInfo], folds: Sequence[Fold]) -> dict
 
 
 def _vector(info: SampleInfo) -> NDArray[np.float32] | None:
-    """Which AUs are coded, ``(17,)`` of 0 and 1; None where nobody coded."""
+    """Return the coded AUs, ``(17,)`` of 0 and 1; None without codes."""
     if info.aus is None:
         return None
     try:

@@ -1,10 +1,10 @@
-"""Statistics of batch normalisation, computed anew on training samples before every test.
+"""Recompute the statistics of batch normalisation on training samples before every test.
 
-While a network trains, the running mean and variance of its batch normalisation follow the batches
-with a momentum of .1: after n steps they are still (1 - .1)^n their initial values 0 and 1, and
-they describe parameters that have changed since. A short training is then tested with statistics
-of no network at all. Recomputing them after training is the usual remedy (precise batch
-normalisation: Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021, section 3).
+During training, the running mean and variance of batch normalisation follow the batches with a
+momentum of .1: after n steps the share of their initial values 0 and 1 is still (1 - .1)^n, and
+they belong to earlier parameters. After a short training they are wrong. Recomputing them after
+training is the usual remedy (precise batch normalisation: Wu and Johnson, Rethinking "Batch" in
+BatchNorm, 2021, section 3).
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from miex.pipeline.recognition.cache import Batches, CachedInputs
 from miex.pipeline.recognition.recognizers.base import Recognizer
 
 MOST_SAMPLES = 1024
-"""Samples that statistics are computed on, at most: their mean is then within a thirtieth of a
-standard deviation of that of all samples."""
+"""Largest number of samples for the statistics: the standard error of their mean is then a
+thirtieth of the standard deviation of the samples."""
 
 
 def recompute_batch_statistics(
@@ -33,20 +33,19 @@ def recompute_batch_statistics(
 ) -> int:
     """Replace the running statistics of batch normalisation by those of training samples.
 
-    Statistics are plain means over batches of samples that are not augmented, dropout is off:
-    what the network sees when it is tested. Parameters and everything else stay as they are. A
-    recognizer without batch normalisation is left alone.
+    Statistics are means over batches of samples without augmentation and dropout, as in a test.
+    Parameters do not change. A recognizer without batch normalisation is not changed.
 
     Args:
-        recognizer: Trained on the device; in eval mode afterwards.
+        recognizer: Trained recognizer on the device; in eval mode afterwards.
         inputs: Cached representations.
         indices: The training samples.
-        batch_size: Samples at a time, at least two.
-        seed: Draws the samples if there are more than `MOST_SAMPLES`, and their order.
-        device: Where to compute.
+        batch_size: Samples per batch, at least two.
+        seed: Seed of the choice of samples, if there are more than `MOST_SAMPLES`, and their order.
+        device: The device.
 
     Returns:
-        How many layers got new statistics.
+        Number of layers with new statistics.
     """
     recognizer.eval()
     layers = [
@@ -76,7 +75,7 @@ def recompute_batch_statistics(
 def _even_batches(
     indices: NDArray[np.int64], batch_size: int, seed: int
 ) -> list[NDArray[np.int64]]:
-    """Batches of like size, since each counts alike in the mean; none has a single sample."""
+    """Return batches of similar size, since all have the same weight; none has a single sample."""
     order = np.random.default_rng(seed).permutation(indices)[:MOST_SAMPLES]
     count = max(1, min(-(-len(order) // batch_size), len(order) // 2))
     return np.array_split(order, count)
@@ -85,16 +84,16 @@ def _even_batches(
 def answers_differ(
     recognizer: Recognizer, inputs: CachedInputs, indices: Sequence[int], device: torch.device
 ) -> bool:
-    """Tell a network that answers from one that has died, on up to 32 samples.
+    """Return whether the logits of up to 32 samples differ.
 
-    A network whose hidden units are all off passes nothing on but the bias of its last layer: it
-    gives every sample the same logits, up to rounding.
+    A network with only inactive hidden units (dead ReLUs) gives every sample the bias of its last
+    layer as logits, up to rounding.
 
     Args:
-        recognizer: In eval mode afterwards.
+        recognizer: The recognizer; in eval mode afterwards.
         inputs: Cached representations.
         indices: Training samples.
-        device: Where to compute.
+        device: The device.
     """
     step = max(1, len(indices) // _LOOKED_AT)
     looked_at = np.asarray(indices, np.int64)[::step][:_LOOKED_AT]
@@ -111,5 +110,5 @@ def answers_differ(
 _LOOKED_AT = 32
 
 _SPREAD = 1e-5
-"""Smallest spread of logits of a network that answers, relative to their size: float32 rounds at
-1e-7, and a fresh network of any recognizer spreads them by 1e-3 or more."""
+"""Smallest spread of the logits relative to their size: float32 rounds at 1e-7, and the spread of
+an untrained network of any recognizer is 1e-3 or more."""

@@ -1,7 +1,7 @@
-"""One block of cached representations on disk: a safetensors file, written from its parts.
+"""Write and read a block of cached representations as a safetensors file.
 
-The library's own writer wants each tensor in one piece and copies all of them once more; on a large
-block of frames that takes longer than decoding them.
+The writer of the library needs each tensor in one piece and copies it once more, which takes longer
+than decoding a large block of frames; here files are written from parts.
 """
 
 import json
@@ -35,17 +35,17 @@ _TYPES = {
 def write_block(
     path: Path, parts: Sequence[Mapping[str, Tensor]], count: int, rejected: Mapping[str, str]
 ) -> None:
-    """Write a block with its checksum, whole or not at all.
+    """Write a block with its checksum, atomically.
 
     Args:
-        path: Of the file.
-        parts: Tensors ``(n, ...)`` by name, on the CPU; alike but for n, and joined along it.
-        count: Samples of the block, usable or not.
-        rejected: Why samples are not usable, by key.
+        path: The file.
+        parts: Tensors ``(n, ...)`` by name, on the CPU, which are joined along n.
+        count: Number of samples of the block, usable or not.
+        rejected: Reasons of unusable samples by key.
 
     Raises:
         DiskFullError: The disk is full.
-        ValueError: A tensor is of a type that no cache holds.
+        ValueError: A tensor has a type that caches do not support.
     """
     pieces = {name: [part[name].contiguous() for part in parts] for name in _names(parts)}
     header: dict[str, object] = {
@@ -75,16 +75,16 @@ def write_block(
 
 
 def _names(parts: Sequence[Mapping[str, Tensor]]) -> Sequence[str]:
-    """Widest types first, as the format's own writer orders them, so that each is aligned."""
+    """Return the names, widest types first as in safetensors, so that all are aligned."""
     if not parts:
         return ()
     return sorted(parts[0], key=lambda name: (-parts[0][name].element_size(), name))
 
 
 def is_whole(path: Path, count: int) -> bool:
-    """Return whether there is a block of so many samples, and its checksum is right.
+    """Return whether a block with this number of samples exists and matches its checksum.
 
-    A block of an earlier version carries no checksum and is taken with a warning.
+    A block of an earlier version has no checksum and is accepted with a warning.
     """
     if not path.is_file():
         return False
@@ -94,14 +94,14 @@ def is_whole(path: Path, count: int) -> bool:
                 return False
         check_seal(path, "it is computed again")
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-        # Damage of what can be computed again costs time, and is said.
+        # Damage of a cache costs only time, and is logged.
         _log.warning("%s is damaged and is computed again (%s)", path, error)
         return False
     return True
 
 
 def read_block(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors, memory-mapped, and why samples are not usable, by key.
+    """Return the tensors, memory-mapped, and the reasons of unusable samples by key.
 
     Raises:
         safetensors.SafetensorError: The file is damaged, see `is_whole`.

@@ -1,10 +1,10 @@
-"""Representations on disk: computed once for each block of samples, then read by memory map.
+"""Cache of representations on disk: computed once per block of samples, then memory-mapped.
 
     CACHE/flow_strain-0f3a.../block-9c41....safetensors
 
-The name of a file is a hash of what decides its content, so that it is never out of date: the
-representation's name, version and parameters, and the content of the block. Whatever computes it
-first writes it, whole or not at all; a file that was cut off is made again.
+The name of a file is a hash of the name, version and parameters of the representation and of the
+content of the block, so that it is never out of date. Files are written atomically; a damaged file
+is made again.
 """
 
 import hashlib
@@ -31,23 +31,23 @@ from miex.pipeline.recognition.representations.base import (
 from miex.pipeline.recognition.sample import Sample, SampleBlock, SampleInfo
 
 OnProgress = Callable[[int, int], None]
-"""(samples done, samples in all)."""
+"""Called with (finished samples, all samples)."""
 
 _AT_A_TIME = 32
 
 _ABANDONED = 3600.0
-"""Seconds after which a block that nobody goes on writing is one that a killed run left behind."""
+"""Seconds without a change after which an incomplete block belongs to a killed run."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One block's share of the inputs.
+    """Part of the inputs from one block.
 
     Attributes:
-        name: Its file in the cache, and so a hash of what is in it.
-        tensors: Memory-mapped, ``(n, ...)`` by name.
-        infos: Of the usable samples.
-        rejections: The others.
+        name: Its file in the cache, a hash of the content.
+        tensors: Memory-mapped tensors ``(n, ...)`` by name.
+        infos: Facts about the usable samples.
+        rejections: Unusable samples.
     """
 
     name: str
@@ -57,12 +57,12 @@ class _Part:
 
 
 class CachedInputs:
-    """The inputs of many samples, on disk, in random access.
+    """Inputs of many samples on disk, with random access.
 
     Attributes:
-        content: Hash of the pixels and of what was computed of them, hexadecimal.
+        content: Hash of the pixels and of the representation, hexadecimal.
         infos: The usable samples, in the order of the blocks.
-        rejections: Samples of which the representation could not be made, with the reason.
+        rejections: Samples without a representation, with the reason.
     """
 
     def __init__(self, parts: Sequence[_Part]) -> None:
@@ -78,7 +78,7 @@ class CachedInputs:
         return len(self.infos)
 
     def joined(self, other: "CachedInputs") -> "CachedInputs":
-        """These samples and, after them, others of the same representation."""
+        """Return these samples followed by others of the same representation."""
         return CachedInputs([*self._parts, *other._parts])
 
     @property
@@ -87,10 +87,10 @@ class CachedInputs:
         return torch.tensor([info.label for info in self.infos], dtype=torch.int64)
 
     def take(self, indices: Sequence[int] | NDArray[np.int64]) -> dict[str, Tensor]:
-        """Reads some samples.
+        """Read samples.
 
         Args:
-            indices: B of them, in any order.
+            indices: B indices, in any order.
 
         Returns:
             Tensors ``(B, ...)`` by name, on the CPU, in the order of the indices.
@@ -118,17 +118,17 @@ def open_inputs(
     device: torch.device | None = None,
     on_progress: OnProgress | None = None,
 ) -> CachedInputs:
-    """Opens the inputs of some samples; computes those that are not in the cache.
+    """Open the inputs of samples, and compute those that are not in the cache.
 
     Args:
         blocks: The samples.
-        representation: What to compute of them.
-        folder: The cache. It may be deleted at any time that nothing runs.
-        device: Where to compute; the CPU by default.
+        representation: The representation.
+        folder: Folder of the cache; may be deleted when nothing runs.
+        device: The device; the CPU by default.
         on_progress: Called after each batch.
 
     Raises:
-        DiskFullError: The disk is full; what is finished is kept.
+        DiskFullError: The disk is full; finished blocks are kept.
         ValueError: A frame cannot be decoded.
     """
     device = device or torch.device("cpu")
@@ -157,11 +157,11 @@ def open_inputs(
 def compute_inputs(
     samples: Sequence[Sample], representation: Representation, device: torch.device
 ) -> tuple[dict[str, Tensor], dict[int, str]]:
-    """Computes inputs, and finds out which samples are unusable where some are.
+    """Compute inputs, and find unusable samples.
 
     Returns:
-        Tensors ``(n, ...)`` of the usable samples on the CPU (empty where none is), and the reason
-        for each of the others by its index.
+        Tensors ``(n, ...)`` of the usable samples on the CPU (empty without any), and the reasons
+        of the others by index.
     """
     try:
         return _compute(samples, representation, device), {}
@@ -209,7 +209,7 @@ def _compute_block(
     total: int,
     on_progress: OnProgress | None,
 ) -> tuple[list[dict[str, Tensor]], int, dict[str, str]]:
-    """Inputs of the usable samples, the number of all, and why the others are not usable."""
+    """Return inputs of usable samples, the number of all, and the reasons of the others."""
     parts: list[dict[str, Tensor]] = []
     reasons: dict[str, str] = {}
     for batch in _decoded(block, representation.needs_landmarks):
@@ -224,7 +224,7 @@ def _compute_block(
 
 
 def _decoded(block: SampleBlock, landmarks: bool) -> Iterator[list[Sample]]:
-    """Batches of decoded samples; the next one is decoded while this one is worked on."""
+    """Yield batches of decoded samples; the next one is decoded in the background."""
     queue: Queue[list[Sample] | BaseException | None] = Queue(maxsize=2)
     stop = threading.Event()
 
@@ -265,13 +265,13 @@ def _read(path: Path, block: SampleBlock) -> _Part:
 
 
 class Batches:
-    """Reads batches ahead of whoever computes on them, in the background.
+    """Read batches in advance, in the background.
 
     Args:
-        inputs: What to read from.
-        order: The samples of each batch, as indices.
-        device: Where the batches go.
-        ahead: How many batches are kept ready.
+        inputs: The inputs.
+        order: Indices of the samples of each batch.
+        device: Device of the batches.
+        ahead: Number of batches that are read in advance.
     """
 
     def __init__(

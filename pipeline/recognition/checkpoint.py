@@ -1,7 +1,7 @@
-"""Trained recognizers on disk: safetensors, loaded without unpickling anything.
+"""Trained recognizers on disk, as safetensors without pickle.
 
-A file carries the parameters, what is needed to go on (step, optimizer), and what it was trained
-on: the people in its samples decide on whom it may be tested.
+A file holds the parameters, the state for resuming (step, optimizer), and the people in the
+training samples, on whom the recognizer must not be tested.
 """
 
 import json
@@ -29,7 +29,7 @@ from miex.pipeline.recognition.recognizers.base import (
 from miex.pipeline.recognition.sample import SampleInfo, Subject
 
 CHECKPOINT = RECOGNIZER_FILE
-"""The trained recognizer, in the folder of a training."""
+"""File of the trained recognizer in the folder of a training."""
 
 _FORMAT = "miex-recognizer"
 _VERSION = 1
@@ -48,18 +48,18 @@ _UNREADABLE = (
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One training: what on, how long.
+    """Training stage: data and duration.
 
     Attributes:
         name: ``pretrain`` or ``finetune``.
-        data: What was trained on, for people.
-        samples: How many samples.
-        sources: Samples by AU source, ``real`` for clips.
+        data: Description of the training data.
+        samples: Number of samples.
+        sources: Number of samples by AU source, ``real`` for clips.
         subjects: The people in the samples (`SampleInfo.lineage`), sorted.
-        hyperparameters: As trained.
-        seed: Of the training.
-        steps: Steps that were made.
-        content: Hash of what was shown: inputs, which of them, as what, how often.
+        hyperparameters: Hyperparameters of the training.
+        seed: Seed of the training.
+        steps: Number of steps.
+        content: Hash of the inputs, their labels and their weights.
         computed: Kind of device and precision, `run_config.computed_by`.
     """
 
@@ -77,14 +77,14 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What is known of a recognizer.
+    """Facts about a trained recognizer.
 
     Attributes:
         recognizer: Registered name.
         config: Its parameters.
-        label_space: Name of the label space that its logits are in.
-        weights: What its parameters started from.
-        stages: Every training, the latest one last.
+        label_space: Name of the label space of its logits.
+        weights: Initial weights.
+        stages: All training stages, the latest one last.
     """
 
     recognizer: str
@@ -95,17 +95,17 @@ class Card:
 
     @property
     def subjects(self) -> frozenset[Subject]:
-        """Everyone whom it has seen in any stage; it must not be tested on them."""
+        """People in the data of all stages, on whom it must not be tested."""
         return frozenset(person for stage in self.stages for person in stage.subjects)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a training stands.
+    """State of a training.
 
     Attributes:
-        step: Steps made.
-        optimizer: State of the optimizer, by parameter and name.
+        step: Number of finished steps.
+        optimizer: State of the optimizer by parameter and name.
     """
 
     step: int
@@ -114,12 +114,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A file's content.
+    """Content of a file.
 
     Attributes:
-        card: What is known of it.
+        card: Facts about the recognizer.
         tensors: Parameters and buffers of the recognizer.
-        progress: To go on with; None in a file that is finished.
+        progress: State for resuming; None in a finished file.
         path: The file.
     """
 
@@ -129,10 +129,10 @@ class Checkpoint:
     path: Path
 
     def create(self) -> AnyRecognizer:
-        """The recognizer, as it was saved.
+        """Create the saved recognizer.
 
         Raises:
-            ValueError: The parameters do not fit: the file was made by another version.
+            ValueError: The parameters do not fit, since another version wrote the file.
         """
         classes = len(LABEL_SPACES[self.card.label_space].classes)
         config = {**self.card.config, **_without_weights(self.card)}
@@ -147,7 +147,7 @@ class Checkpoint:
 
 
 def _without_weights(card: Card) -> dict[str, str]:
-    """Pretrained weights need not be there again: all parameters are in the file."""
+    """Return the parameters without pretrained weights, since all parameters are in the file."""
     return {"weights": "random"} if "weights" in card.config else {}
 
 
@@ -168,20 +168,20 @@ _MAY_DIFFER = frozenset(
         *("weights", "class_weights"),
     }
 )
-"""Parameters that say how to train, or where a training started."""
+"""Parameters about training and initial weights, which do not change the network."""
 
 
 def require_alike(recognizer: AnyRecognizer, checkpoint: Checkpoint) -> None:
-    """Refuses what was trained as another recognizer, or on other inputs.
+    """Check that a checkpoint belongs to a recognizer with the same parameters.
 
     Raises:
-        ValueError: The name or a parameter differs, other than how to train and where weights lie.
+        ValueError: The name or a parameter differs, except training and initial weights.
     """
     card = checkpoint.card
     if checkpoint.progress is not None:
         raise ValueError(
             f"{checkpoint.path} is of a training that was interrupted after"
-            f" {checkpoint.progress.step} steps; start that training again, and it goes on"
+            f" {checkpoint.progress.step} steps; start that training again to resume it"
         )
     if card.recognizer != recognizer.name:
         raise ValueError(
@@ -202,26 +202,26 @@ def require_alike(recognizer: AnyRecognizer, checkpoint: Checkpoint) -> None:
 
 
 def transfer(recognizer: Recognizer, checkpoint: Checkpoint, space: LabelSpace) -> tuple[str, ...]:
-    """Starts a recognizer from what another training learnt.
+    """Initialize a recognizer from a checkpoint.
 
-    The layers that depend on the classes (`Recognizer.class_layers`) stay fresh where the classes
-    differ.
+    Layers that depend on the classes (`Recognizer.class_layers`) keep their random weights if the
+    classes differ.
 
     Args:
-        recognizer: A fresh one.
-        checkpoint: Of the same recognizer with the same parameters.
-        space: Whose classes the recognizer tells apart.
+        recognizer: New recognizer.
+        checkpoint: Checkpoint of the same recognizer with the same parameters.
+        space: Label space of the new recognizer.
 
     Returns:
-        Names of the tensors that stayed fresh.
+        Names of the tensors that were not loaded.
 
     Raises:
-        ValueError: Another recognizer, or a tensor that does not fit.
+        ValueError: The checkpoint is of another recognizer, or a tensor does not fit.
     """
     require_alike(recognizer, checkpoint)
     fresh = recognizer.state_dict()
     kept: tuple[str, ...] = ()
-    # As many classes need not be the same ones.
+    # The same number of classes does not mean the same classes.
     if LABEL_SPACES[checkpoint.card.label_space].classes != space.classes:
         kept = tuple(name for name in fresh if name.startswith(recognizer.class_layers))
     tensors = {name: each for name, each in checkpoint.tensors.items() if name not in kept}
@@ -232,17 +232,17 @@ def transfer(recognizer: Recognizer, checkpoint: Checkpoint, space: LabelSpace) 
 
 
 def lineage_of(infos: Iterable[SampleInfo]) -> tuple[Subject, ...]:
-    """Everyone in the lineage of some samples, sorted."""
+    """Return all people in the lineage of samples, sorted."""
     return tuple(sorted({person for info in infos for person in info.lineage}))
 
 
 def save_checkpoint(
     path: Path, recognizer: AnyRecognizer, card: Card, progress: Progress | None = None
 ) -> None:
-    """Writes a checkpoint, whole or not at all.
+    """Write a checkpoint atomically.
 
     Raises:
-        DiskFullError: The disk is full; the file that was there before is still there.
+        DiskFullError: The disk is full; the previous file is kept.
     """
     if isinstance(recognizer, FittedRecognizer):
         model = {name: torch.from_numpy(each) for name, each in recognizer.state().items()}
@@ -257,14 +257,14 @@ def save_checkpoint(
         "step": progress.step if progress else None,
         "sha256": UNSEALED,
     }
-    # Parameters that are shared by two layers are written twice: safetensors knows no views.
+    # Parameters that two layers share are written twice, since safetensors has no views.
     whole = {name: each.detach().cpu().contiguous().clone() for name, each in tensors.items()}
     with whole_file(path, sealed=True) as temporary:
         temporary.write_bytes(safetensors.torch.save(whole, {_FORMAT: json.dumps(about)}))
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Reads a checkpoint.
+    """Read a checkpoint.
 
     Args:
         path: The file, the folder of a training that is finished, or ``hf-hub:USER/NAME``.
@@ -320,7 +320,7 @@ def _card(content: Mapping[str, Any]) -> Card:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """State of an optimizer as tensors by ``<parameter>.<name>``."""
+    """Return the state of an optimizer as tensors by ``<parameter>.<name>``."""
     state = optimizer.state_dict()["state"]
     return {
         f"{index}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
@@ -330,7 +330,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Takes over what `optimizer_tensors` returned."""
+    """Restore the state that `optimizer_tensors` returned."""
     state: dict[int, dict[str, Any]] = {}
     for key, value in tensors.items():
         index, _, name = key.partition(".")

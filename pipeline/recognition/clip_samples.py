@@ -1,7 +1,7 @@
-"""Samples of real clips: one block a person, cut as synthesized faces are.
+"""Samples of real clips: one block per person, cropped like synthesized faces.
 
-Every frame of a clip is cut by the landmarks of its onset, with the convention of
-`miex.pipeline.faces.crop`, so that what moves in a sample is what moved in the clip.
+Every frame of a clip is cropped by the landmarks of its onset, with the convention of
+`miex.pipeline.faces.crop`, so that motion in the sample is motion in the clip.
 """
 
 import hashlib
@@ -36,22 +36,22 @@ from miex.pipeline.recognition.sample import (
 )
 
 VERSION = 1
-"""Raised whenever the same clips give other samples than before: caches are found by it."""
+"""Version of the samples; increased when the same clips give other samples."""
 
 LARGEST_MOTION = "found here: frame of the largest motion of brows, nose and mouth"
-"""`SampleInfo.apex_rule` of clips whose apex nobody states; see `largest_motion`."""
+"""`SampleInfo.apex_rule` of clips without an annotated apex; see `largest_motion`."""
 
 EARLY = "early frame of a macro-expression, drawn between {:g} and {:g} of the way to its apex"
 """`SampleInfo.apex_rule` of clips of macro-expressions that stand for micro-expressions."""
 
 OnClip = Callable[[int, int], None]
-"""Progress: (clips done, clips in all)."""
+"""Called with (finished clips, all clips)."""
 
 _FACE = FaceConfig()
 
 
 class ClipSampleConfig(FrozenConfig):
-    """How a clip becomes a sample."""
+    """Frames, size and landmarks of samples from clips."""
 
     size: int = Field(_FACE.size, ge=MIN_SIDE, le=512, description="side of the frames, pixels")
     eye_distance: float = Field(
@@ -61,7 +61,9 @@ class ClipSampleConfig(FrozenConfig):
         _FACE.eye_height, ge=0.2, le=0.6, description="as in FaceConfig, a share of the side"
     )
     frames: Literal["pair", "to_apex", "to_offset"] | None = Field(
-        None, description="what the recognizer looks at by default, see ClipFrames"
+        None,
+        description="frames of the clip; by default those that the recognizer needs, see "
+        "ClipFrames",
     )
     most: int | None = Field(
         None,
@@ -95,7 +97,7 @@ class ClipSampleConfig(FrozenConfig):
     )
 
     def chosen(self, frames: ClipFrames) -> "ClipSampleConfig":
-        """With the frames that a recognizer looks at, where nothing else was chosen."""
+        """Return the config with the frames that a recognizer needs, if none were chosen."""
         return self.model_copy(
             update={"frames": self.frames or frames.which, "most": self.most or frames.most}
         )
@@ -103,10 +105,10 @@ class ClipSampleConfig(FrozenConfig):
 
 @dataclass(frozen=True, slots=True)
 class _Onset:
-    """The face in the onset.
+    """Face in the onset.
 
     Attributes:
-        box: Where it is, pixels of the clip.
+        box: Its box, in pixels of the clip.
         landmarks: ``(68, 2)``, pixels of the crop.
         matrix: Maps the clip to the crop, see `crop_transform`.
     """
@@ -118,14 +120,14 @@ class _Onset:
 
 @dataclass(frozen=True, slots=True)
 class _Take:
-    """What is cut out of a clip.
+    """Frames that are taken from a clip.
 
     Attributes:
-        info: Of the sample.
-        clip: Whose frames.
-        numbers: Of the frames, the onset first; none of a clip that is published as flow.
-        apex_index: In `numbers`.
-        face: The face in the onset; None of a clip that is published as flow.
+        info: Facts about the sample.
+        clip: The clip.
+        numbers: Numbers of the frames, the onset first; empty for published flow.
+        apex_index: Index of the apex in `numbers`.
+        face: The face in the onset; None for published flow.
         digest: Hash of the decoded frames, or of the flow image.
     """
 
@@ -138,7 +140,7 @@ class _Take:
 
 
 class _LeftOut(Exception):
-    """Why a clip becomes no sample."""
+    """A clip does not become a sample; the message is the reason."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -175,7 +177,7 @@ def clip_blocks(
     detector: FaceDetector | None = None,
     on_clip: OnClip | None = None,
 ) -> tuple[list[ClipBlock], list[Rejection]]:
-    """The samples of clip databases.
+    """Return the samples of clip databases.
 
     The frames that are used are decoded once here, so that what cannot be read is known before
     anything is trained; they are decoded again when they are loaded.
@@ -294,7 +296,7 @@ def _require_motion(clip: Clip, there: Sequence[int], config: ClipSampleConfig) 
         )
     if clip.apex is None and config.missing_apex == "refuse":
         raise _LeftOut(
-            "no_apex", "nobody says where the apex is; missing_apex=largest_motion looks for it"
+            "no_apex", "no apex is annotated; missing_apex=largest_motion searches for it"
         )
     if config.apex == "spotted":
         return
@@ -320,7 +322,7 @@ def _find_face(
 
 
 def _block(takes: Sequence[_Take], config: ClipSampleConfig, detector: FaceDetector) -> ClipBlock:
-    # Landmarks of the onset follow from its pixels and the detector; labels decide no pixel.
+    # Landmarks depend on the pixels of the onset and the detector, pixels never on labels.
     decides = [
         [VERSION, FOLLOW_VERSION, detector.name, config.model_dump(mode="json")],
         *([take.info.key, list(take.numbers), take.apex_index, take.digest] for take in takes),
@@ -353,10 +355,10 @@ def _sample(
 
 
 def _detect(image: NDArray[np.uint8], face: _Onset, detector: FaceDetector) -> NDArray[np.float32]:
-    """Landmarks of a later frame in pixels of the crop, NaN where it shows no face.
+    """Return landmarks of a later frame in pixels of the crop, NaN without a face.
 
-    They are sought from the box of the onset: a box of its own, which detectors place on a coarse
-    grid, would shift them all.
+    They are detected in the box of the onset: a new box, which detectors place on a coarse grid,
+    would shift all of them.
     """
     if not detector.find(image):
         return np.full((68, 2), np.nan, np.float32)

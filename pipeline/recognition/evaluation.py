@@ -1,6 +1,6 @@
-"""Runs a protocol: for every fold pretrain, fine-tune, test, on nobody who was seen before.
+"""Run a protocol: every fold pretrains, fine-tunes and tests without its held-out people.
 
-OUT/folds/seed-0/casme2_sub01.json    what each fold answered; a killed evaluation goes on here
+OUT/folds/seed-0/casme2_sub01.json    predictions of each fold; a killed evaluation resumes here
 OUT/pretrained/seed-0-3f9c...         pretrainings, shared by folds that refuse the same samples
 """
 
@@ -43,7 +43,7 @@ from miex.pipeline.recognition.sample import SampleInfo
 from miex.pipeline.recognition.training import OnStep
 
 OnFold = Callable[[int, int, str], None]
-"""(folds done, folds in all, what is being done); called before, within and after each fold."""
+"""Called with (finished folds, all folds, current work) before, within and after each fold."""
 
 
 @locking("out")
@@ -54,20 +54,20 @@ def evaluate(
     on_fold: OnFold | None = None,
     on_step: OnStep | None = None,
 ) -> Result:
-    """Evaluates, or goes on with an evaluation that was interrupted.
+    """Evaluate a recognizer, or resume an evaluation that was interrupted.
 
     Args:
-        config: What to do.
-        material: What to do it on.
+        config: Protocol and training.
+        material: Clips, synthetic samples and checkpoint.
         out: Folder of the evaluation.
-        on_fold: Progress.
-        on_step: Progress of the trainings within the folds.
+        on_fold: Called with the progress.
+        on_step: Called with the progress of the trainings within the folds.
 
     Raises:
-        ValueError: A leak; clips that do not suit the protocol; a checkpoint of another
-            recognizer or one that has seen someone who is tested on; nothing to learn from; or
-            `out` holds another evaluation.
-        DiskFullError: The disk is full; folds that are finished are kept.
+        ValueError: A leak; clips that do not fit the protocol; a checkpoint of another recognizer
+            or one that was trained on test subjects; no training data; or `out` holds another
+            evaluation.
+        DiskFullError: The disk is full; finished folds are kept.
     """
     if config.mixing and (material.synthetic is None or not config.finetune):
         raise ValueError(
@@ -179,7 +179,7 @@ def _digests(inputs: CachedInputs) -> Iterator[tuple[bytes, SampleInfo]]:
 def _identity(
     config: EvaluationConfig, material: Material, protocol: Protocol, split: Split
 ) -> dict[str, Any]:
-    """What makes this evaluation this one; written first, so that no other goes on with it."""
+    """Return the identity of the evaluation, which is written first and compared on resuming."""
     synthetic = material.synthetic
     keys = "" if synthetic is None else "\n".join(info.key for info in synthetic.infos)
     return {
@@ -233,7 +233,7 @@ def _about_clips(inputs: CachedInputs) -> dict[str, Any]:
 
 
 def _started_from(config: EvaluationConfig, material: Material, protocol: Protocol) -> str:
-    """Which parameters; pretrained ones may be on the machine one day and not the other."""
+    """Return the initial weights, since pretrained ones may be present only on some machines."""
     if material.checkpoint is not None:
         return f"sha256 {sha256_file(material.checkpoint.path)}"
     return create_recognizer(config.recognizer, len(protocol.space.classes), config.config).weights
@@ -246,7 +246,7 @@ def _circumstances(
     protocol: Protocol,
     split: Split,
 ) -> dict[str, Any]:
-    """What a reader must know to believe the scores."""
+    """Return the circumstances that a result records with its scores."""
     clip_list = clip_list_hash(tested)
     unusable = () if material.synthetic is None else material.synthetic.rejections
     return {
@@ -263,7 +263,7 @@ def _circumstances(
 
 
 def _left_out(material: Material, protocol: Protocol, split: Split) -> Iterator[Rejection]:
-    """Every clip that is not tested on."""
+    """Return every clip that is not tested, with the reason."""
     yield from material.rejections
     yield from material.clips.rejections
     for info in material.clips.infos:
@@ -276,10 +276,10 @@ def _left_out(material: Material, protocol: Protocol, split: Split) -> Iterator[
 
 
 def _claim(out: Path, identity: Mapping[str, Any]) -> str:
-    """Writes down which evaluation a folder holds, or refuses a folder that holds another.
+    """Record the evaluation of a folder, or raise an error if the folder holds another one.
 
     Returns:
-        Hash of the evaluation; every fold carries it.
+        Hash of the evaluation, which is part of the file of every fold.
 
     Raises:
         ValueError: The folder holds another evaluation, or its file is damaged.
@@ -308,7 +308,7 @@ def _claim(out: Path, identity: Mapping[str, Any]) -> str:
 
 
 def _deciding(identity: dict[str, Any]) -> dict[str, Any]:
-    """What of an evaluation decides its answers: not where things lie, nor how often it saves."""
+    """Return the fields that determine the predictions: no paths, no intervals of saving."""
     about = {
         name: {key: each for key, each in value.items() if key not in ("databases", "datasets")}
         if isinstance(value, dict)
@@ -324,7 +324,7 @@ def _deciding(identity: dict[str, Any]) -> dict[str, Any]:
 
 
 def _finished(path: Path, fold: Fold, material: Material, evaluation: str) -> dict[str, Any] | None:
-    """What a fold has answered before; None if it has not, or its file is another's or damaged."""
+    """Return the result of a finished fold; None if there is no valid one."""
     if not path.is_file():
         return None
     try:

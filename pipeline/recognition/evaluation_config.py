@@ -1,4 +1,4 @@
-"""What an evaluation does, and what it works on."""
+"""Configuration and data of an evaluation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class EvaluationConfig(FrozenConfig):
-    """What is evaluated, and how it is trained. Where things lie is not in here."""
+    """Recognizer, protocol and training of an evaluation, without paths."""
 
     recognizer: Annotated[str, Flag(short="-r", choices=recognizer_names)] = Field(
         description="recognizer to evaluate"
@@ -41,11 +41,11 @@ class EvaluationConfig(FrozenConfig):
     ] = Field((0, 1, 2), min_length=1, description="training seeds, or how many of them")
     folds: Annotated[FoldSource, Flag()] = Field(
         "auto",
-        description="who shares a fold, in protocols of k folds: published as the authors split,"
+        description="folds of protocols with k folds: published as the authors split,"
         " seeded as evaluation.fold_seed draws, auto published if more than half of the clips are"
         " in the authors' list",
     )
-    fold_seed: int = Field(0, ge=0, description="who shares a fold that is drawn")
+    fold_seed: int = Field(0, ge=0, description="seed of drawn folds")
     finetune: Annotated[bool, Flag()] = Field(
         True,
         description="fine-tune on the clips of each fold; without, pretraining alone is tested",
@@ -75,14 +75,18 @@ class EvaluationConfig(FrozenConfig):
     )
     selection: Annotated[Literal["last", "validation", "oracle"], Flag()] = Field(
         "last",
-        description="which epoch is tested: the last; the best on validation subjects, held out of "
+        description="epoch that is tested: the last; the best on validation subjects, held out of "
         "training; or the best on the test clips, which is not a result",
     )
     selection_by: Literal["uf1", "accuracy"] = Field(
         "uf1", description="score that an epoch is chosen by"
     )
-    allow_oracle: bool = Field(False, description="needed for selection=oracle; stamps the result")
-    validation_share: float = Field(0.2, gt=0, lt=1, description="people set aside, of selection")
+    allow_oracle: bool = Field(
+        False, description="required for selection=oracle; the result is marked"
+    )
+    validation_share: float = Field(
+        0.2, gt=0, lt=1, description="share of the people for selection=validation"
+    )
     run: Annotated[RunConfig, Group(seed=None)] = RunConfig()
 
     @field_validator("seeds", mode="before")
@@ -117,10 +121,10 @@ class EvaluationConfig(FrozenConfig):
 
     @property
     def space_of_pretraining(self) -> LabelSpace:
-        """The label space that synthetic samples are labelled in.
+        """Return the label space of the synthetic samples.
 
         Raises:
-            ValueError: No label space, or no protocol, has such a name.
+            ValueError: There is no such label space or protocol.
         """
         if self.pretraining_space is None:
             return find_protocol(self.protocol).space

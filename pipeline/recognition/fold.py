@@ -1,4 +1,4 @@
-"""One fold of an evaluation: pretrain and fine-tune without the people it tests on, then test."""
+"""Fold of an evaluation: pretrain and fine-tune without the held-out people, then test."""
 
 import hashlib
 from collections import Counter
@@ -82,7 +82,7 @@ def pretrain_for(
         config.space_of_pretraining.name,
         recognizer.weights,
     )
-    # A finished one is taken over, if it is of the same training.
+    # A finished pretraining is used if it is the same training.
     train(
         recognizer,
         Data(inputs, kept, name),
@@ -108,19 +108,19 @@ def run_fold(
     out: Path,
     on_step: OnStep | None = None,
 ) -> dict[str, Any]:
-    """Trains for one fold, and predicts its test clips.
+    """Train for one fold, and predict its test clips.
 
     Args:
-        config: How to train.
-        protocol: Whose fold it is.
-        material: What to train and test on.
-        fold: Who is held out.
-        seed: Of the run.
-        out: Folder of the evaluation, which keeps pretrainings.
-        on_step: Progress of each training.
+        config: Config of the evaluation.
+        protocol: The protocol.
+        material: Data of the evaluation.
+        fold: The fold.
+        seed: Seed of the run.
+        out: Folder of the evaluation, with the pretrainings.
+        on_step: Called with the progress of each training.
 
     Returns:
-        ``training``, what was trained on, and ``predictions``, one for each test clip.
+        ``training``, facts about the training data, and ``predictions``, one per test clip.
 
     Raises:
         ValueError: A leak.
@@ -281,10 +281,10 @@ def finetune(
     on_step: OnStep | None = None,
     on_warning: OnWarning | None = None,
 ) -> int | None:
-    """Trains on the fold's clips.
+    """Train on the clips of the fold.
 
     Returns:
-        The epoch that is tested; None for what is fitted, which has none and is never selected.
+        The epoch that is tested; None for a fitted recognizer, which has no epochs.
     """
     clips = material.clips
     hyper = recognizer.config.hyperparameters(

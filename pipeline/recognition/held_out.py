@@ -1,4 +1,4 @@
-"""Keep whoever is tested on out of training: refuse their samples, part clips by people."""
+"""Hold test subjects out of training: refuse their samples, split clips by people."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,14 +8,14 @@ from miex.pipeline.recognition.sample import SampleInfo, Subject, with_anyone
 
 
 def admit(infos: Sequence[SampleInfo], held_out: Iterable[Subject]) -> tuple[list[int], list[int]]:
-    """Part samples into those that may be trained on and those that are refused.
+    """Split samples into those that training may use and those that are refused.
 
     Args:
         infos: Real or synthetic samples.
-        held_out: The people that are tested on.
+        held_out: The held-out people.
 
     Returns:
-        Indices of the samples in whose lineage no held-out person is, and of the others.
+        Indices of samples without held-out people in their lineage, and of the others.
     """
     people = with_anyone(held_out)
     kept: list[int] = []
@@ -26,10 +26,10 @@ def admit(infos: Sequence[SampleInfo], held_out: Iterable[Subject]) -> tuple[lis
 
 
 def require_disjoint(training: Iterable[SampleInfo], held_out: Iterable[Subject]) -> None:
-    """Refuse training samples in whose lineage a held-out person is, right before training.
+    """Check directly before training that no held-out person is in the lineage of a sample.
 
     Raises:
-        ValueError: There is such a sample; it is named.
+        ValueError: There is such a sample; the message names it.
     """
     people = with_anyone(held_out)
     for info in training:
@@ -38,26 +38,26 @@ def require_disjoint(training: Iterable[SampleInfo], held_out: Iterable[Subject]
             database, subject = sorted(shared)[0]
             raise ValueError(
                 f"leak: {info.key} would be trained on, and {database}:{subject} of its lineage is"
-                " tested on; part the samples with miex.pipeline.recognition.held_out.admit"
+                " a test subject; split the samples with miex.pipeline.recognition.held_out.admit"
             )
 
 
 def inner_split(
     infos: Sequence[SampleInfo], indices: Sequence[int], share: float, seed: int
 ) -> tuple[list[int], list[int]]:
-    """Part training clips by people, to choose an epoch without looking at the test.
+    """Split training clips by people, for choosing an epoch without the test clips.
 
     Args:
         infos: All clips.
         indices: The training clips of a fold.
-        share: Share of the people that is set aside for choosing.
-        seed: Decides who.
+        share: Share of the people in the validation part.
+        seed: Seed of the split.
 
     Returns:
-        Indices to train on and indices to choose by; no person is in both.
+        Indices of training and validation clips; no person is in both.
 
     Raises:
-        ValueError: Fewer than two people.
+        ValueError: There are fewer than two people.
     """
     people = sorted({infos[index].person for index in indices})
     if len(people) < 2:

@@ -1,4 +1,4 @@
-"""Which form of input a recognizer gets where clips are published as flow images."""
+"""Choose the form of input of a recognizer if clips are published as flow images."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from miex.pipeline.recognition.recognizers.base import recognizer_class, recogni
 def with_input_form(
     recognizer: str, config: Mapping[str, Any], databases: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Settle the form of a recognizer's input, so that whatever records its config records it.
+    """Return the parameters of a recognizer with a definite form of input, to be recorded.
 
     Args:
         recognizer: Its name.
@@ -18,14 +18,13 @@ def with_input_form(
         databases: Databases of real clips, ``NAME:PATH``.
 
     Returns:
-        The parameters; of a recognizer of whole-face flow ``form`` is no longer ``auto``:
-        ``published`` where a database gives flow images, else ``face``. With ``published`` comes
-        the training that is meant for it, unless ``training`` is given.
+        The parameters; for a recognizer of whole-face flow ``auto`` becomes ``published`` if a
+        database has flow images, else ``face``. With ``published`` the training for that form is
+        used, unless ``training`` is given.
 
     Raises:
-        ValueError: A database gives flow images, and the recognizer looks at something else, or is
-            told to.
-        FileNotFoundError: A database is not there.
+        ValueError: A database has flow images, and the recognizer needs another input.
+        FileNotFoundError: There is no such database.
     """
     found = recognizer_class(recognizer)
     as_flow = [text for text in databases if gives_flow(open_clips(text))]
@@ -33,7 +32,7 @@ def with_input_form(
         if as_flow:
             raise ValueError(
                 f"{as_flow[0]} holds optical flow of whole faces and no frames, and {recognizer}"
-                f" looks at something else; recognizers that take it:"
+                f" needs another input; recognizers that accept it:"
                 f" {', '.join(takers_of_flow())}. Or open the databases themselves (megc2019)"
             )
         return dict(config)
@@ -55,5 +54,5 @@ def with_input_form(
 
 
 def takers_of_flow() -> list[str]:
-    """Names of the recognizers that take clips that are published as flow images."""
+    """Return the names of the recognizers that accept clips published as flow images."""
     return [name for name in recognizer_names() if recognizer_class(name).takes_flow_images]

@@ -29,10 +29,11 @@ class SyntheticData(FrozenConfig):
         (), description="synthesized datasets to pretrain on, folders or addresses"
     )
     weights: dict[str, float] = Field(
-        {}, description="how often samples of an AU source are drawn, relative to others"
+        {}, description="relative probability with which samples of an AU source are drawn"
     )
     template_database: str | None = Field(
-        None, description="clip database whose subjects are the templates, if they are"
+        None,
+        description="clip database whose subjects are the template faces, if they are from one",
     )
 
 
@@ -79,7 +80,7 @@ class PretrainJob(FrozenConfig):
     )
     synthetic: SyntheticData = SyntheticData()
     label_space: Annotated[str, _LABEL_SPACE] = Field(
-        "three_class", description="classes to tell apart"
+        "three_class", description="label space of the classes"
     )
     training: Annotated[dict[str, Any], Group(Hyperparameters)] = Field(
         {}, description="hyperparameters that differ from the paper's"
@@ -98,10 +99,10 @@ class FinetuneJob(FrozenConfig):
     )
     clips: ClipData = ClipData()
     exclude: Annotated[tuple[str, ...], Flag(metavar="DATABASE:SUBJECT")] = Field(
-        (), description="subjects to leave out, for a test"
+        (), description="subjects that are left out, for a later test"
     )
     label_space: Annotated[str, _LABEL_SPACE] = Field(
-        "three_class", description="classes to tell apart"
+        "three_class", description="label space of the classes"
     )
     training: Annotated[dict[str, Any], Group(Hyperparameters)] = Field(
         {}, description="hyperparameters that differ from the paper's"

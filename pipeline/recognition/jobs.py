@@ -1,6 +1,6 @@
-"""The three jobs on recognizers: pretrain, fine-tune, evaluate; from names and folders to results.
+"""The three jobs on recognizers: pretrain, fine-tune, evaluate; from configs to results.
 
-Every job is a frozen config; running the same one again goes on with what was interrupted.
+Every job has a frozen config; an interrupted job resumes when it is run again.
 """
 
 import hashlib
@@ -50,15 +50,15 @@ from miex.pipeline.recognition.shard_samples import shard_blocks
 from miex.pipeline.recognition.training import Data, OnStep, OnWarning, train
 
 LEFT_OUT = "left_out.json"
-"""What could not be trained on, with reasons, in the folder of a training; absent if nothing."""
+"""File of the samples that were left out of a training, with reasons; missing if there are none."""
 
 OnStage = Callable[[str, int, int], None]
-"""(what is being done, done, in all)."""
+"""Called with (stage, finished units, all units)."""
 
 ReadClips = Callable[
     [ClipData, LabelSpace, OnStage | None], tuple[list[ClipBlock], list[Rejection]]
 ]
-"""`read_clips`, or what remembers its answers."""
+"""`read_clips`, or a function that caches its results."""
 
 
 @locking("out")
@@ -71,19 +71,19 @@ def pretrain(
     on_step: OnStep | None = None,
     on_warning: OnWarning | None = None,
 ) -> Card:
-    """Pretrains; the recognizer lies in `out` afterwards.
+    """Pretrain a recognizer, and write it into `out`.
 
     Args:
-        job: What to do.
+        job: Config of the job.
         out: Folder of the training.
         cache: Folder of cached representations and of copies of remote datasets.
-        on_stage: Progress of everything but training.
-        on_step: Progress of training.
-        on_warning: Where the training goes wrong without failing.
+        on_stage: Called with the progress of all stages except training.
+        on_step: Called with the progress of training.
+        on_warning: Called with problems of the training.
 
     Raises:
-        ValueError: A config that does not fit, or a dataset of another label space.
-        FileNotFoundError: A dataset is not there.
+        ValueError: The config does not fit, or a dataset has another label space.
+        FileNotFoundError: There is no such dataset.
     """
     space = find_label_space(job.label_space)
     config = with_input_form(job.recognizer, with_preset(job.recognizer, job.preset, job.config))
@@ -118,14 +118,14 @@ def finetune(
     on_step: OnStep | None = None,
     on_warning: OnWarning | None = None,
 ) -> Card:
-    """Fine-tunes on all clips that are given; the recognizer lies in `out` afterwards.
+    """Fine-tune a recognizer on all given clips, and write it into `out`.
 
-    The arguments are those of `pretrain`. To know how good it is, evaluate: nothing is held out
-    here but `exclude`.
+    The arguments are those of `pretrain`. Only `exclude` is held out here; use `run_evaluation` to
+    measure a recognizer.
 
     Raises:
-        ValueError: A config that does not fit, or a checkpoint of another recognizer.
-        FileNotFoundError: A database or the checkpoint is not there.
+        ValueError: The config does not fit, or the checkpoint is of another recognizer.
+        FileNotFoundError: There is no such database or checkpoint.
     """
     space = find_label_space(job.label_space)
     own = with_preset(job.recognizer, job.preset, job.config)
@@ -179,13 +179,13 @@ def run_evaluation(
     on_step: OnStep | None = None,
     read: ReadClips | None = None,
 ) -> Result:
-    """Evaluates, or goes on with an evaluation that was interrupted; see `evaluation.evaluate`.
+    """Evaluate a recognizer, or resume an interrupted evaluation; see `evaluation.evaluate`.
 
     The arguments are those of `pretrain`, and `read` reads the clips; `read_clips` by default.
 
     Raises:
-        ValueError: A leak, or a config that does not fit.
-        FileNotFoundError: A database, dataset or checkpoint is not there.
+        ValueError: A leak, or the config does not fit.
+        FileNotFoundError: There is no such database, dataset or checkpoint.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError(
@@ -242,14 +242,14 @@ def open_synthetic(
     device: str,
     on_stage: OnStage | None = None,
 ) -> tuple[CachedInputs, str]:
-    """Representations of synthesized datasets.
+    """Return the representations of synthesized datasets.
 
     Returns:
-        The inputs, and what they are, for people.
+        The inputs, and their description.
 
     Raises:
-        ValueError: No dataset, one given twice, or one of another label space.
-        FileNotFoundError: A dataset is not there.
+        ValueError: No dataset, a dataset given twice, or another label space.
+        FileNotFoundError: There is no such dataset.
     """
     if not data.datasets:
         raise ValueError("no dataset is given; `miex synthesize` makes one")
@@ -285,14 +285,14 @@ def open_real(
     on_stage: OnStage | None = None,
     read: ReadClips | None = None,
 ) -> tuple[CachedInputs, list[Rejection]]:
-    """What a recognizer looks at in real clips.
+    """Return the representations of real clips.
 
     Returns:
         The inputs, and every clip that was left out before they were computed.
 
     Raises:
-        ValueError: No database, or no usable clip; the commonest reasons are named.
-        FileNotFoundError: A database is not there.
+        ValueError: No database, or no usable clip; the message names the most frequent reasons.
+        FileNotFoundError: There is no such database.
     """
     representation = recognizer.representation
     samples = data.samples.chosen(recognizer.clip_frames)
@@ -318,11 +318,11 @@ def open_real(
 def read_clips(
     data: ClipData, space: LabelSpace, on_stage: OnStage | None = None
 ) -> tuple[list[ClipBlock], list[Rejection]]:
-    """The samples of real clips, and every clip that was left out.
+    """Return the samples of real clips, and every clip that was left out.
 
     Raises:
-        ValueError: No database.
-        FileNotFoundError: A database is not there.
+        ValueError: No database is given.
+        FileNotFoundError: There is no such database.
     """
     if not data.databases:
         raise ValueError("no database of clips is given; write NAME:PATH, as casme2:/data/CASME2")
@@ -350,7 +350,7 @@ def _write_left_out(out: Path, rejections: Sequence[Rejection]) -> None:
 
 
 def _drawn(inputs: CachedInputs) -> Sequence[int]:
-    """Samples that have a weight."""
+    """Return the samples with a weight above 0."""
     return [index for index, info in enumerate(inputs.infos) if info.weight > 0]
 
 
@@ -366,6 +366,6 @@ def _card(recognizer: AnyRecognizer, space: LabelSpace) -> Card:
 
 
 def result_folder(job: EvaluateJob, under: Path) -> Path:
-    """A folder for a job's result, by its config: the same job finds it again."""
+    """Return the folder of a job's result, named by a hash of its config."""
     digest = hashlib.sha256(job.model_dump_json().encode()).hexdigest()[:10]
     return under / f"{job.evaluation.recognizer}-{job.evaluation.protocol}-{digest}"

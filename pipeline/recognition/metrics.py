@@ -1,12 +1,11 @@
-"""Scores of predictions, each under its own name.
+"""Scores of predictions.
 
-The primary ones are those of MEGC 2019: counts are summed over all folds first, then every class
-gets its F1 and its recall, and classes count alike (UF1, UAR). The mean of the scores of folds is
-another number (52 of the challenge's 68 subjects lack a class), and is never called UF1 here.
+The primary scores are those of MEGC 2019: counts are summed over all folds, then F1 and recall are
+computed per class and averaged without weights (UF1, UAR). The mean of the scores of folds is a
+different number (52 of the 68 subjects of the challenge lack a class), and has another name here.
 
-A class without a single clip counts with F1 0 and recall 0, as in scikit-learn with
-``zero_division=0``: it is neither skipped, which would flatter a method on an easy subset, nor
-scored 1. Which classes that were is part of the scores.
+A class without clips has F1 0 and recall 0, as in scikit-learn with ``zero_division=0``: it is
+neither skipped, which would favour an easy subset, nor scored 1. The scores list such classes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,17 +20,17 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What a confusion matrix says.
+    """Scores of a confusion matrix.
 
     Attributes:
         uf1: Unweighted F1, the mean over classes (See et al., MEGC 2019), 0-1.
         uar: Unweighted average recall, 0-1.
-        accuracy: Share of the clips that are right, 0-1; equal to the micro F1.
-        weighted_f1: F1 of the classes weighted by their clips, 0-1: hides weak small classes.
+        accuracy: Share of correct clips, 0-1; equal to the micro F1.
+        weighted_f1: F1 weighted by the clips of each class, 0-1; it hides weak small classes.
         f1: F1 of each class.
         recall: Recall of each class.
-        clips: Annotated clips of each class.
-        absent: Classes without a clip; they count with 0.
+        clips: Number of annotated clips of each class.
+        absent: Classes without clips, whose F1 and recall are 0.
     """
 
     uf1: float
@@ -46,7 +45,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A bootstrap interval.
+    """Bootstrap interval.
 
     Attributes:
         low: 2.5th percentile.
@@ -58,11 +57,11 @@ class Interval:
 
 
 def confusion(labels: ArrayLike, predictions: ArrayLike, classes: int) -> Counts:
-    """Counts annotated against predicted classes.
+    """Return the confusion matrix of annotated and predicted classes.
 
     Args:
         labels: ``(N,)``, 0 to classes - 1.
-        predictions: ``(N,)``, of the same clips in the same order.
+        predictions: ``(N,)``, for the same clips in the same order.
         classes: Number of classes.
 
     Returns:
@@ -86,13 +85,13 @@ def confusion(labels: ArrayLike, predictions: ArrayLike, classes: int) -> Counts
 
 
 def scores(counts: Counts) -> Scores:
-    """Scores of a confusion matrix.
+    """Return the scores of a confusion matrix.
 
     F1 = 2 TP / (2 TP + FP + FN), recall = TP / (TP + FN), both 0 where the denominator is 0
     (See et al. 2019, section 4).
 
     Raises:
-        ValueError: It holds no clip.
+        ValueError: The matrix has no clip.
     """
     if not counts.sum():
         raise ValueError("no clip was predicted: there is nothing to score")
@@ -111,7 +110,7 @@ def scores(counts: Counts) -> Scores:
 
 
 def _f1(counts: Counts) -> NDArray[np.float64]:
-    """F1 of each class, ``(..., C)``."""
+    """Return the F1 of each class, ``(..., C)``."""
     right = np.diagonal(counts, axis1=-2, axis2=-1)
     whole = counts.sum(-1) + counts.sum(-2)
     result = np.zeros(right.shape)
@@ -120,7 +119,7 @@ def _f1(counts: Counts) -> NDArray[np.float64]:
 
 
 def _recall(counts: Counts) -> NDArray[np.float64]:
-    """Recall of each class, ``(..., C)``."""
+    """Return the recall of each class, ``(..., C)``."""
     right, clips = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1)
     result = np.zeros(right.shape)
     np.divide(right, clips, out=result, where=clips > 0)
@@ -130,14 +129,14 @@ def _recall(counts: Counts) -> NDArray[np.float64]:
 def bootstrap(
     counts_of_subjects: Sequence[Counts], *, draws: int = 2000, seed: int = 0
 ) -> Mapping[str, Interval]:
-    """How far the scores depend on who happened to be recorded.
+    """Return bootstrap intervals of the scores over subjects.
 
-    Subjects are drawn with replacement, whole: the clips of one person are not independent.
+    Whole subjects are drawn with replacement, since the clips of one person are not independent.
 
     Args:
         counts_of_subjects: A confusion matrix for each subject.
-        draws: How often the subjects are drawn.
-        seed: Of the draws.
+        draws: Number of draws.
+        seed: Seed of the draws.
 
     Returns:
         95 % intervals of ``uf1``, ``uar`` and ``accuracy``.
@@ -159,12 +158,12 @@ def bootstrap(
 
 
 def chance(clips: Sequence[int], *, draws: int = 2000, seed: int = 0) -> Scores:
-    """Scores of guessing every class alike often, the mean over many draws.
+    """Return the mean scores of uniformly random predictions.
 
     Args:
-        clips: Annotated clips of each class.
-        draws: How many guesses are averaged.
-        seed: Of the guesses.
+        clips: Number of annotated clips of each class.
+        draws: Number of random predictions that are averaged.
+        seed: Seed of the predictions.
     """
     rng = np.random.default_rng(seed)
     size = len(clips)

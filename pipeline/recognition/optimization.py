@@ -1,4 +1,4 @@
-"""Optimizers and learning rates, as the papers state them."""
+"""Optimizers and learning rates of the papers."""
 
 import math
 from typing import Any
@@ -10,14 +10,14 @@ from miex.pipeline.recognition.recognizers.base import Hyperparameters, Recogniz
 
 
 def create_optimizer(recognizer: Recognizer, hyper: Hyperparameters) -> torch.optim.Optimizer:
-    """The optimizer that the hyperparameters name."""
+    """Create the optimizer that the hyperparameters name."""
     parameters = [each for each in recognizer.parameters() if each.requires_grad]
     rate, decay = hyper.learning_rate, hyper.weight_decay
     if hyper.optimizer == "sgd":
         return torch.optim.SGD(parameters, rate, momentum=hyper.momentum, weight_decay=decay)
     kinds: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     if hyper.optimizer == "adamp":
-        # Imported here, since it brings half of torchvision along and one recognizer needs it.
+        # Imported here, since it imports much of torchvision and only one recognizer needs it.
         from timm.optim.adamp import AdamP
 
         kinds["adamp"] = AdamP
@@ -28,7 +28,7 @@ def create_optimizer(recognizer: Recognizer, hyper: Hyperparameters) -> torch.op
 
 
 def learning_rate(hyper: Hyperparameters, step: int, epoch_steps: int) -> float:
-    """The learning rate of a step.
+    """Return the learning rate of a step.
 
     Args:
         hyper: `schedule` says how it falls: ``cosine`` to 0 over the training; ``step`` by

@@ -1,4 +1,4 @@
-"""In which order samples are shown: a function of seed and epoch, of nothing that ran before."""
+"""Order of training samples, as a function of seed and epoch only."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -9,27 +9,27 @@ from numpy.typing import NDArray
 from miex.pipeline.recognition.sample import SampleInfo
 
 Balance = Literal["none", "classes"]
-"""`classes` shows every class alike often, by drawing; `none` shows the samples as they are."""
+"""`classes` draws all classes with the same probability; `none` uses each sample once."""
 
 
 def draw_weights(
     infos: Sequence[SampleInfo], balance: Balance, synthetic_share: float | None = None
 ) -> NDArray[np.float64] | None:
-    """How likely each sample is drawn.
+    """Return the probability of each sample.
 
     Args:
-        infos: The samples to train on, held-out ones gone already: a balance over all subjects
-            would look at the test.
-        balance: Whether classes are made even; among clips and among synthetic samples each, if
-            there is a share.
-        synthetic_share: How often a synthetic sample is drawn, 0 to 1, whatever their numbers;
-            None leaves it to their numbers.
+        infos: The training samples without held-out people, so that the balance does not depend on
+            test clips.
+        balance: Whether classes are balanced; separately among clips and among synthetic samples,
+            if there is a share.
+        synthetic_share: Probability of drawing a synthetic sample, 0-1; by default it follows from
+            the numbers of samples.
 
     Returns:
-        ``(N,)`` probabilities, or None where all samples are alike and each is shown once.
+        ``(N,)`` probabilities, or None if all are equal and each sample is used once.
 
     Raises:
-        ValueError: No sample, or none with a weight.
+        ValueError: There is no sample, or none with a weight.
     """
     if not infos:
         raise ValueError("there is no sample to train on")
@@ -64,21 +64,21 @@ def batches_of(
     processes: int = 1,
     draws: int | None = None,
 ) -> list[NDArray[np.int64]]:
-    """The batches of one epoch.
+    """Return the batches of one epoch.
 
     Args:
         count: Number of samples.
-        batch_size: Samples in a batch; the last one of an epoch may have fewer, but never a
-            single one for a process, over which no batch normalisation is possible: it joins the
-            last but one.
-        seed: Of the training.
-        epoch: 0 the first.
-        weights: `draw_weights`. With weights, samples are drawn with replacement.
-        processes: How many share a batch.
-        draws: Samples of an epoch where there are weights; `count` by default.
+        batch_size: Samples per batch; the last batch of an epoch may have fewer. A last batch with
+            one sample per process, which batch normalisation does not allow, is joined to the one
+            before.
+        seed: Seed of the training.
+        epoch: Number of the epoch, from 0.
+        weights: Result of `draw_weights`. With weights, samples are drawn with replacement.
+        processes: Number of processes that share a batch.
+        draws: Number of draws per epoch with weights; `count` by default.
 
     Returns:
-        Indices 0 to count - 1.
+        Batches of indices from 0 to count - 1.
     """
     rng = np.random.default_rng([seed, epoch])
     if weights is None:

@@ -22,18 +22,18 @@ def predict(
     """Score samples, without randomness and without augmentation.
 
     Args:
-        recognizer: A trained one.
+        recognizer: Trained recognizer.
         inputs: Cached representations.
-        indices: Which of them.
-        device: Where to compute.
-        batch_size: Samples at a time; changes nothing but the memory that is needed. As in
-            training by default, at most 64.
+        indices: Indices of the samples.
+        device: The device.
+        batch_size: Samples per batch, which affects only the memory. By default that of training,
+            at most 64.
 
     Returns:
-        ``float32 (len(indices), classes)``, the largest of a row the answer.
+        ``float32 (len(indices), classes)``; the largest score of a row is the prediction.
 
     Raises:
-        ValueError: An answer is not finite.
+        ValueError: A score is not finite.
     """
     if not len(indices):
         return np.zeros((0, recognizer.classes), np.float32)

@@ -1,8 +1,8 @@
-"""Evaluation protocols: which clips, which classes, and who is held out when.
+"""Evaluation protocols: clips, classes and folds.
 
-A fold holds out people, never clips, and people are keyed by (database, subject): subject 01 of
-two databases is two people. Whatever was made from a held-out person in any way, a synthetic
-sample with that person's Action Units or face included, is refused in that fold by `admit`.
+A fold holds out people, never clips, and people are identified by (database, subject): subject 01
+of two databases is two people. Every sample that was made from a held-out person, also a synthetic
+sample with the Action Units or the face of that person, is refused in that fold by `admit`.
 """
 
 import hashlib
@@ -21,13 +21,13 @@ from miex.pipeline.recognition.sample import SampleInfo, Subject
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """One training and one test.
+    """Fold of a protocol.
 
     Attributes:
-        name: Who is held out: ``casme2:sub01``, a database, or ``fold-1-of-3``.
-        held_out: The people that are tested on.
-        train: Indices of the clips to train on.
-        test: Indices of the clips to test on.
+        name: Name of the held-out group: ``casme2:sub01``, a database, or ``fold-1-of-3``.
+        held_out: The held-out people.
+        train: Indices of the training clips.
+        test: Indices of the test clips.
     """
 
     name: str
@@ -58,20 +58,20 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How an evaluation is done.
+    """Protocol of an evaluation.
 
     Attributes:
         name: Short name, the key in `PROTOCOLS`.
-        split_by: Who is held out in a fold: one subject, a share of the subjects, or a database.
+        split_by: Held-out group of a fold: one subject, a share of the subjects, or a database.
         label_space: Name of the label space.
-        databases: Databases that take part; any for an empty tuple.
+        databases: Databases of the protocol; empty for any.
         folds: Number of folds, for `subject_kfold` only.
-        clips: Clips that the published protocol has, None where it depends on what is given.
+        clips: Number of clips of the published protocol; None if it depends on the given data.
         clips_in_paper: Clips that the publication says, where its authors' list has others.
         clip_list: `clip_list_hash` of the published list of clips, where there is one.
         fold_list: Whether the authors published who is tested in which fold
             (`published_folds.load_fold_list`).
-        citation: Where the protocol is defined.
+        citation: Source of the protocol.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Protocol:
 
     @property
     def space(self) -> LabelSpace:
-        """The label space."""
+        """Label space of the protocol."""
         return LABEL_SPACES[self.label_space]
 
     def split_folds(
@@ -239,10 +239,10 @@ def _require_clips(infos: Sequence[SampleInfo], space: LabelSpace) -> None:
 
 
 def clip_list_hash(infos: Iterable[SampleInfo]) -> str:
-    """Identifies what was evaluated on: which clips, with which labels. In any order.
+    """Return a hash of the evaluated clips and their labels, in any order.
 
-    Two results are comparable only if theirs are equal: published "CASME II" results are on 145,
-    147, 156, 246, 247 or 255 clips.
+    Two results are comparable only if their hashes are equal: published "CASME II" results are on
+    145, 147, 156, 246, 247 or 255 clips.
     """
     lines = sorted(f"{info.key}\t{info.label}\n" for info in infos)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
@@ -349,25 +349,25 @@ PROTOCOLS = {
             "loso",
             "leave_one_subject_out",
             "three_class",
-            "leave one subject out on whatever is given",
+            "leave one subject out on the given clips",
         ),
         Protocol(
             "kfold",
             "subject_kfold",
             "three_class",
-            "subject-wise five folds on whatever is given",
+            "five folds by subject on the given clips",
             folds=5,
         ),
     )
 }
-"""Every protocol by name."""
+"""Protocols by name."""
 
 
 def find_protocol(name: str) -> Protocol:
-    """A protocol by name.
+    """Return a protocol by name.
 
     Raises:
-        ValueError: There is none; the message lists those that there are.
+        ValueError: There is no such protocol; the message lists all.
     """
     if name not in PROTOCOLS:
         raise ValueError(f"no protocol is called {name!r}; there are: {', '.join(PROTOCOLS)}")

@@ -20,7 +20,7 @@ def _modules() -> dict[str, str]:
 
 
 RECOGNIZERS = Registry[Callable[[Any, int], Any]]("recognizer", _modules, "miex.recognizers")
-"""Every recognizer by name; its class is imported, and torch with it, when it is asked for."""
+"""Recognizers by name; a class is imported, and PyTorch with it, when it is first used."""
 
 recognizer_names = RECOGNIZERS.names
 """Return the names of all recognizers, of miex and of installed packages, sorted."""
@@ -38,7 +38,7 @@ def recognizer_facts(name: str) -> dict[str, Any]:
         ValueError: There is no such recognizer.
     """
     module = _modules().get(name)
-    if module is None:  # From another package, whose class may lie anywhere.
+    if module is None:  # From another package, whose class may be in any module.
         found = RECOGNIZERS.find(name)
         return {key: value for key, value in vars(found).items() if not key.startswith("_")}
     path = Path(__file__).parent / "recognizers" / f"{name}.py"
@@ -60,20 +60,20 @@ def _literals(node: ast.ClassDef) -> dict[str, Any]:
 
 
 class Hyperparameters(FrozenConfig):
-    """How a paper trains its recognizer. Each config states those of its paper as defaults."""
+    """Hyperparameters of training; the defaults of each recognizer are those of its paper."""
 
     optimizer: Literal["adam", "adamw", "adamp", "sgd"] = "adam"
     learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
     betas: tuple[float, float] = (0.9, 0.999)
-    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd only")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum, only of sgd")
     weight_decay: float = Field(0.0, ge=0)
     epochs: Annotated[int, Flag(description="epochs; the paper's by default")] = Field(60, ge=1)
     batch_size: Annotated[int, Flag(description="batch size; the paper's by default")] = Field(
         32, ge=1
     )
     schedule: Literal["constant", "cosine", "step", "linear_second_half"] = "constant"
-    step_epochs: int = Field(10, ge=1, description="of step: epochs between two steps")
-    step_factor: float = Field(0.5, gt=0, le=1, description="of step: factor at each")
+    step_epochs: int = Field(10, ge=1, description="epochs between two steps, only of step")
+    step_factor: float = Field(0.5, gt=0, le=1, description="factor of each step, only of step")
     constant_share: float = Field(
         0.5,
         ge=0,
@@ -116,7 +116,7 @@ class RecognizerConfig(FrozenConfig):
 
     training: Hyperparameters = Hyperparameters()
     fine_tuning: Hyperparameters | None = Field(
-        None, description="training that starts from a pretrained recognizer, where it differs"
+        None, description="hyperparameters for a pretrained recognizer, if they differ"
     )
     pre_training: Hyperparameters | None = Field(
         None, description="training on samples to pretrain on, where it differs"

@@ -1,4 +1,4 @@
-"""Files that a recognizer starts from: needed once, and not when its own checkpoint is loaded."""
+"""Files of initial weights, which are not needed when a checkpoint is loaded."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +11,8 @@ _IN_CHECKPOINT = ContextVar("in_checkpoint", default=False)
 def everything_in_checkpoint() -> Iterator[None]:
     """Create recognizers whose every tensor will be loaded afterwards.
 
-    Within the block a file that a recognizer starts from may be absent: what it held lies in the
-    recognizer's checkpoint.
+    Within the block a file of initial weights may be missing, since the checkpoint of the
+    recognizer has all its content.
     """
     token = _IN_CHECKPOINT.set(True)
     try:
@@ -22,5 +22,5 @@ def everything_in_checkpoint() -> Iterator[None]:
 
 
 def files_may_be_absent() -> bool:
-    """Tell whether all tensors will be loaded from a checkpoint."""
+    """Return whether all tensors will be loaded from a checkpoint."""
     return _IN_CHECKPOINT.get()

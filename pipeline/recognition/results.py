@@ -1,6 +1,6 @@
-"""Results of evaluations: predictions of every clip, and the scores that follow from them.
+"""Results of evaluations: predictions of every clip, and their scores.
 
-OUT/result.json           scores, what was evaluated, on what it was trained
+OUT/result.json           scores, protocol, clips, training data
 OUT/predictions.parquet   seed, fold, clip, label, prediction, score of each class
 """
 
@@ -39,15 +39,15 @@ PRIMARY = ("uf1", "uar", "accuracy", "weighted_f1")
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What was answered for one clip in one run.
+    """Prediction for one clip in one run.
 
     Attributes:
-        seed: Of the run.
+        seed: Seed of the run.
         fold: Name of the fold.
         key: `SampleInfo.key`.
-        prediction: The class.
-        scores: Of each class.
-        majority: The most frequent class of what the fold was trained on.
+        prediction: Predicted class.
+        scores: Score of each class.
+        majority: Most frequent class of the training clips of the fold.
     """
 
     seed: int
@@ -60,11 +60,11 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """An evaluation.
+    """Result of an evaluation.
 
     Attributes:
-        folder: Where it lies.
-        content: What `RESULT` holds; docs/evaluation.md says what each entry means.
+        folder: Its folder.
+        content: Content of `RESULT`; docs/evaluation.md describes the entries.
     """
 
     folder: Path
@@ -72,11 +72,11 @@ class Result:
 
     @classmethod
     def open(cls, folder: Path) -> "Result":
-        """Opens a folder that `miex evaluate` finished.
+        """Open a folder that `miex evaluate` finished.
 
         Raises:
             FileNotFoundError: There is no result.
-            ValueError: It is damaged or of another format.
+            ValueError: The result is damaged or has another format.
         """
         path = Path(folder) / RESULT
         if not path.is_file():
@@ -89,7 +89,7 @@ class Result:
 
     @property
     def predictions(self) -> pa.Table:
-        """One row a clip and seed."""
+        """Predictions, one row per clip and seed."""
         path = self.folder / PREDICTIONS
         try:
             table = pq.read_table(path)
@@ -116,13 +116,13 @@ def summarize(
     classes: Sequence[str],
     from_aus: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """Scores of predictions. Predictions find their clips by key, whatever their order.
+    """Return the scores of predictions, which are assigned to clips by key.
 
     Args:
-        infos: The clips that were tested on.
-        predictions: For every seed, one for every clip.
+        infos: The tested clips.
+        predictions: One per seed and clip.
         classes: Names of the classes.
-        from_aus: The class of each clip by what its AU codes alone say, see `au_baseline`.
+        from_aus: The class of each clip predicted from its AU codes, see `au_baseline`.
 
     Returns:
         ``pooled`` (counts summed over folds, each seed with the mean and the standard deviation
@@ -132,7 +132,7 @@ def summarize(
         summed), ``baselines``, and the confusion matrices.
 
     Raises:
-        ValueError: A clip lacks a prediction or has two of one seed, or one is of no clip.
+        ValueError: A clip has no prediction or two of one seed, or a prediction has no clip.
     """
     by_key = {info.key: info for info in infos}
     seeds = sorted({each.seed for each in predictions})
@@ -251,7 +251,7 @@ def _over_folds(
 def _other_scores(
     by_key: Mapping[str, SampleInfo], runs: Sequence[Sequence[Prediction]], count: Any
 ) -> dict[str, float]:
-    """Numbers that are not comparable with pooled ones, under names that say so."""
+    """Return numbers that are not comparable with pooled ones, with distinct names."""
     fold_f1, fold_accuracy, subject_accuracy = [], [], []
     for run in runs:
         folds = sorted({each.fold for each in run})
@@ -282,12 +282,12 @@ def write_result(
     classes: Sequence[str],
     from_aus: Mapping[str, int] | None = None,
 ) -> Result:
-    """Writes a finished evaluation; `RESULT` comes last and says that it is whole.
+    """Write a finished evaluation; `RESULT` is written last and marks it as complete.
 
     Args:
-        folder: Its folder.
-        about: Everything but the scores: protocol, clips, recognizer, training.
-        infos: The clips that were tested on.
+        folder: Folder of the evaluation.
+        about: All facts except the scores: protocol, clips, recognizer, training.
+        infos: The tested clips.
         predictions: See `summarize`.
         classes: Names of the classes.
         from_aus: See `summarize`.
@@ -319,10 +319,10 @@ def write_result(
 
 
 def require_comparable(results: Sequence[Result]) -> None:
-    """Refuses to put results side by side that are not about the same thing.
+    """Check that results can be compared.
 
     Raises:
-        ValueError: Another protocol, label space, or list of clips; each is named.
+        ValueError: Protocol, label space or list of clips differ; the message names them.
     """
     if not results:
         raise ValueError("there is no result to compare")

@@ -1,4 +1,4 @@
-"""Configure how a training is run: what no paper states. Needs no torch until it computes."""
+"""Configure the execution of a training; PyTorch is imported when it is used."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,30 +14,32 @@ if TYPE_CHECKING:
 
 
 class RunConfig(FrozenConfig):
-    """How a training is run; the paper's part is in the recognizer's own config."""
+    """Execution of a training; hyperparameters of the paper are in the recognizer's config."""
 
     seed: Annotated[int, Flag()] = Field(0, ge=0, lt=2**63, description="training seed")
     balance: Annotated[Balance, Flag()] = Field(
         "none",
-        description="how samples are drawn: classes draws every class equally often, none as it is",
+        description="classes draws all classes with equal probability, none each sample once",
     )
     device: Annotated[str, Flag()] = Field(
-        "auto", description="where to compute: auto, cpu, cuda, cuda:1, ..."
+        "auto", description="device: auto, cpu, cuda, cuda:1, ..."
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 on an accelerator that computes it, else fp32"
+        "auto", description="auto is bf16 on an accelerator that supports it, else fp32"
     )
-    checkpoint_seconds: float = Field(60.0, gt=0, description="how often the state is written")
+    checkpoint_seconds: float = Field(
+        60.0, gt=0, description="interval at which the state is written"
+    )
     log: Annotated[tuple[TrackerName, ...], Flag(choices=tracker_names)] = Field(
         (), description="trackers that get the losses, besides metrics.jsonl (extra: loggers)"
     )
 
 
 def computed_by(run: RunConfig) -> str:
-    """On what kind of device and in which precision a training computes, as ``cuda, bf16``.
+    """Return the kind of device and the precision of a training, as ``cuda, bf16``.
 
     Raises:
-        ValueError: No such device here.
+        ValueError: This machine has no such device.
     """
     from miex.datasets.device import choose_device
 
@@ -46,7 +48,7 @@ def computed_by(run: RunConfig) -> str:
 
 
 def computes_bf16(precision: str, device: "torch.device") -> bool:
-    """Whether a training in such a precision (`RunConfig.precision`) computes in bf16."""
+    """Return whether a training with this precision (`RunConfig.precision`) uses bf16."""
     if precision != "auto":
         return precision == "bf16"
     import torch

@@ -1,4 +1,4 @@
-"""What a recognizer is shown: one expression, from a real clip or from a synthesized dataset."""
+"""Samples of recognizers: one expression, from a real clip or a synthesized dataset."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,35 +8,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 Subject = tuple[str, str]
-"""(database, subject): two databases both have a subject 01, and they are two people."""
+"""(database, subject), since subject 01 of two databases is two people."""
 
 _SAME_PEOPLE = {"mmew_macro": "mmew"}
-"""Databases that show the people of another one under the same names: MMEW recorded macro- and
+"""Databases with the same people and names as another one: MMEW recorded macro- and
 micro-expressions of its subjects (Ben et al. 2022)."""
 
 
 def person_of(database: str, subject: str) -> Subject:
-    """Key of a person, the same in all databases that show the same people."""
+    """Return the key of a person, the same in all databases with the same people."""
     return (_SAME_PEOPLE.get(database, database), subject)
 
 
 ANYONE = "*"
-"""Stands for every subject of a database: figures that were counted on its clips."""
+"""Represents all subjects of a database, for statistics that were counted on its clips."""
 
 
 def with_anyone(people: Iterable[Subject]) -> frozenset[Subject]:
-    """People, and for each of their databases whatever was counted on its clips."""
+    """Return people with `ANYONE` of each of their databases."""
     people = frozenset(people)
     return people | {(database, ANYONE) for database, _ in people}
 
 
 @dataclass(frozen=True, slots=True)
 class ClipFrames:
-    """Which frames of a real clip a recognizer looks at.
+    """Frames of a real clip that a recognizer needs.
 
     Attributes:
         which: Onset and apex; or all from the onset to the apex, or to the offset.
-        most: Longer sequences are thinned evenly to so many; onset, apex and last frame stay.
+        most: Largest number of frames; longer sequences are subsampled evenly, with onset, apex and
+            last frame.
     """
 
     which: Literal["pair", "to_apex", "to_offset"] = "pair"
@@ -45,23 +46,23 @@ class ClipFrames:
 
 @dataclass(frozen=True, slots=True)
 class SampleInfo:
-    """What is known about a sample without its pixels. Folds are made of these.
+    """Facts about a sample without its pixels, from which folds are made.
 
     Attributes:
-        key: One of its kind: ``casme2:sub01/EP02_01f`` or ``DATASET/miex-00000042``.
+        key: Unique key: ``casme2:sub01/EP02_01f`` or ``DATASET/miex-00000042``.
         label: Index of `emotion` in the label space.
         emotion: Name of the class.
-        database: Where it comes from; ``miex`` for synthesized samples.
-        subject: Who is shown, as `database` names them; the template's identity for synthesized
-            samples. With `database` the key of a person.
-        lineage: Every person who is in the sample in some way: who is shown, and whose Action
-            Units the face performs; `ANYONE` of a database on whose clips the odds of the Action
-            Units were counted. A fold that tests on one of them refuses the sample.
-        apex_rule: Where the apex comes from (`ApexRule`), ``synthesized`` for our samples.
+        database: Its database; ``miex`` for synthesized samples.
+        subject: Person who is shown, as `database` names them; the identity of the template for
+            synthesized samples. `database` and `subject` identify a person.
+        lineage: All people who contributed to the sample: the person who is shown, and the person
+            whose Action Units are used; `ANYONE` of a database on whose clips probabilities of
+            Action Units were counted. A fold that tests one of them refuses the sample.
+        apex_rule: Origin of the apex (`ApexRule`), ``synthesized`` for synthesized samples.
         au_source: real_mie, early_mae or expert; None for real clips.
-        weight: How often it is drawn in training relative to others.
-        aus: The Action Units that annotators coded in a real clip, for `parse_facs`; None where
-            nobody did. No recognizer sees them; a baseline does.
+        weight: Relative probability of the sample in training.
+        aus: Annotated Action Units of a real clip, for `parse_facs`; None if there are none. They
+            are used by a baseline, not by recognizers.
     """
 
     key: str
@@ -77,23 +78,23 @@ class SampleInfo:
 
     @property
     def person(self) -> Subject:
-        """Key of who is shown."""
+        """Key of the person who is shown."""
         return person_of(self.database, self.subject)
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One expression with its pixels.
+    """Expression with its pixels.
 
     Attributes:
-        info: What it is.
-        frames: ``uint8 (T, S, S, 3)`` RGB, T at least 2, the first one the onset, all cut alike by
-            the onset's landmarks.
+        info: Facts about the sample.
+        frames: ``uint8 (T, S, S, 3)`` RGB, T at least 2, the first one the onset, all with the crop
+            of the onset.
         apex_index: Index of the apex in `frames`, 1 to T - 1.
         landmarks: ``float32 (T, 68, 2)``, x and y in pixels of the frames, iBUG 300-W order; NaN
-            in frames where no face was found. None where nobody looked.
+            in frames without a face. None if they were not detected.
         flow: ``uint8 (S, S, 3)``, u, v and strain from onset to apex, each stretched to 0-255, of
-            a clip that is published as that; `frames` is then ``(0, 0, 0, 3)``. None elsewhere.
+            a clip that is published as flow; `frames` is then ``(0, 0, 0, 3)``. None otherwise.
     """
 
     info: SampleInfo
@@ -119,7 +120,7 @@ NO_FRAMES = np.zeros((0, 0, 0, 3), np.uint8)
 """`Sample.frames` of a clip that is published as flow."""
 
 MIN_SIDE = 28
-"""Smallest side of a frame that any recognizer takes, pixels."""
+"""Smallest side of a frame, in pixels."""
 
 
 def require_usable(
@@ -128,15 +129,15 @@ def require_usable(
     landmarks: Literal["none", "onset", "pair"] = "none",
     side: int | None = None,
 ) -> None:
-    """Refuses what no representation can be made of.
+    """Check that a representation of a sample can be computed.
 
     Args:
-        sample: To check.
-        landmarks: Which frames need landmarks: those that a representation reads, no others.
-        side: The side that the frames must have; any from `MIN_SIDE` on by default.
+        sample: The sample.
+        landmarks: Frames that must have landmarks.
+        side: Required side of the frames; any from `MIN_SIDE` on by default.
 
     Raises:
-        ValueError: Names the sample, what is wrong with it, and the way out.
+        ValueError: The sample is unusable; the message names sample, error and remedy.
     """
     key, frames = sample.info.key, sample.frames
     if sample.flow is not None:
@@ -193,9 +194,9 @@ class SampleBlock(Protocol):
     """Samples that are read and cached together: one shard, or the clips of one subject.
 
     Attributes:
-        content: Hash of everything that decides their pixels, hexadecimal: cached
-            representations are found by it.
-        infos: What they are, in the order of `load`.
+        content: Hash of everything that determines their pixels, hexadecimal, by which cached
+            representations are found.
+        infos: Facts about the samples, in the order of `load`.
     """
 
     @property
@@ -209,12 +210,12 @@ class SampleBlock(Protocol):
         ...
 
     def load(self, landmarks: bool) -> Iterator[Sample]:
-        """Decodes the samples one at a time, in the order of `infos`.
+        """Decode the samples one at a time, in the order of `infos`.
 
         Args:
-            landmarks: Whether they must come with landmarks in every frame.
+            landmarks: Whether every frame must have landmarks.
 
         Raises:
-            ValueError: A frame cannot be decoded; the sample and the frame are named.
+            ValueError: A frame cannot be decoded; the message names sample and frame.
         """
         ...

@@ -1,4 +1,4 @@
-"""Samples of synthesized datasets: one block a shard."""
+"""Samples of synthesized datasets: one block per shard."""
 
 import hashlib
 import os
@@ -20,8 +20,7 @@ from miex.pipeline.recognition.landmarks import FOLLOW_VERSION, follow
 from miex.pipeline.recognition.sample import ANYONE, Sample, SampleInfo, Subject, person_of
 
 _ROWS_AT_A_TIME = 32
-"""Rows that a thread decodes before it hands them on; one at a time, handing on is what it waits
-for."""
+"""Rows that a thread decodes before it returns them; with single rows it would mostly wait."""
 
 _DECODERS = os.cpu_count() or 1
 
@@ -38,7 +37,7 @@ _ABOUT = (
 )
 
 SYNTHESIZED = "synthesized"
-"""`SampleInfo.apex_rule` of our samples: the apex is where the AUs were asked for."""
+"""`SampleInfo.apex_rule` of synthesized samples, whose apex is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +46,9 @@ class ShardBlock:
 
     Attributes:
         path: The Parquet file.
-        sha256: What its hash must be.
-        content: Hash of the shard and of how landmarks are followed.
-        infos: One for each row, in order.
+        sha256: Its hash by the manifest.
+        content: Hash of the shard and of the version of landmark tracking.
+        infos: Facts about each row, in order.
     """
 
     path: Path
@@ -58,12 +57,12 @@ class ShardBlock:
     infos: Sequence[SampleInfo]
 
     def load(self, landmarks: bool) -> Iterator[Sample]:
-        """See `SampleBlock.load`. Images are decoded ahead, in threads.
+        """See `SampleBlock.load`; images are decoded in advance, in threads.
 
         Raises:
-            ValueError: The shard is not what its manifest says, or a frame cannot be decoded.
+            ValueError: The shard differs from its manifest, or a frame cannot be decoded.
         """
-        # What is made of it is cached under this hash, and Parquet pages carry no checksums.
+        # Caches use this hash, and Parquet pages have no checksums.
         if sha256_file(self.path) != self.sha256:
             raise ValueError(_damaged(self.path, "its sha256 is not that of the manifest"))
         columns = ["sample_id", "frames", "apex_index", *(["landmarks"] if landmarks else [])]
@@ -85,7 +84,7 @@ class ShardBlock:
 def _damaged(path: Path, what: str) -> str:
     return (
         f"{path} is damaged ({(what.strip() or 'unreadable').splitlines()[0]}); run the same"
-        " `miex synthesize` again, which makes damaged shards anew, or copy it again"
+        " `miex synthesize` again, which renders damaged shards again, or copy it again"
     )
 
 
@@ -108,19 +107,19 @@ def shard_blocks(
     template_database: str | None = None,
     weights: Mapping[str, float] | None = None,
 ) -> list[ShardBlock]:
-    """The samples of a dataset.
+    """Return the samples of a dataset.
 
     Args:
         dataset: A finished dataset.
-        label_space: Refuses a dataset of another one; any by default.
-        template_database: The micro-expression database whose subjects the templates are, where
-            faces were taken from one; their identities are then its subjects. By default a
-            template is known by its face source, and is nobody of a clip database.
-        weights: How often samples of an AU source (real_mie, early_mae, expert) are drawn,
-            relative to others; 1 for those not named. 0 leaves them out of training.
+        label_space: Required label space; any by default.
+        template_database: Micro-expression database whose subjects are the template faces, if the
+            faces are from one. By default templates are identified by their face source, and are
+            no subjects of a clip database.
+        weights: Relative probability of samples by AU source (real_mie, early_mae, expert); 1 for
+            other sources. 0 excludes samples from training.
 
     Returns:
-        One block a shard.
+        One block per shard.
 
     Raises:
         ValueError: The dataset has another label space, a weight names no AU source, or a shard

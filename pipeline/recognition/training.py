@@ -1,7 +1,7 @@
-"""The training of every recognizer: pretraining and fine-tuning are the same loop.
+"""Training of recognizers: pretraining and fine-tuning use the same loop.
 
-Whatever is random in a step is drawn from (seed, step), never from a state that grew: a training
-that was killed goes on with the losses that it would have had.
+The randomness of a step derives from (seed, step) and not from a state: a killed training resumes
+with the losses that it would have had.
 """
 
 import hashlib
@@ -53,26 +53,26 @@ from miex.pipeline.recognition.run_config import RunConfig, computed_by, compute
 from miex.pipeline.recognition.training_log import TrainingLog
 
 OnStep = Callable[[int, int, dict[str, float]], None]
-"""(steps made, steps in all, terms of the loss)."""
+"""Called with (finished steps, all steps, terms of the loss)."""
 
 OnWarning = Callable[[str], None]
-"""(what goes wrong in a training, in a sentence)."""
+"""Called with a sentence about a problem of the training."""
 
 UNFINISHED = "unfinished.safetensors"
-"""What a killed training goes on with; deleted when it ends."""
+"""State from which a killed training resumes; deleted at the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What is trained on.
+    """Training data.
 
     Attributes:
         inputs: Cached representations.
-        indices: Which of them.
-        name: What it is, for people.
-        synthetic_share: Share of the draws that are synthetic samples, where clips and synthetic
-            samples are trained on together; None where they are not.
-        epoch_samples: Draws in an epoch; the number of samples by default.
+        indices: Indices of the training samples.
+        name: Description of the data.
+        synthetic_share: Share of synthetic samples in the draws, if clips and synthetic samples are
+            mixed; else None.
+        epoch_samples: Number of draws per epoch; the number of samples by default.
     """
 
     inputs: CachedInputs
@@ -82,7 +82,7 @@ class Data:
     epoch_samples: int | None = None
 
     def tested_like(self) -> Sequence[int]:
-        """Indices of the samples that are like those of a test: clips alone if there are any."""
+        """Return the indices of samples like those of a test: only clips, if there are any."""
         mixed, infos = self.synthetic_share is not None, self.inputs.infos
         return [index for index in self.indices if not mixed or infos[index].au_source is None]
 
@@ -100,31 +100,30 @@ def train(
     on_epoch: Callable[[int], None] | None = None,
     on_warning: OnWarning | None = None,
 ) -> Card:
-    """Trains a recognizer in place.
+    """Train a recognizer in place.
 
     Args:
-        recognizer: With the parameters to start from.
-        data: What to train on; nothing of anyone who will be tested on.
-        card: What is known of the recognizer before this training.
-        stage: Which training this is.
-        run: How to run it.
-        hyper: Differs from the recognizer's own where given.
-        folder: Where checkpoint and log are written, and where a killed or finished training is
-            found again; nothing is written without.
+        recognizer: Recognizer with the initial parameters.
+        data: Training data, without test subjects.
+        card: Facts about the recognizer before this training.
+        stage: Name of the stage.
+        run: Execution of the training.
+        hyper: Hyperparameters; those of the recognizer by default.
+        folder: Folder of checkpoint and log, from which a training resumes; without it nothing is
+            written.
         on_step: Called after each step.
-        on_epoch: Called after each epoch with its number, 1 the first; the recognizer is in eval
-            mode then, its batch normalisation with statistics of the training samples. To choose an
-            epoch by other clips.
-        on_warning: Called with a sentence where the training goes wrong without failing: a network
-            that has died. `metrics.jsonl` has the same.
+        on_epoch: Called after each epoch with its number, from 1, for choosing an epoch by other
+            clips; the recognizer is in eval mode with recomputed batch normalisation.
+        on_warning: Called with a sentence about a problem, as a network with constant output, which
+            is also written into `metrics.jsonl`.
 
     Returns:
         The card with this training.
 
     Raises:
-        ValueError: No sample; or the loss became NaN or infinite; or the folder holds another
+        ValueError: There is no sample, the loss is NaN or infinite, or the folder holds another
             training.
-        DiskFullError: The disk is full; the last state that was written is kept.
+        DiskFullError: The disk is full; the last written state is kept.
     """
     hyper = hyper or recognizer.config.training
     infos = [data.inputs.infos[index] for index in data.indices]
@@ -163,7 +162,7 @@ def train(
 
 
 def _content(data: Data, weights: NDArray[np.float64] | None) -> str:
-    """Hash of what is shown, as what, and how often."""
+    """Return a hash of the inputs, their labels and their weights."""
     places = np.asarray(data.indices, np.int64)
     labels = data.inputs.labels.numpy()[places]
     drawn = b"" if weights is None else weights.tobytes()
@@ -172,7 +171,7 @@ def _content(data: Data, weights: NDArray[np.float64] | None) -> str:
 
 
 def _take_finished(recognizer: AnyRecognizer, path: Path, card: Card, made: Stage) -> Card:
-    """Takes over what the same training has learnt before."""
+    """Restore the state of an interrupted training."""
     found = load_checkpoint(path)
     steps = found.card.stages[-1].steps if found.card.stages else 0
     if found.card != replace(card, stages=(*card.stages, replace(made, steps=steps))):
@@ -189,7 +188,7 @@ def _take_finished(recognizer: AnyRecognizer, path: Path, card: Card, made: Stag
 
 
 class _Loop:
-    """The state of a training: everything that a step changes."""
+    """State of a training, with everything that a step changes."""
 
     def __init__(
         self,
@@ -234,7 +233,7 @@ class _Loop:
         )
 
     def run_all(self, on_step: OnStep | None, on_epoch: Callable[[int], None] | None) -> Card:
-        """Makes every step that is left."""
+        """Run all remaining steps."""
         try:
             with exact_kernels(self.device), deferred_interrupt() as self.interrupted:
                 for epoch in range(self.step // self.epoch_steps, self.epochs):
@@ -245,7 +244,7 @@ class _Loop:
                         on_epoch(epoch + 1)
                 self._prepare_for_test()
         except KeyboardInterrupt:
-            # In the middle of a step some of it has changed and the rest has not.
+            # In the middle of a step the state is inconsistent.
             if not self.torn:
                 self._write()
             raise
@@ -256,7 +255,7 @@ class _Loop:
         return replace(self.card, stages=(*self.card.stages[:-1], stage))
 
     def _prepare_for_test(self) -> None:
-        """Bring statistics of batch normalisation up to date, and switch to eval mode."""
+        """Recompute statistics of batch normalisation, and switch to eval mode."""
         recompute_batch_statistics(
             self.recognizer,
             self.data.inputs,
@@ -268,7 +267,7 @@ class _Loop:
         self.processes.share_buffers(self.recognizer.buffers())
 
     def _look_alive(self, epoch: int, loss: float) -> None:
-        """Name a network that gives every sample the same answer."""
+        """Warn of a network with the same output for all samples."""
         if self.dead_since or answers_differ(
             self.recognizer, self.data.inputs, self.data.indices, self.device
         ):
@@ -285,7 +284,7 @@ class _Loop:
             self.on_warning(message)
 
     def _run_epoch(self, epoch: int, on_step: OnStep | None) -> float:
-        """Make what is left of an epoch's steps; return the mean of their losses."""
+        """Run the remaining steps of an epoch; return the mean of their losses."""
         self.recognizer.train()
         losses = []
         for inputs, labels, keys in self._batches(epoch):

@@ -1,4 +1,4 @@
-"""What happened in a training, one JSON object a line, readable while it runs."""
+"""Log of a training, one JSON object per line, readable while it runs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ class TrainingLog:
         self._trackers.log(step, {"learning_rate": learning_rate, **terms})
 
     def warn(self, step: int, epoch: int, message: str) -> None:
-        """Write what goes wrong after a step."""
+        """Write a warning after a step."""
         line = {"step": step, "epoch": epoch, "warning": message}
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
@@ -60,7 +60,7 @@ class TrainingLog:
 
 
 def _lines(path: Path) -> list[str]:
-    """Whole lines; the last one may have been cut by a kill."""
+    """Return complete lines; a kill may have truncated the last one."""
     if not path.is_file():
         return []
     return [
@@ -71,7 +71,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _step_of(line: str) -> float:
-    """The step that a line is of; infinite, so that it is dropped, if it is damaged."""
+    """Return the step of a line; infinity for a damaged line, so that it is dropped."""
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):

@@ -1,10 +1,9 @@
-"""Random changes of training images, batched, the same ones for every frame of a sample.
+"""Random augmentation of training images in batches, the same for all frames of a sample.
 
-What a micro-expression shows is the difference between its frames. A change that is drawn anew
-for each frame makes a difference of its own, many times larger (the released code of MiE-X does
-that). So every function here takes the frames of a sample together, ``(B, T, 3, H, W)``, draws
-once for a sample, and applies the draw to all T. Draws come from a generator on the CPU, whatever
-the device, so that every device sees the same training.
+A micro-expression is the difference between frames. Different augmentation of the frames would add
+a difference that is many times larger (the released code of MiE-X does that). Every function here
+therefore takes all frames of a sample, ``(B, T, 3, H, W)``, draws once per sample, and applies the
+draw to all T frames. Draws are made on the CPU, so that they do not depend on the device.
 """
 
 import math
@@ -18,7 +17,7 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 def as_float(images: Tensor) -> Tensor:
-    """``uint8`` 0 to 255 as ``float32`` 0 to 1; float images as they are."""
+    """Convert ``uint8`` 0 to 255 to ``float32`` 0 to 1; float images are returned unchanged."""
     return images.float() / 255 if images.dtype == torch.uint8 else images
 
 
@@ -31,18 +30,18 @@ def random_view(
     degrees: float | Tensor = 0.0,
     flip: float = 0.0,
 ) -> Tensor:
-    """Scales, rotates about the centre, crops at a random place and mirrors, in one resampling.
+    """Scale, rotate about the centre, crop at a random place and mirror, in one resampling.
 
-    Equals scaling to `resized`, rotating and cropping in turn, but interpolates once instead of
-    thrice: micro-expressions are close to the noise that interpolation makes. What rotation brings
-    in from outside of the image is black, as in torchvision.
+    The result is that of scaling to `resized`, rotating and cropping, but with one interpolation
+    instead of three, since micro-expressions are hardly larger than interpolation noise. Pixels
+    from outside the image are black, as in torchvision.
 
     Args:
         images: ``(B, T, 3, S, S)``, float, 0 to 1.
         side: Side of the result, pixels.
-        generator: Of the draws, on the CPU.
-        resized: Side to which the image is scaled before `side` pixels of it are cut out, at least
-            `side`, which is the default: nothing is cut off.
+        generator: Random generator on the CPU.
+        resized: Side to which the image is scaled before cropping; at least `side`, the default,
+            with which nothing is cropped.
         degrees: Rotation, uniform between minus and plus this angle, of all samples or ``(B,)``.
         flip: Probability of mirroring left and right.
 
@@ -51,7 +50,7 @@ def random_view(
     """
     count = len(images)
     angle = _uniform(count, -degrees, degrees, generator) * (math.pi / 180)
-    # Offsets are whole pixels of the scaled image, as in torchvision's RandomCrop.
+    # Offsets are whole pixels of the scaled image, as in RandomCrop of torchvision.
     slack = (resized or side) - side
     offset = torch.randint(0, slack + 1, (count, 2), generator=generator).float()
     mirror = torch.rand(count, generator=generator) < flip
@@ -59,7 +58,7 @@ def random_view(
 
 
 def centre_view(images: Tensor, side: int, *, resized: int | None = None) -> Tensor:
-    """What `random_view` does, without randomness: scales and cuts out the middle.
+    """Scale and crop the centre, as `random_view` without randomness.
 
     Args:
         images: ``(B, T, 3, S, S)``, float, 0 to 1.
@@ -78,12 +77,12 @@ def centre_view(images: Tensor, side: int, *, resized: int | None = None) -> Ten
 def _view(
     images: Tensor, side: int, resized: int, offset: Tensor, angle: Tensor, mirror: Tensor
 ) -> Tensor:
-    """Samples the images at the places of a view.
+    """Sample the images at the positions of a view.
 
     Args:
         images: ``(B, T, 3, S, S)``.
-        side: Of the view.
-        resized: Side of the whole image in pixels of the view.
+        side: Side of the view, pixels.
+        resized: Side of the whole image, in pixels of the view.
         offset: ``(B, 2)`` x and y of the view's corner in the scaled and rotated image.
         angle: ``(B,)`` rotation counter-clockwise, radians.
         mirror: ``bool (B,)``.
@@ -91,13 +90,13 @@ def _view(
     batch, frames = images.shape[:2]
     source = images.shape[-1]
     if resized < source:
-        # Sampling apart pixels would alias, so that the image is made small beforehand.
+        # Sampling with large steps would alias, so that the image is downscaled before.
         small = functional.interpolate(
             images.flatten(0, 1), (resized, resized), mode="bilinear", antialias=True
         )
         images = small.reshape(batch, frames, *small.shape[1:])
     offset, angle, mirror = (each.to(images.device) for each in (offset, angle, mirror))
-    # A pixel of the view, in units in which the whole image reaches from -1 to 1.
+    # Pixel size of the view, where the whole image ranges from -1 to 1.
     pixel = torch.arange(side, device=images.device) + 0.5
     x = (offset[:, :1] + pixel) * (2 / resized) - 1
     y = (offset[:, 1:] + pixel) * (2 / resized) - 1
@@ -110,8 +109,8 @@ def _view(
         ),
         dim=-1,
     ).to(images)
-    # One grid for a sample: its frames are channels of one image. The outermost pixels reach to the
-    # border of the image; what a rotation brings in from beyond it is black.
+    # One grid per sample: its frames are channels of one image. The outermost pixels extend to the
+    # border of the image; pixels beyond it are black.
     view = functional.grid_sample(
         images.flatten(1, 2), grid, mode="bilinear", padding_mode="border", align_corners=False
     )
@@ -128,25 +127,25 @@ def colour_jitter(
     saturation: float = 0.0,
     hue: float = 0.0,
 ) -> Tensor:
-    """Changes brightness, contrast, saturation and hue, in this order.
+    """Change brightness, contrast, saturation and hue, in this order.
 
-    The four are those of torchvision's ColorJitter, which shuffles their order for each image;
-    here it is fixed, so that a batch is changed at once. The grey level that contrast scales
-    around is the mean of all frames of a sample, hence the same for its onset and its apex.
+    As ColorJitter of torchvision, which draws the order for each image; here it is fixed, for
+    batches. Contrast is scaled around the mean grey level of all frames of a sample, so that onset
+    and apex are changed alike.
 
     Args:
         images: ``(B, T, 3, H, W)`` RGB, float, 0 to 1.
-        generator: Of the draws, on the CPU.
-        brightness: The image is multiplied by a factor within 1 -+ this.
-        contrast: Its difference to the mean grey level is multiplied by one within 1 -+ this.
-        saturation: Its difference to its grey image is multiplied by one within 1 -+ this.
-        hue: The hue is turned by a part of the circle within -+ this, at most 0.5.
+        generator: Random generator on the CPU.
+        brightness: Range of the factor of the image, 1 -+ this value.
+        contrast: Range of the factor of the difference to the mean grey level, 1 -+ this value.
+        saturation: Range of the factor of the difference to the grey image, 1 -+ this value.
+        hue: Range of the rotation of the hue, as a share of the circle, at most 0.5.
 
     Returns:
         ``(B, T, 3, H, W)``, 0 to 1.
     """
     count = len(images)
-    # Drawn in full before anything is left out, so that the draws of one do not hang on another.
+    # All are drawn before any is skipped, so that the draws do not depend on each other.
     factors = [
         _uniform(count, max(0.0, 1 - most), 1 + most, generator)
         for most in (brightness, contrast, saturation)
@@ -167,12 +166,12 @@ def colour_jitter(
 
 
 def random_grey(images: Tensor, generator: Generator, probability: float) -> Tensor:
-    """Takes the colour out of some samples.
+    """Convert some samples to grey.
 
     Args:
         images: ``(B, T, 3, H, W)`` RGB, float, 0 to 1.
-        generator: Of the draws, on the CPU.
-        probability: With which a sample becomes grey.
+        generator: Random generator on the CPU.
+        probability: Probability of a grey sample.
 
     Returns:
         ``(B, T, 3, H, W)``.
@@ -182,17 +181,17 @@ def random_grey(images: Tensor, generator: Generator, probability: float) -> Ten
 
 
 def grey(images: Tensor) -> Tensor:
-    """Grey image of ``(..., 3, H, W)`` RGB, ``(..., 1, H, W)``."""
+    """Return the grey image ``(..., 1, H, W)`` of ``(..., 3, H, W)`` RGB."""
     weights = torch.tensor(_LUMA, dtype=images.dtype, device=images.device)
     return (images * weights[:, None, None]).sum(-3, keepdim=True)
 
 
 def turn_hue(images: Tensor, turn: Tensor) -> Tensor:
-    """Turns the hue in the HSV model (Smith, SIGGRAPH 1978), saturation and value kept.
+    """Rotate the hue in the HSV model (Smith, SIGGRAPH 1978) with saturation and value unchanged.
 
     Args:
         images: ``(..., 3, H, W)`` RGB, float, 0 to 1.
-        turn: Part of the colour circle, 1 once around; of a shape that spreads over the images.
+        turn: Rotation as a share of the colour circle, broadcast over the images.
 
     Returns:
         Images of the same shape.
@@ -200,7 +199,7 @@ def turn_hue(images: Tensor, turn: Tensor) -> Tensor:
     value, low = images.amax(-3, keepdim=True), images.amin(-3, keepdim=True)
     chroma = value - low
     red, green, blue = (images[..., channel : channel + 1, :, :] for channel in range(3))
-    # Hue in sixths of the circle; without chroma every hue looks alike.
+    # Hue in sixths of the circle; without chroma the hue is arbitrary.
     safe = torch.where(chroma > 0, chroma, 1)
     hue = torch.where(
         value == red,
@@ -208,7 +207,7 @@ def turn_hue(images: Tensor, turn: Tensor) -> Tensor:
         torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
     )
     hue = hue + 6 * turn
-    # A channel falls from the value to the low where the hue leaves it behind.
+    # A channel decreases from the value to the minimum with the distance of the hue.
     shift = torch.tensor((5.0, 3.0, 1.0), dtype=images.dtype, device=images.device)
     sixth = (hue + shift[:, None, None]) % 6
     return value - chroma * torch.minimum(sixth, 4 - sixth).clamp(0, 1)
@@ -219,5 +218,5 @@ def _uniform(count: int, low: float | Tensor, high: float | Tensor, generator: G
 
 
 def _spread(per_sample: Tensor, images: Tensor) -> Tensor:
-    """``(B,)`` on the CPU to ``(B, 1, 1, 1, 1)`` beside the images."""
+    """Return ``(B,)`` from the CPU as ``(B, 1, 1, 1, 1)`` on the device of the images."""
     return per_sample.to(images.device)[:, None, None, None, None]

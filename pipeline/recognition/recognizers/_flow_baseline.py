@@ -1,4 +1,4 @@
-"""What the recognizers of whole-face flow have in common: their input and its augmentation."""
+"""Common input and augmentation of the recognizers of whole-face flow."""
 
 from functools import lru_cache
 from typing import ClassVar, Literal
@@ -26,25 +26,25 @@ from miex.pipeline.recognition.representations.published_flow import (
 from miex.pipeline.recognition.sample import MIN_SIDE
 
 STRAIN_GAIN = 10.0
-"""A face moves a pixel where it is deformed by a tenth: with this gain, chosen by us, u, v and
-strain are of one order of magnitude."""
+"""Gain of the strain, chosen by this project: a strain of 0.1 occurs with a motion of about a
+pixel, and with this gain u, v and strain have the same order of magnitude."""
 
 _NOISE_SCALES = (0.45, 1.0, 2.0)
-"""Standard deviations of the Gaussians that white noise is smoothed with, pixels of 28: the
-published images have two to three times the energy of rendered ones at these scales."""
+"""Standard deviations of the Gaussians that smooth white noise, in pixels of 28: at these scales
+the published images have two to three times the energy of rendered ones."""
 
 FLOW_TOY = ToySize(
     {"flow_side": 64, "method": "dis"}, {"epochs": 15, "learning_rate": 3e-3, "batch_size": 16}
 )
-"""Toy size of all of them."""
+"""Toy size of these recognizers."""
 
 
 class FlowBaselineConfig(RecognizerConfig):
-    """Parameters of all of them.
+    """Common parameters.
 
     Attributes:
-        published_training: Training on the form ``published`` where nothing else is asked for. It
-            is ours: the 800 epochs of several authors take hours for the 68 folds of MEGC2019.
+        published_training: Default training on the form ``published``, chosen by this project,
+            since the 800 epochs of several authors take hours for the 68 folds of MEGC2019.
         published_pre_training: Likewise on synthetic samples alone. It is short on purpose: what
             carries over to real clips is learnt within some tens of steps, and a longer training
             fits what is peculiar to rendered samples (UF1 of STSTNet on real clips that it never
@@ -63,45 +63,51 @@ class FlowBaselineConfig(RecognizerConfig):
         max_steps=40,
     )
 
-    side: int = Field(28, ge=8, multiple_of=4, description="of the inputs, pixels")
-    flow_side: int = Field(128, ge=MIN_SIDE, description="of the faces for the flow, pixels")
+    side: int = Field(28, ge=8, multiple_of=4, description="side of the inputs, pixels")
+    flow_side: int = Field(
+        128, ge=MIN_SIDE, description="side of the faces for the optical flow, pixels"
+    )
     method: FlowMethod = "tvl1"
     form: Literal["auto", "face", "published"] = Field(
         "auto",
-        description="face: flow of the face as miex cuts it; published: as flow of real clips is"
-        " published, cut by eyes and mouth, each channel stretched; auto: published where clips"
-        " are, else face",
+        description="face: flow of the face in the crop of miex; published: as published flow of"
+        " real clips, cropped by eyes and mouth, each channel stretched; auto: published if the"
+        " clips are, else face",
     )
     scaling: Literal["fixed", "image"] = Field(
         "fixed",
-        description="of the form face. fixed: pixels of motion, so that size and sign count;"
+        description="scaling of the form face. fixed: motion in pixels, with size and sign;"
         " image: each channel of each sample stretched to 0-1, as the 8-bit flow images of the"
         " papers are",
     )
     crops: tuple[Crop, ...] = Field(
-        PublishedFlowConfig().crops, description="of the form published, of rendered samples"
+        PublishedFlowConfig().crops, description="crops of rendered samples in the form published"
     )
     crop_jitter: float = Field(
-        PublishedFlowConfig().jitter, ge=0, le=0.2, description="likewise, share of the side"
+        PublishedFlowConfig().jitter,
+        ge=0,
+        le=0.2,
+        description="random shift of these crops, as a share of the side",
     )
     rigid_motion: Literal["keep", "remove"] = Field(
         "keep",
-        description="remove: flow without shift, turn and growth of the head, of samples that have"
-        " frames",
+        description="remove: flow without translation, rotation and scaling of the head, for"
+        " samples with frames",
     )
     flip: float = Field(
-        0.5, ge=0, le=1, description="of the form published: probability of mirroring in training"
+        0.5, ge=0, le=1, description="probability of mirroring in training, in the form published"
     )
     noise: float = Field(
         0.25,
         ge=0,
-        description="of the form published: noise on u and v in training, in their deviations",
+        description="noise on u and v in training relative to their standard deviation, in the form"
+        " published",
     )
     drift: float = Field(
         0.3,
         ge=0,
-        description="of the form published: motion of the head that is added to u and v in"
-        " training, in their deviations",
+        description="head motion that is added to u and v in training relative to their standard"
+        " deviation, in the form published",
     )
 
     @property
@@ -139,12 +145,12 @@ def flow_representation(
     strain: bool = True,
     target: Literal["apex", "middle"] = "apex",
 ) -> FlowStrain | PublishedFlow:
-    """What a recognizer of whole-face flow looks at.
+    """Return the representation of a recognizer of whole-face flow.
 
     Args:
-        config: Its parameters.
+        config: Parameters of the recognizer.
         strain: Whether strain is the third channel.
-        target: Where the flow leads; published flow leads to the apex.
+        target: Target frame of the flow; that of published flow is the apex.
     """
     if config.published:
         return PublishedFlow(
@@ -171,10 +177,10 @@ def flow_representation(
 
 
 def scaled(flow: Tensor, config: FlowBaselineConfig) -> Tensor:
-    """Flow, and strain if it has any, as the networks take it.
+    """Return flow, and strain if there is any, scaled for the networks.
 
     Args:
-        flow: ``(B, 2 or 3, S, S)`` of `flow_representation`.
+        flow: ``(B, 2 or 3, S, S)`` from `flow_representation`.
         config: Form and scaling.
 
     Returns:
@@ -190,16 +196,17 @@ def scaled(flow: Tensor, config: FlowBaselineConfig) -> Tensor:
 
 
 def augmented(inputs: Inputs, config: FlowBaselineConfig, generator: Generator) -> Inputs:
-    """Published flow as other cameras, heads and sides of a face would have given it.
+    """Augment published flow.
 
-    Each sample is mirrored or not (u changes its sign), gets noise of three scales and the motion
-    of a head (shift, turn, growth) on u and v, the noise's gradient on the strain, all in units of
-    its own deviations, and is stretched again. The form ``face`` is left as it is.
+    Each sample is mirrored or not (u changes its sign); noise of three scales and head motion
+    (translation, rotation, scaling) are added to u and v, and the gradient of the noise to the
+    strain, all relative to its standard deviations; then it is stretched again. The form ``face``
+    is not changed.
 
     Args:
-        inputs: ``flow`` as `flow_representation` gives it.
-        config: What is changed, and how much.
-        generator: Of the draws.
+        inputs: ``flow`` from `flow_representation`.
+        config: Kind and strength of the augmentation.
+        generator: Random generator on the CPU.
 
     Returns:
         ``flow``, ``float32 (B, 2 or 3, S, S)``, 0-1.
@@ -251,7 +258,7 @@ def _smoothing(side: int, sigma: float) -> Tensor:
 
 
 def _head_motion(count: int, side: int, generator: Generator) -> Tensor:
-    """Shift, turn and growth about the middle, ``(count, 2, side, side)``."""
+    """Return translation, rotation and scaling about the centre, ``(count, 2, side, side)``."""
     right, down, turn, growth = torch.randn(4, count, 1, 1, generator=generator)
     at = torch.linspace(-1, 1, side)
     x, y = at.expand(side, side), at[:, None].expand(side, side)

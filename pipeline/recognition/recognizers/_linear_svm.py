@@ -1,4 +1,4 @@
-"""A linear support vector machine on a descriptor, shared by the hand-crafted baselines."""
+"""Linear support vector machine on a descriptor, for the hand-crafted baselines."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -17,14 +17,14 @@ _ITERATIONS = 10_000
 
 
 class LinearSvmConfig(RecognizerConfig):
-    """Parameters of the classifier. `training` is not used: there are no epochs."""
+    """Parameters of the classifier; `training` is not used, since there are no epochs."""
 
     c: float = Field(1.0, gt=0, description="weight of the errors in training")
     balanced: bool = Field(False, description="weigh classes by the inverse of their frequency")
 
 
 class LinearSvmRecognizer(FittedRecognizer):
-    """One linear machine for each class against the rest, on standardised features.
+    """One-vs-rest linear support vector machines on standardised features.
 
     Attributes:
         key: Name of the representation's tensor ``(B, features)``.
@@ -44,7 +44,7 @@ class LinearSvmRecognizer(FittedRecognizer):
         seed: int,
         weights: NDArray[np.float64] | None = None,
     ) -> None:
-        """See `FittedRecognizer.fit`. Mean and deviation are those of these samples alone."""
+        """See `FittedRecognizer.fit`; features are standardised with these samples."""
         features = inputs[self.key].numpy().astype(np.float64)
         targets = labels.numpy()
         present = np.unique(targets)
@@ -54,7 +54,7 @@ class LinearSvmRecognizer(FittedRecognizer):
             )
         mean, deviation = features.mean(axis=0), features.std(axis=0)
         scale = np.where(deviation > 0, deviation, 1)
-        # In place: the histograms of a synthesized dataset fill gigabytes.
+        # In place, since the histograms of a synthesized dataset take gigabytes.
         features -= mean
         features /= scale
         normals = np.zeros((self.classes, features.shape[1]))
@@ -68,7 +68,7 @@ class LinearSvmRecognizer(FittedRecognizer):
                 max_iter=_ITERATIONS,
                 random_state=seed,
             ).fit(features, targets, weights)
-            # Of two classes scikit-learn keeps the second one's machine alone.
+            # For two classes scikit-learn has only the machine of the second one.
             signs = np.array([[-1], [1]]) if len(present) == 2 else 1
             normals[present] = signs * machine.coef_ / scale
             bias[present] = np.ravel(signs * machine.intercept_[:, None])
@@ -89,9 +89,9 @@ class LinearSvmRecognizer(FittedRecognizer):
         return (features.float() - mean) @ weights.T + bias
 
     def state(self) -> dict[str, NDArray[np.float32]]:
-        """``mean`` (features,), ``weights`` (classes, features) and ``bias`` (classes,).
+        """Return ``mean`` (features,), ``weights`` (classes, features) and ``bias`` (classes,).
 
-        Weights are those of features that are centred and not scaled.
+        The weights apply to centred features that are not scaled.
         """
         return dict(self._learnt)
 
@@ -99,7 +99,7 @@ class LinearSvmRecognizer(FittedRecognizer):
         """See `FittedRecognizer.load_state`.
 
         Raises:
-            ValueError: The state is another recognizer's, or has other classes.
+            ValueError: The state is of another recognizer, or has other classes.
         """
         found = {name: array.shape for name, array in state.items()}
         length = state["mean"].size if "mean" in state else 0

@@ -1,8 +1,8 @@
-"""What MiE-X's two recognizers of images share: preparation of the frames, head, training.
+"""Common parts of MiE-X's two recognizers of images: preparation of the frames, head, training.
 
 Liu et al., How to Synthesize a Large-Scale and Trainable Micro-Expression Dataset?, ECCV 2022. The
-paper leaves the figures to its supplement; they are those of its released code, less its mistakes:
-there the test images are augmented too, and onset and apex apart from each other.
+hyperparameters, which the paper leaves to its supplement, are those of its released code, except
+for two errors: the code augments test images, too, and augments onset and apex differently.
 """
 
 from typing import Any, Self
@@ -20,7 +20,7 @@ from miex.pipeline.recognition.sample import MIN_SIDE
 _RESNET_FEATURES = 512
 
 _HIDDEN = (128, 32)
-"""Widths of the head's two hidden layers."""
+"""Widths of the two hidden layers of the head."""
 
 TOY = ToySize(
     {
@@ -39,7 +39,7 @@ TOY = ToySize(
 
 
 class MiexConfig(RecognizerConfig):
-    """Parameters that Branches and ApexME have in common."""
+    """Common parameters of Branches and ApexME."""
 
     backbone: str = Field(
         "resnet18", description="of torchvision; or timm's name of another convolutional one"
@@ -131,17 +131,17 @@ def released(fine_tuning_rate: float, fine_tuning_factor: float) -> dict[str, An
 def augmented(
     frames: Tensor, config: MiexConfig, generator: Generator, clips: Tensor | None = None
 ) -> Tensor:
-    """Frames for training.
+    """Augment frames for training.
 
     Args:
         frames: ``uint8 (B, T, 3, side, side)`` RGB.
-        config: What is changed, and how much.
-        generator: Of the draws.
+        config: Kind and strength of the augmentation.
+        generator: Random generator on the CPU.
         clips: ``bool (B,)``, which samples are real clips; `MiexConfig.rotation_of_clips`.
 
     Returns:
-        ``float32 (B, T, 3, crop, crop)``, 0 to 1. Colours are changed before the frames are scaled
-        up, on a third of the pixels; apart from contrast these are changes of single pixels.
+        ``float32 (B, T, 3, crop, crop)``, 0 to 1. Colours are changed before upscaling, on a third
+        of the pixels, which is equivalent except for contrast.
     """
     jitter = config.jitter
     images = _augment.colour_jitter(
@@ -161,15 +161,15 @@ def augmented(
 
 
 def prepared(frames: Tensor, config: MiexConfig) -> Tensor:
-    """What a network sees of frames that are stored or augmented.
+    """Return the input of a network from stored or augmented frames.
 
     Args:
-        frames: ``uint8 (B, T, 3, side, side)`` as stored, of which the middle is taken, or ``float
-            (B, T, 3, crop, crop)`` as augmented.
+        frames: Stored ``uint8 (B, T, 3, side, side)``, of which the centre is used, or augmented
+            ``float (B, T, 3, crop, crop)``.
         config: Sizes.
 
     Returns:
-        ``float32 (B, T, 3, crop, crop)``, -1 to 1: mean and deviation are taken as .5.
+        ``float32 (B, T, 3, crop, crop)``, -1 to 1, normalised with mean and deviation .5.
     """
     if frames.dtype == torch.uint8:
         frames = _augment.centre_view(
@@ -179,13 +179,13 @@ def prepared(frames: Tensor, config: MiexConfig) -> Tensor:
 
 
 def backbone(config: MiexConfig) -> tuple[nn.Module, int, str]:
-    """A backbone with pooled features, of the whole face or of its two halves.
+    """Create a backbone with pooled features of the whole face or of its two halves.
 
     Returns:
-        The backbone, ``(B, 3, crop, crop)`` to ``(B, features)``; the number of features; what its
-        parameters started from.
+        The backbone, ``(B, 3, crop, crop)`` to ``(B, features)``; the number of features; its
+        initial weights.
     """
-    # The last map of a 224 px image has 7 rows; the middle one counts for both halves.
+    # The last map of a 224 px image has 7 rows; the middle one belongs to both halves.
     parts = 2 if config.part_pooling else 1
     pool = nn.AdaptiveAvgPool2d((parts, 1))
     if config.backbone == "resnet18":
@@ -197,7 +197,7 @@ def backbone(config: MiexConfig) -> tuple[nn.Module, int, str]:
 
 
 def head(features: int, classes: int, dropout: float) -> nn.Sequential:
-    """FC 128, FC 32, FC classes with ReLU and dropout between them, initialised after Xavier."""
+    """Create the head: FC 128, FC 32, FC classes with ReLU and dropout, Xavier initialisation."""
     first, second = _HIDDEN
     layers = nn.Sequential(
         nn.Linear(features, first),

@@ -1,14 +1,14 @@
-"""Backbones, with pretrained weights where they are on this machine. Nothing is downloaded.
+"""Backbones with pretrained weights, if these are on this machine. Nothing is downloaded.
 
 `weights` is one of
 
-- ``auto``: ImageNet weights if torch hub's or Hugging Face's cache has them, else random;
-- ``imagenet``: ImageNet weights, an error that says where they belong if they are absent;
-- ``random``: the library's initialisation;
+- ``auto``: ImageNet weights if the cache of torch hub or Hugging Face has them, else random;
+- ``imagenet``: ImageNet weights; an error with the expected path if they are missing;
+- ``random``: the initialisation of the library;
 - a path to a ``.safetensors``, ``.pth``, ``.pt``, ``.tar`` or ``.bin`` file of the same backbone,
-  trained on whatever (ImageNet, FER+, VGGFace2), with whatever head; read without unpickling.
+  trained on any data (ImageNet, FER+, VGGFace2) with any head; read without unpickling.
 
-Every function returns the backbone without its head, and what its parameters started from.
+Every function returns the backbone without its head, and its initial weights.
 """
 
 import pickle
@@ -28,10 +28,10 @@ from torchvision.models import ResNet, ResNet18_Weights
 from miex.datasets.files import sha256_file
 
 RANDOM = "random"
-"""What `Recognizer.weights` says of a network that starts from nothing."""
+"""`Recognizer.weights` of a network without pretrained weights."""
 
 _NESTED = ("state_dict", "model_state_dict", "model", "net")
-"""Under which names training scripts keep the parameters among other things."""
+"""Keys of the parameters in the checkpoints of training scripts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,10 @@ class _Published:
     """ImageNet weights that a library would download.
 
     Attributes:
-        title: What they are called.
-        file: Where the library's cache has them; None where it has not.
-        expected: Where they belong.
-        command: What fetches them.
+        title: Their name.
+        file: Their file in the cache of the library; None if missing.
+        expected: Expected path.
+        command: Command that downloads them.
     """
 
     title: str
@@ -52,17 +52,17 @@ class _Published:
 
 
 def resnet18(weights: str) -> tuple[ResNet, str]:
-    """ResNet-18 (He et al., CVPR 2016) as torchvision builds it, without its head.
+    """Create the ResNet-18 of torchvision (He et al., CVPR 2016) without its head.
 
     Args:
         weights: See the module.
 
     Returns:
-        The backbone, ``(B, 3, H, W)`` to ``(B, 512)``, and what its parameters started from.
+        The backbone, ``(B, 3, H, W)`` to ``(B, 512)``, and its initial weights.
 
     Raises:
-        FileNotFoundError: The weights are not there; the message says where they belong.
-        ValueError: The file cannot be read, or holds another network; keys are named.
+        FileNotFoundError: The weights are missing; the message names the expected path.
+        ValueError: The file cannot be read, or holds another network; the message names keys.
     """
     network = torchvision.models.resnet18(weights=None)
     network.fc = nn.Identity()
@@ -70,21 +70,21 @@ def resnet18(weights: str) -> tuple[ResNet, str]:
 
 
 def timm_backbone(name: str, weights: str, *, pooled: bool = True) -> tuple[nn.Module, str, int]:
-    """A backbone of timm, without its head.
+    """Create a backbone of timm without its head.
 
     Args:
-        name: timm's name of it, such as ``rexnet_100``.
+        name: Its name in timm, as ``rexnet_100``.
         weights: See the module.
-        pooled: Whether it averages its last maps.
+        pooled: Whether its last maps are averaged.
 
     Returns:
         The backbone, ``(B, 3, H, W)`` to ``(B, features)``, or to the maps ``(B, features, h, w)``;
-        what its parameters started from; the number of features.
+        its initial weights; the number of features.
 
     Raises:
-        FileNotFoundError: The weights are not there; the message says where they belong.
-        ValueError: timm has no such backbone, or the file cannot be read, or holds another
-            network; keys are named.
+        FileNotFoundError: The weights are missing; the message names the expected path.
+        ValueError: timm has no such backbone, or the file cannot be read or holds another network;
+            the message names keys.
     """
     import timm  # takes seconds, and only some recognizers need it
 
@@ -124,7 +124,7 @@ def _timm_weights(name: str) -> _Published | None:
 
 
 def _fill(network: nn.Module, name: str, weights: str, published: _Published | None) -> str:
-    """Loads what `weights` asks for, and says what it was."""
+    """Load the weights that `weights` names, and return their description."""
     if weights == RANDOM:
         return RANDOM
     if weights not in ("auto", "imagenet"):
@@ -134,7 +134,9 @@ def _fill(network: nn.Module, name: str, weights: str, published: _Published | N
     if weights == "auto":
         return RANDOM
     if published is None:
-        raise ValueError(f"nobody publishes ImageNet weights of {name}; use random, or give a file")
+        raise ValueError(
+            f"there are no published ImageNet weights of {name}; use random, or give a file"
+        )
     raise FileNotFoundError(
         f"ImageNet weights of {name} ({published.title}) are not on this machine, and nothing is"
         f" downloaded unasked; expected {published.expected}; {published.command}, or set"
@@ -143,14 +145,14 @@ def _fill(network: nn.Module, name: str, weights: str, published: _Published | N
 
 
 def _load(network: nn.Module, name: str, path: Path) -> str:
-    """Fills the backbone from a file; returns the file's hash and the parts left out."""
+    """Load a file into the backbone, and return its hash and the parts left out."""
     stored = _read(path)
     own = network.state_dict()
-    # Heads may differ; a part of the backbone that the file has more of means another backbone.
+    # Heads may differ; additional keys of the backbone mean another backbone.
     parts = {key.split(".")[0] for key in own}
     extra = sorted(key for key in stored if key not in own)
     strange = [key for key in extra if key.split(".")[0] in parts]
-    # Files from before PyTorch 0.4.1 do not count batches, and nothing here uses the count.
+    # Files from before PyTorch 0.4.1 have no count of batches, which is not used here.
     missing = [key for key in own if key not in stored and not key.endswith("num_batches_tracked")]
     other = [
         f"{key} {tuple(stored[key].shape)} instead of {tuple(value.shape)}"
@@ -176,11 +178,11 @@ def _some(keys: list[str], most: int = 4) -> str:
 
 
 _DAMAGED = (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError)
-"""What PyTorch raises on files that are cut off or hold something else."""
+"""Exceptions of PyTorch for truncated or other files."""
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """Parameters by name, from either format, without the prefix of `DataParallel`."""
+    """Return parameters by name from both formats, without the prefix of `DataParallel`."""
     if not path.is_file():
         raise FileNotFoundError(
             f"no weights file {path}; expected auto, imagenet, random, or a .safetensors or .pth"

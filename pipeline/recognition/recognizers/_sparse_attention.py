@@ -1,11 +1,11 @@
-"""Self-attention in which a query sees only the keys of its own hash bucket.
+"""Self-attention in which a query attends only to the keys of its hash bucket.
 
-Of UAMRN (Wei et al., Entropy 24(9):1271, 2022, sec. 3.2). Random hyper-planes cut the space of
-queries and keys into buckets; vectors that point alike probably fall into the same one. What fits
-to nothing, such as a frame that magnification tore apart, is left alone.
+Part of UAMRN (Wei et al., Entropy 24(9):1271, 2022, sec. 3.2). Random hyper-planes divide the space
+of queries and keys into buckets; similar vectors are probably in the same one. Outliers, such as a
+frame with magnification artefacts, are not attended to.
 
-The paper counts operations of an attention that is computed bucket by bucket. With 32 frames the
-whole matrix is smaller than the lists of buckets would be, so it is computed and masked here.
+The paper counts operations of an attention that is computed per bucket. With 32 frames the whole
+matrix is smaller than lists of buckets, so that it is computed and masked here.
 """
 
 import math
@@ -16,15 +16,15 @@ from torch.nn import functional
 
 
 def buckets(vectors: Tensor, planes: Tensor) -> Tensor:
-    """Hashes vectors: on which side of every hyper-plane they lie.
+    """Return the hash of vectors: their side of every hyper-plane.
 
     Args:
         vectors: ``(..., L, D)``.
         planes: Normals of the hyper-planes through the origin, ``(..., tables, D, planes)``.
 
     Returns:
-        ``int64 (..., tables, L)``, 0 to 2^planes - 1. The tag of a plane is 0 where the product is
-        positive and 1 elsewhere (sec. 3.2.2), the first plane has the highest place.
+        ``int64 (..., tables, L)``, 0 to 2^planes - 1. The bit of a plane is 0 where the product is
+        positive and 1 elsewhere (sec. 3.2.2); the first plane is the most significant bit.
     """
     # (..., 1, L, D) @ (..., tables, D, planes) -> (..., tables, L, planes)
     tags = (vectors.unsqueeze(-3) @ planes <= 0).long()
@@ -33,7 +33,7 @@ def buckets(vectors: Tensor, planes: Tensor) -> Tensor:
 
 
 def same_bucket(queries: Tensor, keys: Tensor, planes: Tensor) -> Tensor:
-    """Which query may look at which key (eqs. 4 and 5): those that share a bucket in any table.
+    """Return which query may attend to which key (eqs. 4, 5): those with a common bucket.
 
     Args:
         queries: ``(..., L, D)``.
@@ -48,7 +48,7 @@ def same_bucket(queries: Tensor, keys: Tensor, planes: Tensor) -> Tensor:
 
 
 def attention_weights(queries: Tensor, keys: Tensor, visible: Tensor | None) -> Tensor:
-    """Softmax(q k^T / sqrt(d_k)) over the visible keys (eq. 6), or over all of them (eq. 3).
+    """Return softmax(q k^T / sqrt(d_k)) over the visible keys (eq. 6), or over all (eq. 3).
 
     Args:
         queries: ``(..., L, D)``.
@@ -56,12 +56,12 @@ def attention_weights(queries: Tensor, keys: Tensor, visible: Tensor | None) -> 
         visible: ``bool (..., L, L)``; None for all.
 
     Returns:
-        ``(..., L, L)``; rows add up to one, and are zero for a query without a key.
+        ``(..., L, L)``; rows sum to 1, or are 0 for a query without a key.
     """
     logits = queries @ keys.transpose(-1, -2) / math.sqrt(queries.shape[-1])
     if visible is None:
         return logits.softmax(-1)
-    # Not -inf: a row of nothing else would be NaN, and so would be its gradient.
+    # Not -inf, since a row of only -inf and its gradient would be NaN.
     hidden = logits.masked_fill(~visible, torch.finfo(logits.dtype).min)
     return hidden.softmax(-1) * visible
 
@@ -74,9 +74,9 @@ class SparseSelfAttention(nn.Module):
         heads: Number of heads, n_h.
         planes: Number of hyper-planes of a table, n_p: 2^n_p buckets.
         tables: Number of tables, n_t.
-        sparse: Whether to hash at all; False is the full attention of eq. 3.
-        seed: Of the hyper-planes in eval mode. In training new ones are drawn in every call, so
-            that nothing is learnt that hangs on where they lie.
+        sparse: Whether keys are selected by hashing; False is the full attention of eq. 3.
+        seed: Seed of the hyper-planes in eval mode. In training new ones are drawn in every call,
+            so that training does not depend on their position.
     """
 
     planes: Tensor
@@ -93,7 +93,7 @@ class SparseSelfAttention(nn.Module):
         self.register_buffer("planes", normals)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Attends.
+        """Apply the attention.
 
         Args:
             x: ``(B, L, size)``.
@@ -121,14 +121,14 @@ class SparseSelfAttention(nn.Module):
 class SparseAttentionBlock(nn.Module):
     """Attention and two dense layers, each with dropout, a shortcut and layer normalisation.
 
-    The paper names the attention only; the rest is the encoder layer of Vaswani et al. (NeurIPS
-    2017), which it takes its eq. 3 from.
+    The paper describes only the attention; the rest is the encoder layer of Vaswani et al. (NeurIPS
+    2017), the source of its eq. 3.
 
     Args:
-        attention: First part.
+        attention: The attention.
         size: Dimension of the model.
-        hidden: Of the first dense layer.
-        dropout: Probability.
+        hidden: Units of the first dense layer.
+        dropout: Probability of dropout.
     """
 
     def __init__(
@@ -141,11 +141,11 @@ class SparseAttentionBlock(nn.Module):
         self.dropout = dropout
 
     def forward(self, x: Tensor, drop: bool) -> tuple[Tensor, Tensor]:
-        """Transforms a sequence.
+        """Transform a sequence.
 
         Args:
             x: ``(B, L, size)``.
-            drop: Whether dropout is on; Monte-Carlo dropout keeps it on outside of training.
+            drop: Whether dropout is active; Monte-Carlo dropout uses it outside training.
 
         Returns:
             ``(B, L, size)``, and the attention ``(B, heads, L, L)``.

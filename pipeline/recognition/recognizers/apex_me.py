@@ -1,4 +1,4 @@
-"""ApexME: a ResNet-18 on the apex alone.
+"""ApexME: a ResNet-18 on the apex only.
 
 This is the recognizer that MiE-X calls ApexME. The one of Li, Huang and Zhao (Can Micro-Expression
 Be Recognized Based on Single Apex Frame?, ICIP 2018), to which the name refers, is a VGG-16 on
@@ -26,7 +26,7 @@ class ApexMEConfig(_miex.MiexConfig):
 
 @register_recognizer("apex_me")
 class ApexME(Recognizer):
-    """A ResNet-18 on the apex, and three layers on top."""
+    """ResNet-18 on the apex with a head of three layers."""
 
     name: ClassVar[str] = "apex_me"
     title = "ApexME"
@@ -54,17 +54,17 @@ class ApexME(Recognizer):
 
     @property
     def representation(self) -> ApexFrame:
-        """The apex."""
+        """The apex frame."""
         return ApexFrame(FramesConfig(side=self.config.side))
 
     def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
-        """Colours, rotation and crop; see `_miex.augmented`."""
+        """Augment colours, rotation and crop; see `_miex.augmented`."""
         frames = inputs["apex"][:, None]
         apex = _miex.augmented(frames, self.config, generator, inputs.get(IS_CLIP))[:, 0]
         return {"apex": apex}
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Logits ``(B, classes)`` of stored or augmented apexes."""
+        """Return logits ``(B, classes)`` of stored or augmented apexes."""
         apex = _miex.prepared(inputs["apex"][:, None], self.config)[:, 0]
         logits: Tensor = self.head(self.apex(apex))
         return logits

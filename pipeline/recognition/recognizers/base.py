@@ -1,13 +1,13 @@
 """Define recognizers and find them by name.
 
-A new one is one new file in this folder, or a class that another installed package names in its
-entry points `miex.recognizers`:
+A new recognizer is one new file in this folder, or a class that another installed package names in
+its entry points `miex.recognizers`:
 
     @register_recognizer("name")
     class Name(Recognizer): ...
 
-The training loop never sees what a recognizer looks at: it moves tensors from the cache to the
-device, lets the recognizer augment them, and takes a loss.
+The training loop does not depend on the input of a recognizer: it moves tensors from the cache to
+the device, lets the recognizer augment them, and minimises its loss.
 """
 
 from abc import ABC, abstractmethod
@@ -36,7 +36,7 @@ Only recognizers that set `RecognizerFacts.marks_clips` get it."""
 
 @dataclass(frozen=True)
 class ToySize:
-    """A size at which a recognizer learns 60 drawn faces of 64 px in seconds, for its tests.
+    """Size at which a recognizer learns 60 drawn faces of 64 px in seconds, for tests.
 
     Attributes:
         config: Config fields that differ from the paper's.
@@ -48,9 +48,9 @@ class ToySize:
 
 
 class RecognizerFacts:
-    """Facts about a recognizer that commands, tests and the tables of the docs read.
+    """Facts about a recognizer for commands, tests and the tables of the docs.
 
-    Write them as literals: `miex recognizers` reads them without importing torch.
+    Write them as literals, since `miex recognizers` reads them without importing PyTorch.
 
     Attributes:
         name: The registered name.
@@ -83,7 +83,7 @@ class RecognizerFacts:
 
 
 class Recognizer(RecognizerFacts, nn.Module, ABC):
-    """A network that tells expressions apart.
+    """Network that classifies expressions.
 
     Args:
         config: Its parameters.
@@ -94,8 +94,8 @@ class Recognizer(RecognizerFacts, nn.Module, ABC):
             checkpoint for other classes is loaded without them.
         config: Its parameters.
         classes: Number of classes.
-        weights: What the parameters started from: ``random``, or the name of pretrained weights
-            and where they came from. Always said in results.
+        weights: Initial weights: ``random``, or name and origin of pretrained weights; recorded in
+            results.
     """
 
     class_layers: ClassVar[tuple[str, ...]]
@@ -111,14 +111,14 @@ class Recognizer(RecognizerFacts, nn.Module, ABC):
     @property
     @abstractmethod
     def representation(self) -> Representation:
-        """What it looks at."""
+        """Representation that is its input."""
 
     def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
-        """Changes the inputs of training at random, onset and apex of a sample alike.
+        """Augment training inputs, in the same way for onset and apex of a sample.
 
         Args:
-            inputs: As `representation` gives them, on the device.
-            generator: Randomness, on the CPU, so that every device draws the same.
+            inputs: Inputs from `representation`, on the device.
+            generator: Random generator on the CPU, so that draws do not depend on the device.
 
         Returns:
             Inputs of the same names, for `forward` and `loss`. Unchanged by default.
@@ -128,25 +128,25 @@ class Recognizer(RecognizerFacts, nn.Module, ABC):
 
     @abstractmethod
     def forward(self, inputs: Inputs) -> Tensor:
-        """Scores the classes, deterministically in eval mode.
+        """Compute the scores of the classes, deterministically in eval mode.
 
         Args:
-            inputs: As `representation` or `augment` gives them.
+            inputs: Inputs from `representation` or `augment`.
 
         Returns:
             Logits ``(B, classes)``.
         """
 
     def loss(self, inputs: Inputs, labels: Tensor) -> dict[str, Tensor]:
-        """The loss of training.
+        """Compute the training loss.
 
         Args:
-            inputs: As `augment` gives them.
+            inputs: Inputs from `augment`.
             labels: ``int64 (B,)``.
 
         Returns:
-            Scalars by name; ``loss`` is minimised, the others are its terms and the ``accuracy``
-            (see `batch_accuracy`), for the log.
+            Scalars by name: ``loss``, which is minimised, and for the log its terms and the
+            ``accuracy`` (see `batch_accuracy`).
         """
         logits = self(inputs)
         return {
@@ -166,7 +166,7 @@ def batch_accuracy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 class FittedRecognizer(RecognizerFacts, ABC):
-    """A recognizer without gradients: a descriptor and a classifier that is fitted once.
+    """Recognizer without gradients: a descriptor and a classifier that is fitted once.
 
     The attributes are those of `Recognizer`.
     """
@@ -182,7 +182,7 @@ class FittedRecognizer(RecognizerFacts, ABC):
     @property
     @abstractmethod
     def representation(self) -> Representation:
-        """What it looks at."""
+        """Representation that is its input."""
 
     @abstractmethod
     def fit(
@@ -192,47 +192,47 @@ class FittedRecognizer(RecognizerFacts, ABC):
         seed: int,
         weights: NDArray[np.float64] | None = None,
     ) -> None:
-        """Fits the classifier to all of the training samples at once.
+        """Fit the classifier to all training samples.
 
         Args:
-            inputs: Of every training sample, on the CPU.
-            labels: ``int64 (N,)``; classes may be absent.
-            seed: Of whatever is random in fitting.
-            weights: ``(N,)`` how much each sample counts, 1 on the average; all alike without.
+            inputs: Inputs of all training samples, on the CPU.
+            labels: ``int64 (N,)``; classes may be missing.
+            seed: Seed of the fit.
+            weights: ``(N,)`` weights of the samples with mean 1; equal by default.
         """
 
     @abstractmethod
     def scores(self, inputs: Inputs) -> Tensor:
-        """Scores the classes.
+        """Compute the scores of the classes.
 
         Returns:
-            ``float32 (B, classes)``, the largest one the answer; -inf for a class that training
-            never saw.
+            ``float32 (B, classes)``; the largest score is the prediction; -inf for a class without
+            training samples.
 
         Raises:
-            ValueError: It was not fitted.
+            ValueError: The recognizer was not fitted.
         """
 
     @abstractmethod
     def state(self) -> dict[str, NDArray[np.float32]]:
-        """Everything that was learnt, as arrays."""
+        """Return all fitted parameters as arrays."""
 
     @abstractmethod
     def load_state(self, state: Mapping[str, NDArray[np.float32]]) -> None:
-        """Takes over what `state` returned."""
+        """Restore the parameters that `state` returned."""
 
 
 AnyRecognizer = Recognizer | FittedRecognizer
 
 register_recognizer = RECOGNIZERS.register
-"""Registers a recognizer's class under the name of its file."""
+"""Register the class of a recognizer under the name of its file."""
 
 
 def recognizer_class(name: str) -> type[Recognizer] | type[FittedRecognizer]:
-    """The class of a recognizer, for its paper and its config.
+    """Return the class of a recognizer, with its facts and its config.
 
     Raises:
-        ValueError: There is none of this name; the message lists those that there are.
+        ValueError: There is no such recognizer; the message lists all.
     """
     found = RECOGNIZERS.find(name)
     if not (isinstance(found, type) and issubclass(found, (Recognizer, FittedRecognizer))):
@@ -267,7 +267,7 @@ def with_preset(name: str, preset: str, config: Mapping[str, Any]) -> dict[str, 
 def create_recognizer(
     name: str, classes: int, config: Mapping[str, Any] | RecognizerConfig | None = None
 ) -> AnyRecognizer:
-    """Creates a recognizer with fresh parameters (seed them with `torch.manual_seed`).
+    """Create a recognizer with initial parameters (seed them with `torch.manual_seed`).
 
     Args:
         name: Registered name.
@@ -275,7 +275,7 @@ def create_recognizer(
         config: Parameters that differ from the paper's.
 
     Raises:
-        ValueError: No such recognizer, or a parameter that it does not know or take.
+        ValueError: There is no such recognizer or parameter, or a value does not fit.
     """
     kind = recognizer_class(name)
     if not isinstance(config, RecognizerConfig):

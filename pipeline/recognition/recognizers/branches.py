@@ -1,8 +1,8 @@
 """Branches: a ResNet-18 for the onset, another for the apex.
 
 This is the recognizer that MiE-X calls Branches. The one of Liu, Du, Zheng and Gedeon (A Neural
-Micro-Expression Recognizer, FG 2019), to which the name refers, looks at optical flow with one
-network and pools its two halves (`MiexConfig.part_pooling`).
+Micro-Expression Recognizer, FG 2019), to which the name refers, applies one network to optical
+flow and pools its two halves (`MiexConfig.part_pooling`).
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ class BranchesConfig(_miex.MiexConfig):
 
 @register_recognizer("branches")
 class Branches(Recognizer):
-    """Two ResNet-18s on onset and apex, concatenated, and three layers on top."""
+    """Two ResNet-18s on onset and apex, concatenated, with a head of three layers."""
 
     name: ClassVar[str] = "branches"
     title = "Branches"
@@ -67,17 +67,17 @@ class Branches(Recognizer):
 
     @property
     def representation(self) -> FramePair:
-        """Onset and apex."""
+        """Onset and apex frame."""
         return FramePair(FramesConfig(side=self.config.side))
 
     def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
-        """Colours, rotation and crop, the same for onset and apex; see `_miex.augmented`."""
+        """Augment onset and apex alike in colours, rotation and crop; see `_miex.augmented`."""
         pair = torch.stack((inputs["onset"], inputs["apex"]), 1)
         onset, apex = _miex.augmented(pair, self.config, generator, inputs.get(IS_CLIP)).unbind(1)
         return {"onset": onset, "apex": apex}
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Logits ``(B, classes)`` of stored or augmented frames."""
+        """Return logits ``(B, classes)`` of stored or augmented frames."""
         pair = torch.stack((inputs["onset"], inputs["apex"]), 1)
         onset, apex = _miex.prepared(pair, self.config).unbind(1)
         if self.config.fusion == "early":

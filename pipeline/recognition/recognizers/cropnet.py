@@ -1,19 +1,19 @@
-"""CropNet: a ReXNet looks at ten overlapping views of a residual sum.
+"""CropNet: a ReXNet on ten overlapping views of a residual sum.
 
-Decisions, where the paper is silent or contradicts itself:
+Decisions where the paper is silent or contradicts itself:
 
 - **Backbone.** The paper names ReXNet (Han et al., Rethinking Channel Dimensions for Efficient
   Model Design, CVPR 2021) without its width, and says 7.6 million parameters. ReXNet-1.0 has 4.8
   million, of which 1.3 belong to its 1000-way layer; ReXNet-1.3 has 7.56. The paper's features go
   "through the Convolutional Layer, Batch Normalization Layer, Adaptive Pooling Layer, and Fully
-  Connected Layer", which is ReXNet's own end, so a view has 1000 features; that layer starts from
-  random weights, whatever the backbone starts from.
+  Connected Layer", which is the head of ReXNet itself, so that a view has 1000 features; that layer
+  has random initial weights in any case.
   With position embeddings (9,000) and the last layer (10,000 to 3) that makes 7.60 million.
 - **Position embedding.** The operator of eq. 8 is lost; "the same dimension" reads as a sum.
   The deviation is the root of the variance .2.
-- **Training.** AdamP and label smoothing are named without figures, epochs and batch not at all.
+- **Training.** AdamP and label smoothing are named without values, epochs and batch not at all.
 - Residual sums are computed at the size of the stored frames and scaled to 320 px, in this order:
-  the paper cuts out faces of any size and asks for 320 px of the network's input only.
+  the paper crops faces of any size and states 320 px only for the input of the network.
 """
 
 from typing import ClassVar, Literal
@@ -44,11 +44,11 @@ from miex.pipeline.recognition.sample import MIN_SIDE, ClipFrames
 
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
-"""Of ImageNet's images, with which timm's ReXNet was trained."""
+"""Mean and deviation of ImageNet, for which the ReXNet of timm was trained."""
 
 
 class CropNetConfig(RecognizerConfig):
-    """Parameters of CropNet; the defaults are the paper's, but for what the module decides."""
+    """Parameters of CropNet; the defaults are the paper's, except for the decisions above."""
 
     weights: str = Field("auto", description="auto, imagenet, random, or a file of the backbone")
     backbone: str = Field("rexnet_130", description="timm's name of it")
@@ -82,7 +82,7 @@ class CropNetConfig(RecognizerConfig):
 
 @register_recognizer("cropnet")
 class CropNet(Recognizer):
-    """One ReXNet for all views, position embeddings, and one layer on all features."""
+    """ReXNet on all views, with position embeddings, and one layer on all features."""
 
     name: ClassVar[str] = "cropnet"
     title = "CropNet"
@@ -136,7 +136,7 @@ class CropNet(Recognizer):
 
     @property
     def representation(self) -> ResidualSum | FlowImage:
-        """The residual sum, or what it is compared with."""
+        """The residual sum, or an input for comparison."""
         kind, side = self.config.input, self.config.stored
         if kind == "tvl1" or kind == "farneback":
             return FlowImage(FlowImageConfig(method=kind, side=side))
@@ -149,9 +149,9 @@ class CropNet(Recognizer):
         return ResidualSum(config)
 
     def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
-        """Colours, grey, mirroring and rotation (sec. 3.2.1), of a residual sum.
+        """Augment colours, grey, mirroring and rotation (sec. 3.2.1) of a residual sum.
 
-        Flow is left as it is: its colours are directions, which all of these would change.
+        Flow is not changed: its colours are directions, which augmentation would falsify.
         """
         config = self.config
         if isinstance(self.representation, FlowImage):
@@ -171,7 +171,7 @@ class CropNet(Recognizer):
         return {"image": images[:, 0]}
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Logits ``(B, classes)`` of stored or augmented images."""
+        """Return logits ``(B, classes)`` of stored or augmented images."""
         views = self._views(inputs["image"])
         pooled = self.backbone(views.flatten(0, 1))
         features: Tensor = self.project(pooled).unflatten(0, views.shape[:2])
@@ -181,7 +181,7 @@ class CropNet(Recognizer):
         return logits
 
     def loss(self, inputs: Inputs, labels: Tensor) -> dict[str, Tensor]:
-        """Cross-entropy with smoothed labels."""
+        """Compute the cross-entropy with smoothed labels."""
         smoothing = self.config.label_smoothing
         logits = self(inputs)
         return {
@@ -190,7 +190,7 @@ class CropNet(Recognizer):
         }
 
     def _views(self, images: Tensor) -> Tensor:
-        """What the backbone sees, ``(B, V, 3, side / 2, side / 2)``."""
+        """Return the input of the backbone, ``(B, V, 3, side / 2, side / 2)``."""
         images = _augment.as_float(images)
         if images.shape[-1] != self.config.side:
             images = _augment.centre_view(images[:, None], self.config.side)[:, 0]

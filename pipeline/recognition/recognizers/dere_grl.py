@@ -1,9 +1,8 @@
-"""DeRe-GRL: decomposes facial motion into actions, and reconstructs the expression from them.
+"""DeRe-GRL: decompose facial motion into actions, and reconstruct the expression from them.
 
 Wei et al., Prior Information based Decomposition and Reconstruction Learning for Micro-Expression
-Recognition, IEICE Trans. Inf. & Syst. E106-D(10), 2023. Equation numbers below are the paper's. The
-copy it was read in had lost its formulas, and no code was found, so this settles what its words
-leave open:
+Recognition, IEICE Trans. Inf. & Syst. E106-D(10), 2023. Equation numbers are the paper's. The
+available copy lacks the formulas, and no code was found, so that this is decided here:
 
 - GC is Kipf and Welling's graph convolution (ICLR 2017) with the normalised adjacency
   D^-1/2 (A + I) D^-1/2; TC is a convolution over three frames. In the backbone batch
@@ -92,7 +91,7 @@ class DereGrlConfig(RecognizerConfig):
 
 @dataclass(frozen=True, slots=True)
 class Decomposition:
-    """What the network made of some samples.
+    """Decomposition of samples.
 
     Attributes:
         features: ``(B, A, 3 d)``, the action features F of eq. 3; A = 3 K: those of brows, nose,
@@ -108,10 +107,10 @@ class Decomposition:
 
 
 def normalised_adjacency(joined: Tensor) -> Tensor:
-    """D^-1/2 (A + I) D^-1/2 (Kipf and Welling, ICLR 2017, section 2).
+    """Return D^-1/2 (A + I) D^-1/2 (Kipf and Welling, ICLR 2017, section 2).
 
     Args:
-        joined: ``(N, N)``, symmetric, 1 where two nodes are joined.
+        joined: ``(N, N)``, symmetric, 1 for connected nodes.
     """
     linked = joined + torch.eye(len(joined))
     scale = linked.sum(1).rsqrt()
@@ -119,11 +118,11 @@ def normalised_adjacency(joined: Tensor) -> Tensor:
 
 
 def mean_centre_loss(features: Tensor) -> Tensor:
-    """Eq. 7: 1/N sum_n mean_i |F_n,i - mean over the batch of F_i|^2, a mean over coordinates too.
+    """Return eq. 7: 1/N sum_n mean_i |F_n,i - batch mean of F_i|^2, with a mean over coordinates.
 
-    Ruan et al. sum over both and weigh the sum by 1e-4. Here its weight is 1, with which the sum
-    (432 times this) leaves nothing to classify: on three classes of drawn faces accuracy stays at
-    chance, and with the mean it is 1.
+    Ruan et al. sum over both and weight the sum by 1e-4. With the weight 1 of this paper the sum
+    (432 times this mean) prevents classification: on three classes of drawn faces the accuracy
+    stays at chance, and with the mean it is 1.
 
     Args:
         features: ``(N, A, D)``.
@@ -132,7 +131,7 @@ def mean_centre_loss(features: Tensor) -> Tensor:
 
 
 def weight_centre_loss(weights: Tensor, labels: Tensor, centres: Tensor) -> Tensor:
-    """Eq. 8: 1/N sum_n |w_n - centre of its class|^2.
+    """Return eq. 8: 1/N sum_n |w_n - centre of its class|^2.
 
     Args:
         weights: ``(N, A)``.
@@ -143,14 +142,15 @@ def weight_centre_loss(weights: Tensor, labels: Tensor, centres: Tensor) -> Tens
 
 
 def balance_loss(weights: Tensor) -> Tensor:
-    """Eq. 9: |mean over the batch of w - (1/A, ..., 1/A)|_1, of ``(N, A)``."""
+    """Return eq. 9: |batch mean of w - (1/A, ..., 1/A)|_1, of ``(N, A)``."""
     return (weights.mean(0) - 1 / weights.shape[1]).abs().sum()
 
 
 def moved_centres(centres: Tensor, weights: Tensor, labels: Tensor) -> Tensor:
-    """The centres after a batch: c_j - alpha sum_n [y_n = j] (c_j - w_n) / (1 + sum_n [y_n = j]).
+    """Return the centres after a batch.
 
-    Wen et al. 2016, equation 4; the centres of classes that are not in the batch stay.
+    New centre: c_j - alpha sum_n [y_n = j] (c_j - w_n) / (1 + sum_n [y_n = j]). Wen et al. 2016,
+    equation 4; the centres of classes that are not in the batch do not change.
 
     Args:
         centres: ``(classes, A)``.
@@ -159,19 +159,19 @@ def moved_centres(centres: Tensor, weights: Tensor, labels: Tensor) -> Tensor:
     """
     member = functional.one_hot(labels, len(centres)).to(centres.dtype)
     count = member.sum(0)[:, None]
-    # No matrix product: autocast would round it.
+    # No matrix product, which autocast would round.
     total = (member[..., None] * weights[:, None]).sum(0)
     difference = count * centres - total
     return centres - CENTRE_RATE * difference / (1 + count)
 
 
 class SpatialConvolution(nn.Module):
-    """GC: a linear map of the features of each node, then a mix of neighbouring nodes.
+    """GC: a linear map of the features of each node, then a mean over neighbouring nodes.
 
     Args:
-        channels: Features that come in.
-        out: Features that go out.
-        mixing: ``(N, N)``, the share of each node (column) in each node (row).
+        channels: Number of input features.
+        out: Number of output features.
+        mixing: ``(N, N)``, weight of each node (column) in each node (row).
     """
 
     mixing: Tensor
@@ -182,13 +182,13 @@ class SpatialConvolution(nn.Module):
         self.register_buffer("mixing", mixing, persistent=False)
 
     def forward(self, nodes: Tensor) -> Tensor:
-        """``(B, channels, T, N)`` to ``(B, out, T, N)``."""
+        """Map ``(B, channels, T, N)`` to ``(B, out, T, N)``."""
         mixed: Tensor = self.linear(nodes) @ self.mixing.T
         return mixed
 
 
 class BackboneLayer(nn.Module):
-    """One layer of the backbone: GC over the graph, TC over the three frames."""
+    """Layer of the backbone: GC over the graph, TC over the three frames."""
 
     def __init__(self, channels: int, out: int, mixing: Tensor) -> None:
         super().__init__()
@@ -197,13 +197,13 @@ class BackboneLayer(nn.Module):
         self.norms = nn.ModuleList([nn.BatchNorm2d(out), nn.BatchNorm2d(out)])
 
     def forward(self, nodes: Tensor) -> Tensor:
-        """``(B, channels, 3, 31)`` to ``(B, out, 3, 31)``."""
+        """Map ``(B, channels, 3, 31)`` to ``(B, out, 3, 31)``."""
         nodes = functional.relu(self.norms[0](self.spatial(nodes)))
         return functional.relu(self.norms[1](self.temporal(nodes)))
 
 
 def fold_time(channels: int, hidden: int, out: int, mixing: Tensor) -> nn.Sequential:
-    """GC and a TC of all three frames, ``(B, channels, 3, N)`` to ``(B, out, 1, N)``: eqs. 1, 4."""
+    """Create GC and a TC over three frames, ``(B, channels, 3, N)`` to ``(B, out, 1, N)``."""
     return nn.Sequential(
         SpatialConvolution(channels, hidden, mixing),
         nn.ReLU(),
@@ -213,7 +213,7 @@ def fold_time(channels: int, hidden: int, out: int, mixing: Tensor) -> nn.Sequen
 
 @register_recognizer("dere_grl")
 class DereGrl(Recognizer):
-    """See the module. Looks at `LandmarkGraph`."""
+    """DeRe-GRL on `LandmarkGraph`; see the module."""
 
     name = "dere_grl"
     title = "DeRe-GRL"
@@ -237,8 +237,8 @@ class DereGrl(Recognizer):
         width, actions = config.channels, config.actions
         joined = adjacency()
         graph = normalised_adjacency(joined)
-        # Nodes stand up to 2 eye distances from the nose and move by tenths of one: each
-        # coordinate of each is standardised, or the shape of the face would drown the motion.
+        # Nodes are up to 2 eye distances from the nose and move by tenths of one: each coordinate
+        # of each is standardised, otherwise the shape of the face would dominate the motion.
         self.standardise = nn.BatchNorm1d(2 * len(joined))
         self.backbone = nn.Sequential(
             BackboneLayer(2, width, graph), BackboneLayer(width, width, graph)
@@ -265,12 +265,12 @@ class DereGrl(Recognizer):
 
     @property
     def action_names(self) -> list[str]:
-        """What each action feature is of: ``brows 1``, ..., ``mouth 3``."""
+        """Names of the action features: ``brows 1``, ..., ``mouth 3``."""
         numbers = range(1, self.config.actions + 1)
         return [f"{component} {number}" for component in COMPONENTS for number in numbers]
 
     def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
-        """Jitters the landmarks.
+        """Jitter the landmarks.
 
         "Because the cropped face images with different sizes have different landmarks, we regard
         this difference as noise to augmented data" (section 3).
@@ -288,7 +288,7 @@ class DereGrl(Recognizer):
         return {"nodes": nodes + shared + own[:, :, :1] + motion}
 
     def decomposition(self, inputs: Inputs) -> Decomposition:
-        """What the network makes of some samples: actions, where they are, what they weigh."""
+        """Return the decomposition of samples: actions, their places and weights."""
         nodes = self.backbone(self._standardised(inputs["nodes"]))
         if not self.config.decomposition:
             return Decomposition(nodes.permute(0, 3, 2, 1).flatten(2), (), None)
@@ -306,7 +306,7 @@ class DereGrl(Recognizer):
         return Decomposition(graph.permute(0, 3, 2, 1).flatten(2), tuple(maps), weights)
 
     def action_weights(self, inputs: Inputs) -> Tensor:
-        """How much each action counts in each sample (eq. 5), in the order of `action_names`.
+        """Return the weight of each action in each sample (eq. 5), in the order of `action_names`.
 
         Returns:
             ``float32 (B, A)``, 0 or more.
@@ -324,9 +324,9 @@ class DereGrl(Recognizer):
         return self._classify(self.decomposition(inputs))
 
     def loss(self, inputs: Inputs, labels: Tensor) -> dict[str, Tensor]:
-        """Eq. 10: cross entropy and the three constraints. Moves the centres of eq. 8 in training.
+        """Compute eq. 10: cross entropy and the three constraints; updates the centres of eq. 8.
 
-        The constraints of what an ablation leaves out are left out with it.
+        An ablation also leaves out the constraints of the omitted modules.
         """
         found = self.decomposition(inputs)
         logits = self._classify(found)
@@ -349,7 +349,7 @@ class DereGrl(Recognizer):
         return {"loss": loss, **terms}
 
     def _standardised(self, nodes: Tensor) -> Tensor:
-        """Over samples and frames, so that a batch of one has a deviation."""
+        """Standardise over samples and frames, so that a batch of one has a deviation."""
         flat = nodes.transpose(2, 3)
         scaled: Tensor = self.standardise(flat.flatten(1, 2))
         return scaled.view_as(flat).transpose(2, 3)

@@ -1,18 +1,18 @@
-"""DTSCNN: two shallow 3-D networks look at one flow sequence at two time scales.
+"""DTSCNN: two shallow 3-D networks on one flow sequence at two time scales.
 
-Peng, Wang, Chen, Liu and Fu bring clips to 64 and to 128 frames of flow, one stream each, so that
-databases of different frame rates can be mixed. MiE-X trains it on ten frames a sample.
+Peng, Wang, Chen, Liu and Fu resample clips to 64 and to 128 frames of flow, one stream each, so
+that databases of different frame rates can be mixed. MiE-X trains it on ten frames per sample.
 
 - One flow sequence is stored, and each stream resamples it to its own length. With 129 frames
-  (128 flows) that is the paper's: the stream of 128 sees every flow, that of 64 every second one.
-  With ten frames, the default, it is MiE-X's variant. Flow is taken from the onset, not from frame
-  to frame; see `FlowSequence`.
+  (128 flows) this is the paper's version: the stream of 128 uses every flow, that of 64 every
+  second one. With ten frames, the default, it is the variant of MiE-X. Flow is taken from the
+  onset, not from frame to frame; see `FlowSequence`.
 - A stream has four convolutions and poolings, shallow against overfitting as the paper has it. Its
   kernels follow a published re-implementation of the 64 stream for cognitive load (16 kernels of
   8 x 3 x 3 with stride 4 x 2 x 2, then 32, 64 and 128; time ends at one step); the first kernel and
   its stride grow with the time scale, so that both streams see a clip in sixteen steps.
 - The paper concatenates the streams' features for a linear SVM; here a linear layer is trained
-  with them, as MiE-X's end-to-end variant needs. Batch normalisation and dropout are ours.
+  with them, as MiE-X's end-to-end variant needs. Batch normalisation and dropout were added.
 """
 
 from typing import ClassVar
@@ -37,7 +37,7 @@ from miex.pipeline.recognition.representations.flow_sequence import (
 from miex.pipeline.recognition.sample import ClipFrames
 
 _STEPS = 16
-"""Steps in time behind the first convolution, whatever the scale."""
+"""Number of time steps after the first convolution, at both scales."""
 
 _FILTERS = (16, 32, 64, 128)
 
@@ -80,7 +80,7 @@ class DTSCNNConfig(RecognizerConfig):
 
 @register_recognizer("dtscnn")
 class DTSCNN(Recognizer):
-    """A stream for each time scale, and one layer on the features of all."""
+    """Stream for each time scale, and one layer on all features."""
 
     name: ClassVar[str] = "dtscnn"
     title = "DTSCNN"
@@ -118,7 +118,7 @@ class DTSCNN(Recognizer):
         return FlowSequence(self.config.flow)
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Logits ``(B, classes)`` of flow sequences ``(B, T, 2, S, S)`` of any length T."""
+        """Return logits ``(B, classes)`` of flow sequences ``(B, T, 2, S, S)`` of any length T."""
         flow = inputs["flow"].float().transpose(1, 2)
         features = torch.cat([stream(flow) for stream in self.streams], 1)
         logits: Tensor = self.classifier(self.dropout(features))
@@ -126,10 +126,10 @@ class DTSCNN(Recognizer):
 
 
 class _Stream(nn.Module):
-    """One stream: flow at one time scale to features.
+    """Stream from flow at one time scale to features.
 
     Args:
-        scale: Flows to which a sequence is resampled.
+        scale: Number of flows to which a sequence is resampled.
         side: Side of a flow, pixels.
         features: Number of features.
     """
@@ -154,7 +154,7 @@ class _Stream(nn.Module):
         )
 
     def forward(self, flow: Tensor) -> Tensor:
-        """Flow ``(B, 2, T, S, S)`` to features ``(B, features)``."""
+        """Map flow ``(B, 2, T, S, S)`` to features ``(B, features)``."""
         features: Tensor = self.project(self.maps(resample(flow, self.scale)))
         return features
 
@@ -167,7 +167,7 @@ def _convolution(
     padding: int,
     stride: tuple[int, int, int] = (1, 1, 1),
 ) -> tuple[nn.Module, ...]:
-    """A convolution over `steps` steps in time and 3 x 3 pixels."""
+    """Create a convolution over `steps` time steps and 3 x 3 pixels."""
     convolution = nn.Conv3d(
         channels, filters, (steps, 3, 3), stride=stride, padding=(padding, 1, 1), bias=False
     )
@@ -175,9 +175,9 @@ def _convolution(
 
 
 def resample(flow: Tensor, count: int) -> Tensor:
-    """Resamples a batch of flow sequences in time, linearly, from no motion at the onset on.
+    """Resample a batch of flow sequences linearly in time, from zero motion at the onset.
 
-    What `flow_sequence.over_time` does to one sequence.
+    `flow_sequence.over_time` does the same for one sequence.
 
     Args:
         flow: ``(B, 2, T, H, W)``, from the onset to T frames at equal steps.

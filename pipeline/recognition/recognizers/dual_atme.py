@@ -1,6 +1,6 @@
 """Dual-ATME: two small Inception branches, on the flow of the face and of its puzzle.
 
-The ablations of the paper, as changes of the config:
+Ablations of the paper, as changes of the config:
 
 | table | row | change |
 |---|---|---|
@@ -42,15 +42,15 @@ from miex.pipeline.recognition.representations.optical_flow import FlowMethod
 from miex.pipeline.recognition.sample import MIN_SIDE
 
 _FILTERS = (6, 12)
-"""Of each path of the first and of the second Inception block (section 3.3.1)."""
+"""Channels of each path of the first and the second Inception block (section 3.3.1)."""
 
 _PATHS = 4
 _REDUCED = 6
-"""Channels in front of the 3x3 and 5x5 filters, in both blocks of the authors' code."""
+"""Channels before the 3x3 and 5x5 filters, in both blocks of the authors' code."""
 
 _INPUT_SCALE = (1.0, 1.0, 10.0)
-"""u, v and strain are multiplied by these. A strain is a tenth of the flow it comes from; the
-authors' inputs are images in which all three fill the range of a byte."""
+"""Factors of u, v and strain. The strain is about a tenth of the flow; the inputs of the authors
+are images in which all three use the range of a byte."""
 
 
 class DualAtmeConfig(RecognizerConfig):
@@ -64,7 +64,7 @@ class DualAtmeConfig(RecognizerConfig):
         batch_size=128,
         schedule="cosine",
     )
-    side: int = Field(28, ge=4, multiple_of=4, description="of the inputs, pixels")
+    side: int = Field(28, ge=4, multiple_of=4, description="side of the inputs, pixels")
     flow_side: int = Field(
         128, ge=MIN_SIDE, multiple_of=2, description="of face and puzzle for the flow, pixels"
     )
@@ -101,7 +101,7 @@ class DualAtmeConfig(RecognizerConfig):
 
 
 class InceptionBlock(nn.Module):
-    """Inception block (section 3.3.1, figure 4), with the pooled path of the authors' code.
+    """Inception block (section 3.3.1, figure 4) with the pooled path of the authors' code.
 
     Four paths of `filters` channels: 1x1; 1x1 then 3x3; 1x1 then 5x5; 3x3 maximum then 1x1. Each
     convolution is followed by batch normalisation and ReLU. ``(B, C, H, W)`` to
@@ -133,7 +133,7 @@ class InceptionBlock(nn.Module):
 
 
 def _convolution(channels: int, filters: int, kernel: int) -> nn.Sequential:
-    # No bias: batch normalisation would take it out again.
+    # No bias, which batch normalisation would remove.
     return nn.Sequential(
         nn.Conv2d(channels, filters, kernel, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(filters),
@@ -142,7 +142,7 @@ def _convolution(channels: int, filters: int, kernel: int) -> nn.Sequential:
 
 
 class BiInception(nn.Sequential):
-    """Two Inception blocks, each halved by a maximum: 3 x 28 x 28, 24 x 14 x 14, 48 x 7 x 7."""
+    """Two Inception blocks with max pooling: 3 x 28 x 28, 24 x 14 x 14, 48 x 7 x 7."""
 
     def __init__(self) -> None:
         first, second = _FILTERS
@@ -155,15 +155,15 @@ class BiInception(nn.Sequential):
 
 
 class Cbam(nn.Module):
-    """Convolutional block attention (Woo et al., ECCV 2018; section 3.3.2): channels, then places.
+    """Convolutional block attention (Woo et al., ECCV 2018; section 3.3.2): channels, then space.
 
     ``(B, C, H, W)`` to the same shape. The channels have one hidden layer, as in Woo et al. and the
     authors' code; the paper speaks of two.
 
     Args:
         channels: C.
-        reduction: C over this many units are in the middle of the channel attention.
-        kernel: Of the spatial attention.
+        reduction: The channel attention has C / reduction hidden units.
+        kernel: Kernel size of the spatial attention.
     """
 
     def __init__(self, channels: int, reduction: int, kernel: int) -> None:
@@ -186,20 +186,20 @@ class Cbam(nn.Module):
 def focal_loss(
     logits: Tensor, labels: Tensor, gamma: float, weights: Tensor | None = None
 ) -> Tensor:
-    """Focal loss (Lin et al., ICCV 2017, equation 5); cross-entropy where gamma is 0.
+    """Return the focal loss (Lin et al., ICCV 2017, eq. 5); the cross-entropy if gamma is 0.
 
     Args:
         logits: ``(B, C)``.
         labels: ``int64 (B,)``.
-        gamma: How strongly well classified samples are left out.
-        weights: ``(C,)``, of the classes; 1 by default.
+        gamma: Exponent that reduces the weight of well classified samples.
+        weights: ``(C,)``, weights of the classes; 1 by default.
 
     Returns:
-        ``mean(-w_y (1 - p_y)^gamma log p_y)``; a mean weighted by w_y where there are weights, as
-        torch's cross-entropy.
+        ``mean(-w_y (1 - p_y)^gamma log p_y)``; with weights a mean weighted by w_y, as the
+        cross-entropy of PyTorch.
     """
     chosen = logits.float().log_softmax(dim=1).gather(1, labels[:, None])[:, 0]
-    # At p = 1 the slope of a power below 1 is infinite.
+    # At p = 1 the slope of a power with an exponent below 1 is infinite.
     losses = -((1 - chosen.exp()).clamp_min(1e-6) ** gamma) * chosen
     if weights is None:
         return losses.mean()
@@ -208,11 +208,11 @@ def focal_loss(
 
 @register_recognizer("dual_atme")
 class DualAtme(Recognizer):
-    """Dual-branch attention network. See the paper's sections 3.3 to 3.5.
+    """Dual-branch attention network, sections 3.3 to 3.5 of the paper.
 
-    The similarity loss is 1 - cos of the two branches' features (section 3.3.3); features of other
-    samples are not pushed apart, of which section 3.1 speaks and no equation does. The paper
-    scales the features to -1..1 before; the authors' code does not, nor does this. The head has the
+    The similarity loss is 1 - cos of the two branches' features (section 3.3.3); features of
+    different samples are not separated, as section 3.1 mentions without an equation. The paper
+    scales the features to -1..1 before; the authors' code and this one do not. The head has the
     batch normalisation and ReLU of the authors' code.
     """
 
@@ -282,7 +282,7 @@ class DualAtme(Recognizer):
         )
 
     def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
-        """Mirrors samples (section 4.2). In a mirror u, which points to the right, is negated."""
+        """Mirror samples (section 4.2), with u, which points to the right, negated."""
         count = len(inputs["face"])
         mirrored = torch.rand(count, generator=generator) < self.config.flip
         mirrored = mirrored.to(inputs["face"].device)[:, None, None, None]
@@ -293,7 +293,7 @@ class DualAtme(Recognizer):
         }
 
     def features(self, inputs: Inputs) -> list[Tensor]:
-        """Features of each branch, ``(B, 48, side / 4, side / 4)``: V_e and V_p of the paper."""
+        """Return features of each branch, ``(B, 48, side / 4, side / 4)``: V_e and V_p."""
         found = []
         for name in self.names:
             motion = inputs[name if self.config.puzzle else "face"].float() * self.input_scale
@@ -313,7 +313,7 @@ class DualAtme(Recognizer):
         return logits
 
     def loss(self, inputs: Inputs, labels: Tensor) -> dict[str, Tensor]:
-        """Focal loss plus lambda times the similarity loss (section 3.5)."""
+        """Compute the focal loss plus lambda times the similarity loss (section 3.5)."""
         features = self.features(inputs)
         gamma = self.config.focal_gamma if self.config.classification == "focal" else 0.0
         logits = self._classify(features)

@@ -28,7 +28,7 @@ class DualInceptionConfig(FlowBaselineConfig):
     training: Hyperparameters = Hyperparameters(
         optimizer="adam", learning_rate=1e-4, epochs=40, batch_size=3
     )
-    target: Literal["apex", "middle"] = Field("middle", description="where the flow leads")
+    target: Literal["apex", "middle"] = Field("middle", description="target frame of the flow")
     filters: tuple[int, int] = Field((6, 16), description="of each path of the two blocks")
     hidden: int = Field(1024, ge=1)
 
@@ -37,16 +37,16 @@ class DualInceptionConfig(FlowBaselineConfig):
 class DualInception(FlowBaseline):
     """Dual-Inception network.
 
-    u and v of the flow from the onset to the mid-position frame, 28 x 28 each, go through two
-    Inception blocks of their own, each halved by maxima, are joined, and go through a layer of
-    1024 units: 6.45 M parameters for three classes, as Off-TANet (Zhang et al., PRICAI 2021)
-    counts. That needs 16 filters in the second block, as in the authors' code
-    (github.com/xly135846/MEGC2019); descriptions with 6 and 12 filters are of other networks that
-    took over the block, such as Dual-ATME.
+    u and v of the flow from the onset to the mid-position frame, 28 x 28 each, pass two
+    separate Inception blocks with max pooling, are concatenated, and pass a layer of 1024 units:
+    6.45 M parameters for three classes, as Off-TANet (Zhang et al., PRICAI 2021) states. This
+    requires 16 filters in the second block, as in the authors' code
+    (github.com/xly135846/MEGC2019); descriptions with 6 and 12 filters are of other networks with
+    the same block, such as Dual-ATME.
 
     The authors' code repeats each component as three equal channels of an 8-bit image; here it is
-    one. It keeps the epoch that is best on the test subject's own database; here the last one
-    counts.
+    one channel. It selects the epoch that is best on the database of the test subject; here the
+    last epoch is used.
     """
 
     name = "dual_inception"
@@ -92,7 +92,7 @@ class DualInception(FlowBaseline):
 
 
 class _Inception(nn.Module):
-    """Four paths of as many filters: 1x1; 1x1, 3x3; 1x1, 5x5; 3x3 maximum, 1x1.
+    """Four paths with equal numbers of filters: 1x1; 1x1, 3x3; 1x1, 5x5; 3x3 maximum, 1x1.
 
     Every convolution is followed by ReLU; there is no normalisation. ``(B, C, H, W)`` to
     ``(B, 4 filters, H, W)``.

@@ -1,8 +1,8 @@
 """HTNet: transformers on four patches of a flow image, around the eyes and the lip corners.
 
-The facts are those of the authors' program (github.com/wangzhifengharrison/HTNet, commit 91cf4bd):
-it swaps rows and columns where it cuts, so that each half of the face is a row of the network's
-image: left eye and left lip corner above, right eye and right lip corner below.
+After the authors' program (github.com/wangzhifengharrison/HTNet, commit 91cf4bd), which exchanges
+rows and columns of the patches, so that each half of the face is a row of the input: left eye and
+left lip corner above, right eye and right lip corner below.
 """
 
 from typing import ClassVar
@@ -24,12 +24,12 @@ from miex.pipeline.recognition.recognizers.base import (
 from miex.pipeline.recognition.representations.base import Inputs
 
 _LEVELS = 3
-"""Of the hierarchy: blocks of the image are looked at 4 x 4, then 2 x 2, then as a whole."""
+"""Levels of the hierarchy: 4 x 4 blocks of the image, then 2 x 2, then the whole image."""
 
 _CENTRES = ((0.340, 0.395), (0.366, 0.790), (0.764, 0.390), (0.735, 0.795))
 """Left eye, left lip corner, right eye, right lip corner: x and y as shares of the side. The
-authors detect them in each apex; where that fails, their program takes these, and so does this for
-every sample, since the published flow comes without faces."""
+authors detect them in each apex; if that fails, their program uses these values. Here they are used
+for every sample, since published flow has no faces."""
 
 
 class HTNetConfig(FlowBaselineConfig):
@@ -44,7 +44,7 @@ class HTNetConfig(FlowBaselineConfig):
     training: Hyperparameters = Hyperparameters(
         optimizer="adam", learning_rate=5e-5, epochs=800, batch_size=256
     )
-    side: int = Field(28, ge=16, multiple_of=4, description="of the inputs, pixels")
+    side: int = Field(28, ge=16, multiple_of=4, description="side of the inputs, pixels")
     dim: int = Field(256, ge=2, description="features of a token on the first level, doubled twice")
     heads: int = Field(3, ge=1, description="of attention on the first level, doubled twice")
     depths: tuple[int, int, int] = Field((2, 2, 10), description="transformer blocks of each level")
@@ -95,7 +95,7 @@ class HTNet(FlowBaseline):
             )
             for level, dim in enumerate(dims)
         )
-        # One token a block: the program's position embedding is then one number for each level.
+        # With one token per block, the position embedding of the program is one number per level.
         self.positions = nn.Parameter(torch.randn(_LEVELS))
         self.aggregate = nn.ModuleList(
             nn.Sequential(
@@ -125,7 +125,7 @@ class HTNet(FlowBaseline):
 
 
 def four_patches(flow: Tensor) -> Tensor:
-    """Cut the four patches and put them together, each half of the face in a row.
+    """Crop the four patches and combine them, each half of the face in a row.
 
     Args:
         flow: ``(B, C, S, S)``.
@@ -145,7 +145,7 @@ def four_patches(flow: Tensor) -> Tensor:
 
 
 class _ChannelNorm(nn.Module):
-    """Layer normalisation over the channels of each place."""
+    """Layer normalisation over the channels at each position."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -157,11 +157,11 @@ class _ChannelNorm(nn.Module):
 
 
 class _Block(nn.Module):
-    """A transformer block on blocks of one token each, as the authors' sizes have it.
+    """Transformer block on blocks of one token each, as with the sizes of the authors.
 
-    An image of 4 x 4 tokens is looked at in 4 x 4 blocks, one of 2 x 2 in 2 x 2: each block has
-    one token, whose attention to itself is one, so that values alone pass through it. Queries and
-    keys have no influence in the program either; here they are left out.
+    An image of 4 x 4 tokens has 4 x 4 blocks, one of 2 x 2 tokens 2 x 2: each block has one token,
+    whose attention to itself is 1, so that only values pass. Queries and keys have no influence in
+    the program either and are left out here.
     """
 
     def __init__(self, channels: int, heads: int, widening: int, dropout: float) -> None:

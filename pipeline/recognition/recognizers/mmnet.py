@@ -1,8 +1,8 @@
-"""MMNet: what moved, in a network with continuous attention, and where, from the onset.
+"""MMNet: motion by a network with continuous attention, and position from the onset.
 
-Li, Sui, Zhu and Zhao (IJCAI 2022). Sizes, and what the paper leaves open, are those of the authors'
-program (github.com/muse1998/MMNet, commit 330551f), but for its first convolution, whose two groups
-do not divide three channels and which cannot run.
+Li, Sui, Zhu and Zhao (IJCAI 2022). Sizes, and details that the paper does not state, are those of
+the authors' program (github.com/muse1998/MMNet, commit 330551f), except for its first convolution,
+whose two groups do not divide three channels, so that it cannot run.
 """
 
 from itertools import pairwise
@@ -28,10 +28,10 @@ from miex.pipeline.recognition.sample import MIN_SIDE
 
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
-"""With which the authors normalise; of RGB in 0-1."""
+"""Mean and deviation of the authors' normalisation, for RGB in 0-1."""
 
 _HALVINGS = 4
-"""Of the image: by the first convolution and by three of the four blocks."""
+"""Factor by which the first convolution and three of the four blocks reduce the image."""
 
 
 class MMNetConfig(RecognizerConfig):
@@ -68,9 +68,10 @@ class MMNetConfig(RecognizerConfig):
 class MMNet(Recognizer):
     """Muscle motion-guided network.
 
-    The main branch sees apex minus onset; each of its blocks weighs its places by an attention map
-    that goes on from the block before. The other branch sees the onset, 14 x 14 pixels, through a
-    small vision transformer, and is added before the classifier: where on this face the motion is.
+    The input of the main branch is apex minus onset; each of its blocks weights positions by an
+    attention map that continues that of the block before. The other branch applies a small vision
+    transformer to the onset at 14 x 14 pixels; it is added before the classifier and supplies the
+    position of the motion on the face.
     """
 
     name = "mmnet"
@@ -124,11 +125,11 @@ class MMNet(Recognizer):
 
     @property
     def representation(self) -> FramePair:
-        """Onset and apex."""
+        """Onset and apex frame."""
         return FramePair(FramesConfig(side=self.config.stored))
 
     def augment(self, inputs: Inputs, generator: Generator) -> Inputs:
-        """Mirroring, rotation and shifts, the same for onset and apex."""
+        """Augment onset and apex alike by mirroring, rotation and shifts."""
         config = self.config
         pair = torch.stack((inputs["onset"], inputs["apex"]), 1)
         views = _augment.random_view(
@@ -143,7 +144,7 @@ class MMNet(Recognizer):
         return {"onset": onset, "apex": apex}
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Logits ``(B, classes)`` of stored or augmented frames."""
+        """Return logits ``(B, classes)`` of stored or augmented frames."""
         pair = torch.stack((inputs["onset"], inputs["apex"]), 1)
         if pair.dtype == torch.uint8:
             resized = self.config.side + 2 * self.config.margin
@@ -167,10 +168,10 @@ def _unit(channels: int, features: int, kernel: int, stride: int = 1) -> nn.Sequ
 
 
 class _AttentionBlock(nn.Module):
-    """Two convolutions with a shortcut, and attention that goes on from the block before.
+    """Two convolutions with a shortcut, and attention that continues that of the block before.
 
-    The map is made of the mean and the maximum over the channels, and multiplied by the smaller
-    map of the block before: what was unimportant once stays so.
+    The map is computed from the mean and the maximum over the channels, and multiplied by the
+    downscaled map of the block before, so that unimportant positions stay unimportant.
     """
 
     def __init__(self, channels: int, features: int, stride: int) -> None:
@@ -198,7 +199,7 @@ class _AttentionBlock(nn.Module):
 
 
 class _Place(nn.Module):
-    """The onset, one token a pixel of a small image, through transformer blocks."""
+    """Transformer blocks on the onset, with one token per pixel of a small image."""
 
     def __init__(self, config: MMNetConfig, grid: int, features: int) -> None:
         super().__init__()

@@ -21,8 +21,8 @@ from miex.pipeline.recognition.representations.base import Inputs
 class OffApexNetConfig(FlowBaselineConfig):
     """Parameters of `OffApexNet`.
 
-    The layers are the paper's. Its training is not among the facts this project could check; the
-    defaults are those of STSTNet by the same authors.
+    The layers are the paper's. Its training could not be verified; the defaults are those of
+    STSTNet by the same authors.
     """
 
     training: Hyperparameters = Hyperparameters(
@@ -37,9 +37,9 @@ class OffApexNetConfig(FlowBaselineConfig):
 class OffApexNet(FlowBaseline):
     """Optical Flow Features from Apex frame Network.
 
-    u and v, 28 x 28 each, go through streams of their own (5 x 5 convolution with 6 filters,
-    pooling, 5 x 5 with 16 filters, pooling), are joined, and go through two layers of 1024 units:
-    2.66 M parameters for three classes. MEB's model of the name is another one: a single stack of
+    u and v, 28 x 28 each, pass separate streams (5 x 5 convolution with 6 filters, pooling,
+    5 x 5 with 16 filters, pooling), are concatenated, and pass two layers of 1024 units: 2.66 M
+    parameters for three classes. The model of this name in MEB is another one: a single stack of
     3 x 3 convolutions on both components.
     """
 

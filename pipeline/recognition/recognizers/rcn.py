@@ -1,9 +1,9 @@
 """RCN: recurrent convolutions on flow and strain, with modules that have no parameters.
 
-Xia, Peng, Khor, Feng and Zhao (IEEE TIP 29, 2020) shrink model and data for the composite database
-and find, beside their basic network, variants that Dual-ATME compares with. The facts of each are
-those of the authors' program (github.com/xiazhaoqiang/ParameterFreeRCNs-MicroExpressionRec) as MEB
-(github.com/tvaranka/meb, commit 10497b0) holds it.
+Xia, Peng, Khor, Feng and Zhao (IEEE TIP 29, 2020) reduce model and data size for the composite
+database; besides the basic network they have variants with which Dual-ATME is compared. All are
+after the authors' program (github.com/xiazhaoqiang/ParameterFreeRCNs-MicroExpressionRec) in MEB
+(github.com/tvaranka/meb, commit 10497b0).
 """
 
 from typing import ClassVar, Literal
@@ -47,7 +47,7 @@ class RCNConfig(FlowBaselineConfig):
         " dilations; c: wide, then attention on the input and shortcuts in a cascade; f: all fused"
         " in one block",
     )
-    side: int = Field(60, ge=24, multiple_of=4, description="of the inputs, pixels")
+    side: int = Field(60, ge=24, multiple_of=4, description="side of the inputs, pixels")
     features: int = Field(64, ge=4, multiple_of=4, description="feature maps of each layer")
     pooled: int = Field(7, ge=1, description="side of the maps that the classifier sees")
     dropout: float = Field(0.5, ge=0, lt=1)
@@ -57,8 +57,8 @@ class RCNConfig(FlowBaselineConfig):
 class RCN(FlowBaseline):
     """Recurrent convolutional network and its variants.
 
-    In the authors' RCN-F the second stream runs twice and the third never; here all three run, as
-    the paper has them.
+    In RCN-F of the authors' program the second stream runs twice and the third never; here all
+    three run, as in the paper.
     """
 
     name = "rcn"
@@ -99,7 +99,7 @@ class RCN(FlowBaseline):
         maps = self.stem(flow)
         weights = self.head.weight.view(self.classes, -1, side, side)
         if variant == "c":
-            # The input has other channels than the classifier's maps: their mean weights it.
+            # Channels of input and classifier maps differ, so that the mean weight is used.
             looked = functional.adaptive_avg_pool2d(flow, side)
             attention = class_attention(looked, weights.mean(1, keepdim=True))
             maps = maps * functional.interpolate(attention, maps.shape[-2:])
@@ -117,14 +117,14 @@ class RCN(FlowBaseline):
 
 
 def class_attention(maps: Tensor, weights: Tensor) -> Tensor:
-    """Where the classifier finds evidence: class activation maps without parameters of their own.
+    """Return class activation maps of the classifier, which need no other parameters.
 
     Args:
         maps: ``(B, C, S, S)``.
-        weights: Of the classifier, ``(classes, C or 1, S, S)``.
+        weights: Weights of the classifier, ``(classes, C or 1, S, S)``.
 
     Returns:
-        ``(B, 1, S, S)``, 0 to 1: each class's map stretched, then their mean.
+        ``(B, 1, S, S)``, 0 to 1: mean of the stretched maps of all classes.
     """
     activation = (maps[:, None] * weights[None]).mean(2)
     low = activation.amin((-2, -1), keepdim=True)
@@ -141,7 +141,7 @@ def _unit(channels: int, features: int, kernel: int) -> nn.Sequential:
 
 
 class _Narrow(nn.Sequential):
-    """One convolution of 5 x 5 without margin, halved by maxima."""
+    """Convolution of 5 x 5 without padding, and max pooling."""
 
     def __init__(self, features: int, dropout: float) -> None:
         super().__init__(
@@ -154,7 +154,7 @@ class _Narrow(nn.Sequential):
 
 
 class _Wide(nn.Module):
-    """Three convolutions of 3 x 3 with dilations 1, 2 and 3, every third pixel."""
+    """Three convolutions of 3 x 3 with dilations 1, 2 and 3 and stride 3."""
 
     def __init__(self, features: int, dropout: float) -> None:
         super().__init__()
@@ -174,7 +174,7 @@ class _Wide(nn.Module):
 
 
 class _Recurrent(nn.Module):
-    """A convolution that is applied twice, each time to the input and what it gave before."""
+    """Convolution that is applied twice, each time to the input plus its previous output."""
 
     def __init__(self, features: int, dropout: float) -> None:
         super().__init__()
@@ -189,7 +189,7 @@ class _Recurrent(nn.Module):
 
 
 class _Dense(nn.Module):
-    """A convolution that is applied three times, each time to the sum of all before."""
+    """Convolution that is applied three times, each time to the sum of all previous maps."""
 
     def __init__(self, features: int, dropout: float) -> None:
         super().__init__()

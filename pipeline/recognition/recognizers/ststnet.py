@@ -32,13 +32,13 @@ class STSTNetConfig(FlowBaselineConfig):
 class STSTNet(FlowBaseline):
     """Shallow Triple Stream Three-dimensional CNN.
 
-    Three streams with 3, 5 and 8 filters of 3 x 3 look at the same 28 x 28 x 3 image of u, v and
-    strain; each is pooled to 10 x 10 by its maxima, all 16 maps together to 5 x 5 by means, and
-    400 values go into one linear layer. The order within a stream (convolution with a margin of
-    2, ReLU, batch normalisation, pooling, dropout) is that of the authors' PyTorch code.
+    Three streams with 3, 5 and 8 filters of 3 x 3 have the same 28 x 28 x 3 input of u, v and
+    strain; each is max-pooled to 10 x 10, all 16 maps are average-pooled to 5 x 5, and the 400
+    values are the input of one linear layer. The order within a stream (convolution with a padding
+    of 2, ReLU, batch normalisation, pooling, dropout) is that of the authors' PyTorch code.
 
-    Two things of that code are left out: it does not shuffle, and it feeds 8-bit images read
-    with OpenCV (0-255, in the order strain, v, u), scaled for each sample; `scaling="image"` does
+    Two properties of that code are left out: it does not shuffle, and its inputs are 8-bit images
+    read with OpenCV (0-255, in the order strain, v, u), scaled per sample; `scaling="image"` does
     the latter in floating point.
     """
 
@@ -67,7 +67,7 @@ class STSTNet(FlowBaseline):
             for count in config.filters
         )
         self.pool = nn.AvgPool2d(2)
-        # A convolution with margin 2 adds 2 pixels, pooling with margin 1 takes every third.
+        # A convolution with padding 2 adds 2 pixels, pooling has padding 1 and stride 3.
         pooled = ((config.side + 2 + 2 - 3) // 3 + 1) // 2
         self.head = nn.Linear(sum(config.filters) * pooled**2, classes)
 

@@ -1,4 +1,4 @@
-"""UAMRN: a sequence of magnifications, sparse attention, and uncertainty that weighs the loss."""
+"""UAMRN: a sequence of magnifications, sparse attention, and a loss weighted by uncertainty."""
 
 import math
 from dataclasses import dataclass
@@ -39,14 +39,14 @@ from miex.pipeline.recognition.sample import MIN_SIDE
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-"""Of RGB in 0-1, as torchvision's ResNet-18 was trained."""
+"""Mean and deviation of RGB in 0-1 for the ResNet-18 of torchvision."""
 
 
 class UAMRNConfig(RecognizerConfig):
-    """Parameters of UAMRN; the defaults are the paper's, or say that it is silent.
+    """Parameters of UAMRN; the defaults are the paper's, if it states them.
 
-    The ablations: `uncertainty` false (table 5), `attention` full (table 6); and beyond the paper
-    `single_factor`, as the methods that sec. 4.4.2 compares with, and `magnification`.
+    Ablations: `uncertainty` false (table 5), `attention` full (table 6); in addition
+    `single_factor`, as the methods in sec. 4.4.2, and `magnification`.
     """
 
     training: Hyperparameters = Hyperparameters(
@@ -109,7 +109,7 @@ class UAMRNConfig(RecognizerConfig):
 
 @dataclass(frozen=True, slots=True)
 class Uncertainty:
-    """What Monte-Carlo dropout says of some samples (eq. 8; after Kendall & Gal, NeurIPS 2017).
+    """Uncertainty by Monte-Carlo dropout (eq. 8; after Kendall & Gal, NeurIPS 2017).
 
     Attributes:
         probabilities: Mean of the passes, ``(B, classes)``.
@@ -123,23 +123,23 @@ class Uncertainty:
 
 
 def epistemic_variance(logits: Tensor) -> Tensor:
-    """First two terms of eq. 8: the variance between passes, ``(M, B, C)`` to ``(B,)``.
+    """Return the first two terms of eq. 8: the variance of passes, ``(M, B, C)`` to ``(B,)``.
 
-    The mean of the squares minus the square of the mean, computed in the form that does not
-    cancel, and summed over the classes, so that a sample has one weight.
+    The mean of the squares minus the square of the mean, computed without cancellation and summed
+    over the classes, so that a sample has one weight.
     """
     return logits.var(0, correction=0).sum(-1)
 
 
 def aleatoric_variance(variances: Tensor) -> Tensor:
-    """Last term of eq. 8: the mean of the predicted variances, ``(M, B, C)`` to ``(B,)``."""
+    """Return the last term of eq. 8: the mean predicted variance, ``(M, B, C)`` to ``(B,)``."""
     return variances.mean(0).sum(-1)
 
 
 def sample_weights(
     epistemic: Tensor, aleatoric: Tensor, scaling: Literal["mean", "standardised"]
 ) -> Tensor:
-    """Weight every sample by its uncertainty; the mean over the batch is 1.
+    """Return the weight of every sample by its uncertainty, with mean 1 over the batch.
 
     Args:
         epistemic: ``(B,)``, see `epistemic_variance`.
@@ -161,7 +161,7 @@ def sample_weights(
 
 
 def positional_encoding(length: int, size: int) -> Tensor:
-    """Sine and cosine of different frequencies (sec. 4.3), ``float32 (length, size)``."""
+    """Return sine and cosine of different frequencies (sec. 4.3), ``float32 (length, size)``."""
     position = torch.arange(length, dtype=torch.float64)[:, None]
     wave = position / 10000 ** (torch.arange(0, size, 2, dtype=torch.float64) / size)
     return torch.stack((wave.sin(), wave.cos()), -1).flatten(1).float()
@@ -171,18 +171,18 @@ def positional_encoding(length: int, size: int) -> Tensor:
 class UAMRN(Recognizer):
     """Uncertainty-aware magnification-robust network.
 
-    Decisions where the paper is silent or cannot be followed to the letter:
+    Decisions where the paper is silent or cannot be followed exactly:
 
     - Features are those of the ResNet-18 up to `stages`, averaged over the image, and a dense layer
       to d_model. After the blocks the sequence is averaged, and two dense layers give the logits
       and, through softplus, their variances.
-    - The weight gamma (eq. 8) is a constant to the gradient, or the network could lower its loss by
-      claiming certainty; it is divided by its mean over the batch, or it would be a second learning
-      rate.
-    - Eq. 9 has the minus sign of a cross-entropy, which is not in the copy that was read.
-    - The variances must learn from something, and gamma gives them no gradient. So the Gaussian
-      that sec. 3.3 states for the logits is sampled in every pass, and p is the mean of the
-      softmaxes, as Kendall & Gal do for classes; without noise and dropout it is eq. 7.
+    - The weight gamma (eq. 8) has no gradient, otherwise the network could lower its loss by
+      predicting certainty; it is divided by its mean over the batch, otherwise it would act as a
+      second learning rate.
+    - Eq. 9 has the minus sign of a cross-entropy, which the available copy lacks.
+    - The variances need a gradient, which gamma does not give. The Gaussian that sec. 3.3 states
+      for the logits is therefore sampled in every pass, and p is the mean of the softmaxes, as in
+      Kendall & Gal; without noise and dropout it is eq. 7.
     - The passes differ in their dropout, which is in the blocks: the features are computed once,
       and the hyper-planes are the same for all passes of a step.
     """
@@ -242,23 +242,23 @@ class UAMRN(Recognizer):
 
     @property
     def representation(self) -> FramePair:
-        """Onset and apex; `MagnifiedSequence` says why not the sequence."""
+        """Onset and apex; see `MagnifiedSequence` for the reason."""
         return FramePair(FramesConfig(side=self.config.stored_side))
 
     def sequence(self, inputs: Inputs) -> Tensor:
-        """The magnified frames that the network sees, ``uint8 (B, L, 3, side, side)`` RGB."""
+        """Return the magnified frames of the input, ``uint8 (B, L, 3, side, side)`` RGB."""
         onset, apex = (resize(inputs[name], self.config.side) for name in ("onset", "apex"))
         frames: Tensor = self.magnify(onset, apex)
         return frames
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Logits ``(B, classes)``; in training of one pass with dropout."""
+        """Return logits ``(B, classes)``; in training of one pass with dropout."""
         encoded, _ = self._encode(self._tokens(inputs), self.training)
         logits: Tensor = self.mean(encoded)
         return logits
 
     def loss(self, inputs: Inputs, labels: Tensor) -> dict[str, Tensor]:
-        """Cross-entropy, weighed by the uncertainty of every sample (eqs. 8 and 9).
+        """Compute the cross-entropy weighted by the uncertainty of every sample (eqs. 8 and 9).
 
         Args:
             inputs: Onset and apex.
@@ -291,11 +291,11 @@ class UAMRN(Recognizer):
 
     @torch.no_grad()
     def uncertainty(self, inputs: Inputs, seed: int = 0) -> Uncertainty:
-        """How sure the network is, by M passes with dropout; the same for the same seed.
+        """Return the uncertainty by M passes with dropout; the same for the same seed.
 
         Args:
             inputs: Onset and apex.
-            seed: Of the dropout.
+            seed: Seed of the dropout.
 
         Raises:
             ValueError: The network was made without uncertainty.
@@ -317,13 +317,13 @@ class UAMRN(Recognizer):
 
     @torch.no_grad()
     def attention(self, inputs: Inputs) -> Tensor:
-        """The attention matrices (fig. 4), as eval mode computes them.
+        """Return the attention matrices (fig. 4) of eval mode.
 
         Args:
             inputs: Onset and apex.
 
         Returns:
-            ``float32 (B, blocks, heads, L, L)``, queries by keys; zero where they share no bucket.
+            ``float32 (B, blocks, heads, L, L)``, queries by keys; 0 without a common bucket.
         """
         was_training = self.training
         self.eval()
@@ -334,7 +334,7 @@ class UAMRN(Recognizer):
         return torch.stack(weights, 1).float()
 
     def _tokens(self, inputs: Inputs) -> Tensor:
-        """Features of every frame with its position, ``(B, L, d_model)``."""
+        """Return features of every frame with its position, ``(B, L, d_model)``."""
         frames = self.sequence(inputs)
         images = (frames.flatten(0, 1) - self.image_mean) / self.image_deviation
         features = self.project(self.features(images)).unflatten(0, frames.shape[:2])
@@ -342,7 +342,7 @@ class UAMRN(Recognizer):
         return tokens
 
     def _encode(self, tokens: Tensor, drop: bool) -> tuple[Tensor, list[Tensor]]:
-        """Tokens ``(B, L, d_model)`` to ``(B, d_model)`` and the attention of every block."""
+        """Map tokens ``(B, L, d_model)`` to ``(B, d_model)`` and the attention of every block."""
         weights = []
         for block in self.blocks:
             tokens, attention = block(tokens, drop)
@@ -350,7 +350,7 @@ class UAMRN(Recognizer):
         return tokens.mean(1), weights
 
     def _sample(self, tokens: Tensor, drop: bool) -> tuple[Tensor, Tensor]:
-        """Logits and their variances of M passes, each ``float32 (M, B, classes)`` (eq. 7)."""
+        """Return logits and variances of M passes, each ``float32 (M, B, classes)`` (eq. 7)."""
         passes = self.config.passes
         encoded, _ = self._encode(tokens.repeat(passes, 1, 1), drop)
         shape = (passes, len(tokens), self.classes)
@@ -373,7 +373,7 @@ def _magnified_sequence(config: UAMRNConfig) -> MagnifiedSequence:
 
 
 def _first_stages(network: ResNet, stages: int) -> nn.Sequential:
-    """Images to pooled features of the first stages of a ResNet."""
+    """Create the first stages of a ResNet with pooled features."""
     names = ["conv1", "bn1", "relu", "maxpool", *(f"layer{n}" for n in range(1, stages + 1))]
     layers = [network.get_submodule(name) for name in names]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())

@@ -1,12 +1,12 @@
 """The network of Oh et al., "Learning-based video motion magnification", ECCV 2018.
 
-An encoder splits a frame into texture and shape, a manipulator enlarges the difference of the
-shapes, and a decoder draws the result. The layers are those of the checkpoint
-that the field uses, ``magnet_epoch12_loss7.28e-02.pth`` (3,528,201 bytes), which release v1.0 of
-github.com/ZhengPeng7/motion_magnification_learning-based (MIT) offers; its names of the parameters
-are kept here, so that the file loads as it is. Where its network departs from the paper, it is
-followed: convolutions without bias, nearest-neighbour enlargement, and the difference added to the
-shape of the second frame, so that alpha is what is added to the motion that there is.
+An encoder separates texture and shape of a frame, a manipulator magnifies the difference of the
+shapes, and a decoder renders the result. The layers are those of the usual checkpoint,
+``magnet_epoch12_loss7.28e-02.pth`` (3,528,201 bytes), which release v1.0 of
+github.com/ZhengPeng7/motion_magnification_learning-based (MIT) offers; the names of the
+parameters are the same, so that the file can be loaded directly. Where its network differs from the
+paper, the network is followed: convolutions without bias, nearest-neighbour upscaling, and the
+difference added to the shape of the second frame, so that alpha is the additional motion.
 """
 
 import pickle
@@ -25,11 +25,11 @@ _WHERE_FROM = (
 )
 
 _MULTIPLE = 4
-"""Frames are halved twice on their way."""
+"""Factor by which the sides of frames must be divisible; they are halved twice."""
 
 
 class _Convolution(nn.Module):
-    """A convolution without bias, mirrored at the edges, with ReLU or without."""
+    """Convolution without bias, with reflection padding, with or without ReLU."""
 
     def __init__(self, given: int, made: int, kernel: int, stride: int = 1, relu: bool = True):
         super().__init__()
@@ -39,13 +39,13 @@ class _Convolution(nn.Module):
         self.relu = relu
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, given, H, W)`` to ``(B, made, H / stride, W / stride)``."""
+        """Map ``(B, given, H, W)`` to ``(B, made, H / stride, W / stride)``."""
         y: Tensor = self.conv2d(x)
         return functional.relu(y) if self.relu else y
 
 
 class _Residual(nn.Module):
-    """Two convolutions beside an identity."""
+    """Two convolutions with a shortcut."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -53,7 +53,7 @@ class _Residual(nn.Module):
         self.cba_2 = _Convolution(channels, channels, 3, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Keeps the shape."""
+        """Map features to the same shape."""
         y: Tensor = self.cba_2(self.cba_1(x))
         return x + y
 
@@ -74,7 +74,7 @@ class _Encoder(nn.Module):
         self.motion_resblks = _residuals(32, 2)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, 3, H, W)`` to texture ``(B, 32, H/4, W/4)`` and shape ``(B, 32, H/2, W/2)``."""
+        """Map ``(B, 3, H, W)`` to texture ``(B, 32, H/4, W/4)`` and shape ``(B, 32, H/2, W/2)``."""
         x = self.resblks(self.cba_2(self.cba_1(frames)))
         texture: Tensor = self.texture_resblks(self.texture_cba(x))
         shape: Tensor = self.motion_resblks(self.motion_cba(x))
@@ -89,7 +89,7 @@ class _Manipulator(nn.Module):
         self.h_resblk = _Residual(32)
 
     def forward(self, onset: Tensor, apex: Tensor, factors: Tensor) -> Tensor:
-        """Shapes ``(B, 32, h, w)`` and factors ``(B, 1, 1, 1)`` to the magnified shape."""
+        """Map shapes ``(B, 32, h, w)`` and factors ``(B, 1, 1, 1)`` to the magnified shape."""
         change: Tensor = self.h_resblk(self.h_conv(factors * self.g(apex - onset)))
         return apex + change
 
@@ -102,7 +102,7 @@ class _Decoder(nn.Module):
         self.cba_2 = _Convolution(32, 3, 7, relu=False)
 
     def forward(self, texture: Tensor, shape: Tensor) -> Tensor:
-        """Texture ``(B, 32, h/2, w/2)`` and shape ``(B, 32, h, w)`` to ``(B, 3, 2h, 2w)``."""
+        """Map texture ``(B, 32, h/2, w/2)`` and shape ``(B, 32, h, w)`` to ``(B, 3, 2h, 2w)``."""
         texture = functional.interpolate(texture, scale_factor=2.0, mode="nearest")
         x = self.resblks(torch.cat((texture, shape), 1))
         image: Tensor = self.cba_2(
@@ -121,11 +121,11 @@ class MagnificationNetwork(nn.Module):
         self.decoder = _Decoder()
 
     def forward(self, onset: Tensor, apex: Tensor, factors: Tensor) -> Tensor:
-        """Magnifies.
+        """Magnify the motion.
 
         Args:
             onset: ``float32 (B, 3, H, W)``, -1 to 1, sides that 4 divides.
-            apex: Likewise.
+            apex: The same for the apex.
             factors: alpha, ``(B,)``.
 
         Returns:
@@ -135,12 +135,12 @@ class MagnificationNetwork(nn.Module):
         return self.render(before, after, texture, factors)
 
     def render(self, onset: Tensor, apex: Tensor, texture: Tensor, factors: Tensor) -> Tensor:
-        """What `forward` does once both frames are encoded.
+        """Magnify the motion of encoded frames.
 
         Args:
             onset: Shape of the onset, ``(B, 32, H/2, W/2)``.
             apex: Shape of the apex.
-            texture: Of the apex, ``(B, 32, H/4, W/4)``.
+            texture: Texture of the apex, ``(B, 32, H/4, W/4)``.
             factors: alpha, ``(B,)``.
 
         Returns:
@@ -154,12 +154,12 @@ class MagnificationNetwork(nn.Module):
 def learned_renderer(
     onset: Tensor, apex: Tensor, network: MagnificationNetwork
 ) -> Callable[[Tensor], Tensor]:
-    """Encodes both frames once, for any number of factors.
+    """Encode both frames once, for any number of factors.
 
     Args:
         onset: ``float32 (B, 3, H, W)``, 0-255.
-        apex: Likewise.
-        network: On the same device.
+        apex: The same for the apex.
+        network: The network, on the same device.
 
     Returns:
         A function: factors ``(B, F)`` to apexes ``float32 (B, F, 3, H, W)``, not clipped.
@@ -184,7 +184,7 @@ def learned_renderer(
 
 
 def load_magnification_network(path: Path) -> tuple[MagnificationNetwork, str]:
-    """Reads a public PyTorch checkpoint, without unpickling anything but tensors.
+    """Read a public PyTorch checkpoint, unpickling only tensors.
 
     Args:
         path: The file, with or without ``module.`` before the names.
@@ -194,7 +194,7 @@ def load_magnification_network(path: Path) -> tuple[MagnificationNetwork, str]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It cannot be read, or holds another network; the key is named.
+        ValueError: The file cannot be read, or holds another network; the message names the key.
     """
     path = path.expanduser()
     if not path.is_file():

@@ -1,17 +1,17 @@
 """Phase-based magnification of two frames with a complex steerable pyramid.
 
 After Wadhwa et al., "Phase-based video motion processing", ACM Trans. Graph. 32(4), 2013. A band of
-the pyramid holds texture of one wavelength and one orientation as complex numbers whose phase says
-where the texture is; a displacement d across the stripes turns it by 2 pi d / wavelength. So the
-phase that changed from onset to apex is changed alpha times again. Two frames leave out the paper's
-filter over time. What is done otherwise, and why:
+the pyramid represents texture of one wavelength and orientation by complex numbers, whose phase is
+its position; a displacement d across the stripes changes it by 2 pi d / wavelength. The change from
+onset to apex is therefore added alpha times more. With two frames there is no filter over time.
+Differences from the paper:
 
-- The change of phase is measured on luma and applied to red, green and blue: a patch of skin moves
-  as one, and the noise of a channel does not part the colours.
+- The change of phase is measured on luma and applied to red, green and blue, so that noise of a
+  channel does not separate the colours.
 - It is averaged over a few pixels, weighted by the amplitudes, as in the paper, but as
-  complex numbers: angle(mean(apex * conj(onset))), which no jump of the angle disturbs.
-- In fine bands a displacement above half a wavelength turns the phase by more than pi. Which
-  multiple of 2 pi is missing is told by the next coarser band, as in Meyer et al., "Phase-based
+  complex numbers: angle(mean(apex * conj(onset))), without jumps of the angle.
+- In fine bands a displacement above half a wavelength turns the phase by more than pi. The
+  missing multiple of 2 pi follows from the next coarser band, as in Meyer et al., "Phase-based
   frame interpolation for video", CVPR 2015.
 
 The finest and the coarsest residual stay those of the apex.
@@ -28,11 +28,11 @@ from torch.nn import functional
 
 ORIENTATIONS = 8
 """As in the half-octave pyramid of Wadhwa et al. 2013. With four, texture between two of them moves
-about a tenth too short."""
+about 10 % too little."""
 
 BANDWIDTH = 0.5
-"""Octaves from one band to the next. Half an octave lets texture move about twice as far as a whole
-one before its envelope stays behind (Wadhwa et al. 2013)."""
+"""Octaves from one band to the next. With half an octave texture can move about twice as far as
+with a whole one before its envelope limits the motion (Wadhwa et al. 2013)."""
 
 _LONGEST = 4.0
 """Coarsest band: wavelengths that fit into the shorter side."""
@@ -43,11 +43,11 @@ _LUMA = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True, slots=True)
 class _Band:
-    """A filter of the pyramid, cut to the frequencies that it passes.
+    """Filter of the pyramid, limited to the frequencies that it passes.
 
     Attributes:
-        rows: Of the centred spectrum.
-        columns: Likewise.
+        rows: Rows of the centred spectrum.
+        columns: Columns of the centred spectrum.
         response: ``float32 (height, width)``, 0-1, zero on one side of a line through the origin.
     """
 
@@ -58,11 +58,11 @@ class _Band:
 
 @dataclass(frozen=True, slots=True)
 class _Pyramid:
-    """Filters whose squares add up to one, counted on both sides of the origin.
+    """Filters whose squares sum to 1 over both sides of the origin.
 
     Attributes:
         bands: By level, finest first, then orientation.
-        residual: Square of what is left over, ``float32 (height, width)``.
+        residual: Square of the residual filter, ``float32 (height, width)``.
     """
 
     bands: tuple[tuple[_Band, ...], ...]
@@ -70,17 +70,17 @@ class _Pyramid:
 
 
 def phase_renderer(onset: Tensor, apex: Tensor) -> Callable[[Tensor], Tensor]:
-    """Measures the motion once, for any number of factors.
+    """Measure the motion once, for any number of factors.
 
     Args:
         onset: ``float32 (B, 3, H, W)``, 0-255.
-        apex: Likewise.
+        apex: The same for the apex.
 
     Returns:
         A function: factors ``(B, F)`` to apexes ``float32 (B, F, 3, H, W)``, not clipped.
     """
     height, width = onset.shape[-2:]
-    # The transform takes the picture as periodic: without a margin one edge leaks onto the other.
+    # The transform is periodic; padding separates opposite edges.
     margin_y, margin_x = height // 8, width // 8
     margin = (margin_x, margin_x, margin_y, margin_y)
     before = _spectrum(functional.pad(_luma(onset), margin, "reflect"))
@@ -100,7 +100,7 @@ def phase_renderer(onset: Tensor, apex: Tensor) -> Callable[[Tensor], Tensor]:
                 angle = scale * turn[:, None]
                 moved = values[:, None] * torch.polar(torch.ones_like(angle), angle)
                 back = torch.fft.fftshift(torch.fft.fft2(moved), dim=(-2, -1))
-                # Twice: the other side of the origin holds the conjugate.
+                # Twice, since the other side of the origin is the conjugate.
                 total[..., band.rows, band.columns] += 2 * band.response * back
         image: Tensor = torch.fft.ifft2(torch.fft.ifftshift(total, dim=(-2, -1))).real
         return image[..., margin_y : margin_y + height, margin_x : margin_x + width]
@@ -109,7 +109,7 @@ def phase_renderer(onset: Tensor, apex: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def _phase_changes(onset: Tensor, apex: Tensor, pyramid: _Pyramid) -> list[list[Tensor]]:
-    """Change of phase from onset to apex in each band, radians, ``(B, 1, h, w)``."""
+    """Return the phase change from onset to apex in each band, radians, ``(B, 1, h, w)``."""
     changes: list[list[Tensor]] = []
     for level in reversed(pyramid.bands):
         current = []
@@ -134,7 +134,7 @@ def _analyse(spectrum: Tensor, band: _Band) -> Tensor:
 
 
 def _smooth(values: Tensor) -> Tensor:
-    """Averages complex numbers ``(B, 1, h, w)`` over 5 x 5 pixels, the nearest counting most."""
+    """Smooth complex numbers ``(B, 1, h, w)`` by a weighted mean over 5 x 5 pixels."""
     parts = torch.cat((values.real, values.imag), 1)
     for _ in range(2):
         parts = functional.avg_pool2d(parts, 3, 1, 1, count_include_pad=False)
@@ -153,7 +153,7 @@ def _spectrum(images: Tensor) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _pyramid(height: int, width: int, device: torch.device) -> _Pyramid:
-    """Polar-separable filters, raised cosines in the logarithm of the frequency.
+    """Return polar-separable filters, raised cosines in the logarithm of the frequency.
 
     The angular part is that of Simoncelli & Freeman, "The steerable pyramid", ICIP 1995.
     """
@@ -182,6 +182,6 @@ def _pyramid(height: int, width: int, device: torch.device) -> _Pyramid:
 
 
 def _middle(size: int, share: float) -> slice:
-    """The middle of a centred spectrum, from minus to plus a share of its half."""
+    """Return the range of a centred spectrum from minus to plus a share of its half."""
     half = min(math.ceil(size / 2 * share) + 1, size // 2)
     return slice(size // 2 - half, size // 2 + half)

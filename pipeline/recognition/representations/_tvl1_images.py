@@ -1,9 +1,8 @@
-"""What TV-L1 does to images besides iterating: pyramids, warping, median filtering.
+"""Image operations of TV-L1: pyramids, warping, median filtering.
 
-OpenCV does the warping and the median on the CPU, where torch has no fast equivalent (sorting the
-25 values around each pixel takes torch seventy times as long); on other devices torch does both.
-The results differ by what is lost in rounding; before version 5, OpenCV also rounded coordinates
-to 1/32 pixel.
+On the CPU, OpenCV warps and filters, since PyTorch has no fast equivalent (sorting the 25 values
+around each pixel takes seventy times as long); on other devices PyTorch does both. The results
+differ by rounding; before version 5, OpenCV also rounded coordinates to 1/32 pixel.
 """
 
 import cv2
@@ -13,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 SMALLEST_SIDE = 16
-"""No scale of the pyramid is smaller: OpenCV's limit."""
+"""Smallest side of a scale of the pyramid, as in OpenCV."""
 
 
 def pyramid(images: Tensor, scales: int, step: float) -> list[Tensor]:
-    """Images ``(B, H, W)`` in all sizes, the largest first; fewer than `scales` if too small."""
+    """Return images ``(B, H, W)`` at all scales, the largest first; fewer if they are too small."""
     levels = [images]
     while len(levels) < scales:
         height, width = (round(side * step) for side in levels[-1].shape[-2:])
@@ -28,14 +27,15 @@ def pyramid(images: Tensor, scales: int, step: float) -> list[Tensor]:
 
 
 def enlarge(flow: Tensor, height: int, width: int, step: float) -> Tensor:
-    """Flow of the next finer scale: ``(B, 2, H, W)``, interpolated, and its vectors longer."""
+    """Return the flow ``(B, 2, H, W)`` at the next finer scale, interpolated and scaled."""
     return _resize(flow, height, width, None) * (1 / step)
 
 
 def _resize(images: Tensor, height: int, width: int, ratio: float | None) -> Tensor:
-    """Bilinear without antialiasing; `ratio` is input to output pixels, that of the sides if None.
+    """Resize bilinearly without antialiasing; `ratio` is input to output pixels.
 
-    The ratio of a pyramid is exactly its step also where the sides are rounded, as in OpenCV.
+    The ratio of a pyramid is its exact step, also if sides are rounded, as in OpenCV; by default
+    it is the ratio of the sides.
     """
     for dimension, side in ((-1, width), (-2, height)):
         last = images.shape[dimension] - 1
@@ -54,10 +54,10 @@ def _resize(images: Tensor, height: int, width: int, ratio: float | None) -> Ten
 
 
 def with_gradient(images: Tensor) -> Tensor:
-    """Images with their central differences: ``(B, H, W)`` to ``(B, 3, H, W)``, channels last.
+    """Return images with central differences: ``(B, H, W)`` to ``(B, 3, H, W)``, channels last.
 
-    At the border the missing neighbour is the pixel itself, so that half of a one-sided
-    difference remains (as in Sanchez et al. 2013).
+    At the border the missing neighbour is replaced by the pixel itself, which gives half of a
+    one-sided difference (as in Sanchez et al. 2013).
     """
     padded = functional.pad(images[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
     right = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]).mul_(0.5)
@@ -66,7 +66,7 @@ def with_gradient(images: Tensor) -> Tensor:
 
 
 def warp(images: Tensor, flow: Tensor) -> Tensor:
-    """Looks images up where the flow points, bicubically, zero outside.
+    """Warp images by the flow with bicubic interpolation, 0 outside.
 
     Args:
         images: ``float32 (B, 3, H, W)``, channels last.
@@ -88,7 +88,7 @@ def warp(images: Tensor, flow: Tensor) -> Tensor:
 
 
 def warp_by_sampling(images: Tensor, flow: Tensor) -> Tensor:
-    """The same as `warp` in torch, for devices."""
+    """Warp images as `warp`, with PyTorch, for devices."""
     at = torch.stack(_coordinates(flow), -1)
     height, width = images.shape[-2:]
     at = at / at.new_tensor([width - 1, height - 1]) * 2 - 1
@@ -96,7 +96,7 @@ def warp_by_sampling(images: Tensor, flow: Tensor) -> Tensor:
 
 
 def _coordinates(flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each pixel went: x and y, each ``(B, H, W)``."""
+    """Return the target of each pixel: x and y, each ``(B, H, W)``."""
     height, width = flow.shape[-2:]
     xs = torch.arange(width, dtype=torch.float32, device=flow.device)
     ys = torch.arange(height, dtype=torch.float32, device=flow.device)
@@ -104,7 +104,7 @@ def _coordinates(flow: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def median(planes: Tensor, window: int) -> Tensor:
-    """Median of each pixel's window, the border repeated.
+    """Return the median of each pixel's window, with the border repeated.
 
     Args:
         planes: ``float32 (N, H, W)``.
@@ -117,7 +117,7 @@ def median(planes: Tensor, window: int) -> Tensor:
 
 
 def median_by_sorting(planes: Tensor, window: int) -> Tensor:
-    """The same as `median` in torch, for devices."""
+    """Return the same as `median`, with PyTorch, for devices."""
     margin = window // 2
     padded = functional.pad(planes[:, None], (margin,) * 4, mode="replicate")[:, 0]
     windows = padded.unfold(1, window, 1).unfold(2, window, 1)

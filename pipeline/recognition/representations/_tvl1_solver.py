@@ -1,11 +1,11 @@
-"""The iterations of TV-L1 on one scale of the pyramid, many pairs at a time, nothing allocated.
+"""Iterations of TV-L1 on one scale of the pyramid, for many pairs, without allocations.
 
-Two things make it fast. All planes of all pairs lie in one line of memory with zeros before and
-behind it, so that a difference of neighbours is one operation on two shifted views. And a pair
-that has converged does not wait for the others: its slot takes the next pair at once.
+Two measures make it fast. All planes of all pairs are contiguous in memory with zeros before and
+after them, so that a difference of neighbours is one operation on two shifted views. A pair that
+has converged does not wait for the others: its slot is used for the next pair.
 
-The planes are padded to a multiple of 32 values: vectors of the processor never straddle two
-pairs, and so a pair's result is the same to the bit whatever lies beside it.
+The planes are padded to a multiple of 32 values, so that vectors of the processor do not contain
+two pairs, and the result of a pair does not depend on the others, to the bit.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from miex.pipeline.recognition.representations import _tvl1_images as images
 _LANES = 32
 
 _FLAT = torch.finfo(torch.float32).eps
-"""Squared gradients up to this one count as zero, as in OpenCV: no data term there."""
+"""Squared gradient below which there is no data term, as in OpenCV."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,14 @@ class Terms:
 
 
 def solve(first: Tensor, second: Tensor, flow: Tensor, terms: Terms, slots: int) -> Tensor:
-    """Refines the flow of some pairs on one scale.
+    """Refine the flow of pairs on one scale.
 
     Args:
         first: ``float32 (B, H, W)``, 0-255.
-        second: Likewise.
-        flow: ``float32 (B, 2, H, W)`` to start from, pixels.
+        second: The same for the second image.
+        flow: ``float32 (B, 2, H, W)`` initial flow, pixels.
         terms: Parameters.
-        slots: How many pairs are iterated on at the same time; no result depends on it.
+        slots: Number of pairs that are processed at a time; results do not depend on it.
 
     Returns:
         ``float32 (B, 2, H, W)``, pixels.
@@ -53,7 +53,7 @@ def solve(first: Tensor, second: Tensor, flow: Tensor, terms: Terms, slots: int)
 
 
 class _Scale:
-    """The pairs of one scale, and the slots in which they are worked on."""
+    """Pairs of one scale, and the slots in which they are processed."""
 
     def __init__(
         self, first: Tensor, second: Tensor, flow: Tensor, terms: Terms, slots: int
@@ -69,7 +69,7 @@ class _Scale:
         self.iterations = [0] * slots
 
     def run(self) -> Tensor:
-        """Iterates until every pair is through all of its warps."""
+        """Iterate until all pairs have finished all warps."""
         waiting = iter(range(len(self.pairs), len(self.first)))
         working = set(range(len(self.pairs)))
         self._begin(list(working))
@@ -90,7 +90,7 @@ class _Scale:
     def _sort(
         self, errors: list[float], working: set[int]
     ) -> tuple[list[int], list[int], list[int]]:
-        """Slots whose flow is to be median filtered, linearised anew, or is finished."""
+        """Return the slots to be median filtered, to be linearised, and those that are finished."""
         smooth: list[int] = []
         linearise: list[int] = []
         finished: list[int] = []
@@ -110,7 +110,7 @@ class _Scale:
         return smooth, linearise, finished
 
     def _take(self, slot: int, waiting: Iterator[int]) -> bool:
-        """Whether another pair was there for the slot."""
+        """Put the next pair into a slot, and return whether there was one."""
         pair = next(waiting, None)
         if pair is None:
             return False
@@ -129,7 +129,7 @@ class _Scale:
         self.flow[_rows(self._pairs(slots))] = self.state.flow(slots)
 
     def _linearise(self, slots: list[int]) -> None:
-        """Expands the second image around the flow, and filters the flow."""
+        """Linearise the second image around the flow, and filter the flow."""
         if not slots:
             return
         pairs = _rows(self._pairs(slots))
@@ -144,7 +144,7 @@ class _Scale:
 
 
 class _State:
-    """Primal and dual variables of the slots, in the units in which they need least arithmetic.
+    """Primal and dual variables of the slots, in units that need the least arithmetic.
 
     With t = tau / theta, Zach et al.'s iteration (their equations 13-17) reads, for U = t u, P =
     tau p, and g the gradient of the warped image with residual rho(u) = c + g u,
@@ -162,7 +162,7 @@ class _State:
         self.factor = terms.tau / terms.theta
         self.bound = self.factor * terms.lambda_ * terms.theta
         self.limit = self.factor * terms.epsilon * (height * width) ** 0.5
-        """Root of OpenCV's bound of the squared change, in the units of U."""
+        """Root of the bound of the squared change in OpenCV, in the units of U."""
         self.pixels = height * width
         self.plane = plane = _round_up(height * width)
         line = slots * 2 * plane
@@ -197,7 +197,7 @@ class _State:
         self.step = zeros(slots, plane)
 
     def iterate(self) -> list[float]:
-        """One iteration of every slot; returns the root of the sum of squared changes of each."""
+        """Iterate every slot once, and return the root of the sum of squared changes of each."""
         slots = self.shape[0]
         primal = self.primal.view(slots, 2, self.plane)
         step, change, norm = self.step, self.change, self.norm
@@ -219,27 +219,27 @@ class _State:
         return result
 
     def begin(self, slots: list[int], flow: Tensor) -> None:
-        """Starts from a flow ``(n, 2, H, W)`` in pixels, with dual variables of zero."""
+        """Start from a flow ``(n, 2, H, W)`` in pixels, with dual variables 0."""
         rows = _rows(slots)
         self._planes[rows] = flow * self.factor
         self._duals[:, rows] = 0
 
     def flow(self, slots: list[int]) -> Tensor:
-        """Flow of some slots, ``(n, 2, H, W)``, pixels."""
+        """Return the flow of slots, ``(n, 2, H, W)``, pixels."""
         return self._planes[_rows(slots)] / self.factor
 
     def smooth(self, slots: list[int]) -> None:
-        """Median filters the flow of some slots."""
+        """Filter the flow of slots by the median."""
         rows = _rows(slots)
         planes = self._planes[rows]
         smooth = images.median(planes.flatten(0, 1), self.terms.median)
         self._planes[rows] = smooth.view_as(planes)
 
     def linearise(self, slots: list[int], first: Tensor, warped: Tensor) -> None:
-        """Takes over the second image, expanded around the present flow.
+        """Set the second image, linearised around the current flow.
 
         Args:
-            slots: n of them.
+            slots: n slots.
             first: First image, ``(n, H, W)``.
             warped: Warped second image and its gradient, ``(n, 3, H, W)``.
         """
@@ -258,7 +258,7 @@ class _State:
 
 
 def _rows(slots: list[int]) -> slice | list[int]:
-    """An index for these slots; a slice where possible, which copies nothing."""
+    """Return an index of slots; a slice if possible, which does not copy."""
     begin, end = slots[0], slots[0] + len(slots)
     return slice(begin, end) if slots == list(range(begin, end)) else slots
 

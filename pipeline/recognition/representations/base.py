@@ -1,7 +1,7 @@
-"""What a representation is: a batch of samples in, the tensors a recognizer looks at out.
+"""Interface of representations: from a batch of samples to the input tensors of a recognizer.
 
-The arithmetic lives in pure functions on tensors (`optical_flow.tvl1`, `residual_sums.active`);
-a representation is the small object that takes the right frames of each sample and calls them.
+The computation is in pure functions on tensors (`optical_flow.tvl1`, `residual_sums.active`); a
+representation selects the frames of each sample and calls them.
 """
 
 import hashlib
@@ -17,26 +17,25 @@ from miex.datasets.config import FrozenConfig
 from miex.pipeline.recognition.sample import Sample, require_usable
 
 Inputs = Mapping[str, Tensor]
-"""Named tensors, the samples along the first dimension of each."""
+"""Tensors by name, with samples along the first dimension."""
 
 
 class RepresentationConfig(FrozenConfig):
-    """Parameters of a representation: with its name and version they identify what is cached."""
+    """Parameters of a representation; with its name and version they identify a cache."""
 
 
 class Representation(Protocol):
-    """Turns samples into what a recognizer looks at, the same for the same pixels every time.
+    """Compute the input of a recognizer, deterministically from pixels.
 
-    Nothing in it is random and nothing is learnt: what it returns is computed once, cached on
-    disk, and read at the speed of the disk from then on. So it is small: uint8 for images,
-    float16 for motion where that is enough, at the resolution at which the recognizer works or
-    below; scaling up and normalising is left to the recognizer.
+    Representations are neither random nor learnt: they are computed once and cached on disk. They
+    should therefore be small: uint8 for images, float16 for motion where that is sufficient, at
+    most at the resolution of the recognizer, which upscales and normalises.
 
     Attributes:
-        name: Short name of it, for messages and folders.
-        version: Raised whenever the same parameters give other values than before.
+        name: Short name for messages and folders.
+        version: Increased when the same parameters give other values.
         config: Its parameters.
-        needs_landmarks: Whether samples must come with landmarks.
+        needs_landmarks: Whether samples must have landmarks.
     """
 
     @property
@@ -60,25 +59,25 @@ class Representation(Protocol):
         ...
 
     def compute(self, samples: Sequence[Sample], device: torch.device) -> dict[str, Tensor]:
-        """Computes the inputs of some samples, on the device.
+        """Compute the inputs of samples on the device.
 
-        The result for a sample does not depend on the samples beside it.
+        The result for a sample does not depend on the other samples.
 
         Args:
-            samples: B samples, of one size or of several.
-            device: Where to compute.
+            samples: B samples, also of different sizes.
+            device: The device.
 
         Returns:
             Tensors ``(B, ...)`` by name.
 
         Raises:
-            ValueError: A sample is unusable; it is named.
+            ValueError: A sample is unusable; the message names it.
         """
         ...
 
 
 def fingerprint(representation: Representation) -> str:
-    """Identifies what a representation computes: its name, version and parameters, hexadecimal."""
+    """Return a hash of the name, version and parameters of a representation, hexadecimal."""
     text = (
         f"{representation.name}/{representation.version}/{representation.config.model_dump_json()}"
     )
@@ -88,18 +87,18 @@ def fingerprint(representation: Representation) -> str:
 def stack_pairs(
     samples: Sequence[Sample], side: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Onsets and apexes of one size.
+    """Return onsets and apexes of one size.
 
     Args:
         samples: B samples.
         side: Side of the result, pixels; frames of another side are scaled (see `resize`).
-        device: Of the result.
+        device: Device of the result.
 
     Returns:
         Onset and apex, each ``uint8 (B, 3, side, side)`` RGB.
 
     Raises:
-        ValueError: A sample is unusable; it is named.
+        ValueError: A sample is unusable; the message names it.
     """
     for sample in samples:
         require_usable(sample)
@@ -109,18 +108,18 @@ def stack_pairs(
 
 def _stack(frames: Sequence[NDArray[np.uint8]], side: int, device: torch.device) -> Tensor:
     if all(frame.shape == frames[0].shape for frame in frames):
-        # One copy of all of them is several times faster than one of each.
+        # One copy of all frames is several times faster than separate copies.
         return resize(to_tensor(np.stack(frames), device), side).contiguous()
     return torch.cat([resize(to_tensor(frame[None], device), side) for frame in frames])
 
 
 def to_tensor(frames: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """``uint8 (T, H, W, 3)`` to ``uint8 (T, 3, H, W)`` on the device."""
+    """Convert ``uint8 (T, H, W, 3)`` to ``uint8 (T, 3, H, W)`` on the device."""
     return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).to(device)
 
 
 def resize(images: Tensor, side: int) -> Tensor:
-    """Scales images, antialiased where they become smaller.
+    """Resize images, with antialiasing if they become smaller.
 
     Args:
         images: ``(N, C, H, W)``, uint8 or float.
@@ -142,20 +141,20 @@ def resize(images: Tensor, side: int) -> Tensor:
 def scaled_landmarks(
     sample: Sample, side: int, frames: Literal["onset", "pair"] = "pair"
 ) -> NDArray[np.float32]:
-    """Landmarks in pixels of frames that `resize` scaled to another side.
+    """Return landmarks in pixels of frames that `resize` scaled to another side.
 
-    Pixel centres count: x becomes (x + 1/2) * side / S - 1/2.
+    With pixel centres, x becomes (x + 1/2) * side / S - 1/2.
 
     Args:
-        sample: Whose landmarks.
+        sample: The sample.
         side: Side of the scaled frames, pixels.
-        frames: Which frames must have landmarks: those that are read.
+        frames: Frames that must have landmarks.
 
     Returns:
         ``float32 (T, 68, 2)``.
 
     Raises:
-        ValueError: The sample has no landmarks; it is named.
+        ValueError: The sample has no landmarks; the message names it.
     """
     require_usable(sample, landmarks=frames)
     assert sample.landmarks is not None

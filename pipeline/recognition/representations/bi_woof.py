@@ -37,17 +37,17 @@ class BiWoofConfig(RepresentationConfig):
 
 
 def bi_woof(flow: Tensor, strain: Tensor, *, blocks: int = 5, bins: int = 8) -> Tensor:
-    """Bi-weighted oriented optical flow.
+    """Return bi-weighted oriented optical flow.
 
     Args:
         flow: u and v, ``float (B, 2, H, W)``, pixels.
         strain: Magnitude of the optical strain, ``float (B, H, W)``.
-        blocks: Along x and along y; pixels are shared out evenly.
-        bins: Of directions; the first one begins at -180 degrees, 0 is along x, 90 along y.
+        blocks: Number of blocks along x and along y, of equal size.
+        bins: Number of directions; the first one begins at -180 degrees, 0 is along x, 90 along y.
 
     Returns:
-        ``float32 (B, blocks * blocks * bins)``, blocks in reading order, of length 1; zeros where
-        nothing moves.
+        ``float32 (B, blocks * blocks * bins)``, blocks in row-major order, normalised to length 1;
+        0 without motion.
     """
     batch, _, height, width = flow.shape
     u, v = flow.float().unbind(1)
@@ -68,7 +68,7 @@ def bi_woof(flow: Tensor, strain: Tensor, *, blocks: int = 5, bins: int = 8) -> 
 
 
 def _sums(groups: Tensor, values: Tensor, count: int) -> Tensor:
-    # Adds in double precision and in the order of the pixels, so that no sample feels the others.
+    # Sums in double precision in the order of the pixels, independent of other samples.
     return torch.bincount(groups.flatten(), values.flatten().double(), minlength=count)
 
 

@@ -13,11 +13,11 @@ _BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
 def views(images: Tensor, overlap: float) -> Tensor:
-    """The upper level of the pyramid whole, and the lower one in overlapping tiles of its size.
+    """Return the upper level of the pyramid, and the lower one as overlapping tiles of its size.
 
     Args:
         images: ``(B, C, S, S)``, float, S even.
-        overlap: Part of a tile that the next one covers again, 0 to below 1; .3 in the paper.
+        overlap: Share of a tile that the next one overlaps, 0 to below 1; .3 in the paper.
 
     Returns:
         ``(B, V, C, S / 2, S / 2)``: the whole face first, then the tiles row by row; with S = 320
@@ -30,10 +30,10 @@ def views(images: Tensor, overlap: float) -> Tensor:
 
 
 def tile_starts(side: int, overlap: float) -> list[int]:
-    """Where the tiles begin along one side.
+    """Return the starts of the tiles along one side.
 
-    A stride of S / 2 (1 - overlap) pixels, the last tile moved back to the edge. That is the one
-    reading that uses the overlap and gives the ten views of the paper: 0, 112 and 160 of 320.
+    The stride is S / 2 (1 - overlap) pixels, and the last tile is moved back to the edge. Only this
+    interpretation uses the overlap and gives the ten views of the paper: 0, 112 and 160 of 320.
 
     Args:
         side: S of the tiled image, even.
@@ -53,7 +53,7 @@ def tile_starts(side: int, overlap: float) -> list[int]:
 
 
 def pyramid_down(images: Tensor) -> Tensor:
-    """The next level of a Gaussian pyramid: blurred, every other row and column kept.
+    """Return the next level of a Gaussian pyramid: blurred, every second row and column.
 
     Args:
         images: ``(B, C, S, S)``, float, S even.

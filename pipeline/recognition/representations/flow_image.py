@@ -42,16 +42,16 @@ class FlowImage:
 
 
 def in_colours(flow: Tensor) -> Tensor:
-    """Direction as hue, length as brightness, the longest vector of a flow at full brightness.
+    """Render the direction as hue and the length as brightness, maximal for the longest vector.
 
-    This is the rendering of OpenCV's tutorial on dense flow, red to the right and then clockwise
-    round the circle. Zhao et al. (see `residual_sums`), who compare with flow, do not state theirs.
+    As in the tutorial of OpenCV on dense flow, red is to the right and hues follow clockwise. Zhao
+    et al. (see `residual_sums`), who compare with flow, do not state their rendering.
 
     Args:
         flow: ``(B, 2, H, W)``, x to the right and y down, pixels.
 
     Returns:
-        ``uint8 (B, 3, H, W)`` RGB; black where nothing moves.
+        ``uint8 (B, 3, H, W)`` RGB; black without motion.
     """
     x, y = flow[:, :1].float(), flow[:, 1:].float()
     length = torch.hypot(x, y)

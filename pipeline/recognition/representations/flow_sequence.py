@@ -1,4 +1,4 @@
-"""How the face moves over time: optical flow from the onset to every frame up to the apex."""
+"""Motion over time: optical flow from the onset to every frame up to the apex."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from miex.pipeline.recognition.sample import MIN_SIDE, Sample
 
 
 class FlowSequenceConfig(RepresentationConfig):
-    """How many frames, at which size, and how the flow is found."""
+    """Number and size of the frames, and method of the flow."""
 
     frames: int = Field(
         10, ge=2, description="onset and apex among them; one flow less (MiE-X sec. 5.2: 10)"
@@ -31,20 +31,20 @@ class FlowSequenceConfig(RepresentationConfig):
 
 @dataclass(frozen=True, slots=True)
 class FlowSequence:
-    """Flow from the onset to each of the frames behind it, at equal steps in time.
+    """Flow from the onset to each later frame, at equal time steps.
 
     ``flow``, ``float16 (B, frames - 1, 2, side, side)``, x to the right and y down, pixels of
     ``side``; the last one is the flow from the onset to the apex.
 
-    - From the onset, not from frame to frame: a ninth of a micro-expression's motion is less than
-      what an estimate is off by. In six synthesized pairs, cross-faded to ten frames, the flow
-      between neighbours correlates with that of the pair by .19 at 64 pixels and by .57 at 128,
-      the flow from the onset by .49 and .84. What moves when can be told from either.
-    - Where a sample has fewer frames than asked for, the flow is interpolated in time, not the
-      pixels: a synthesized pair gives its one flow, growing evenly, where a cross-fade would give
-      ghosts. Where it has more, its frames are resampled (`frames.interpolate`).
-    - Computed at 128 pixels and stored at 64, 144 KiB a sample: a flow is smooth, what it is
-      computed from is not.
+    - The flow starts from the onset, since a ninth of the motion of a micro-expression is less than
+      the error of an estimate. In six synthesized pairs, cross-faded to ten frames, the flow
+      between neighbours correlates with that of the pair by .19 at 64 pixels and by .57 at 128, the
+      flow from the onset by .49 and .84. Both contain the timing.
+    - If a sample has too few frames, the flow is interpolated in time, not the pixels: a
+      synthesized pair gives a linearly increasing flow, without the ghosts of a cross-fade. If it
+      has too many, its frames are resampled (`frames.interpolate`).
+    - Flow is computed at 128 pixels and stored at 64, 144 KiB per sample, since it is smoother than
+      the frames.
     """
 
     config: FlowSequenceConfig = field(default_factory=FlowSequenceConfig)
@@ -58,7 +58,7 @@ class FlowSequence:
         clips = []
         for sample in samples:
             grey = to_grey(shown_frames(sample, config.flow_side, device))
-            # Grey is linear in the colours, so that grey frames may be resampled as well.
+            # Grey is linear in the colours, so that grey frames can be resampled.
             clips.append(interpolate(grey, min(len(grey), config.frames)))
         onsets = torch.cat([clip[:1].expand(len(clip) - 1, -1, -1) for clip in clips])
         later = torch.cat([clip[1:] for clip in clips])
@@ -70,7 +70,7 @@ class FlowSequence:
 
 
 def over_time(flow: Tensor, count: int) -> Tensor:
-    """Resamples a flow sequence in time, linearly, from no motion at the onset on.
+    """Resample a flow sequence linearly in time, from zero motion at the onset.
 
     Args:
         flow: ``(T, ...)``, from the onset to T frames at equal steps, the apex the last.

@@ -1,4 +1,4 @@
-"""Optical flow and strain of the whole face, small: what the flow baselines look at."""
+"""Optical flow and strain of the whole face at low resolution, for the flow baselines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -48,8 +48,7 @@ class FlowStrain:
     """``flow``, ``float16 (B, 3, side, side)``: u, v and strain; or only u and v.
 
     u to the right and v down, in pixels of a face that is `flow_side` wide; the strain per pixel.
-    All are computed at `flow_side`; a value of the result is the mean over the pixels that it
-    stands for.
+    All are computed at `flow_side`; a value of the result is the mean over its pixels.
     """
 
     config: FlowStrainConfig = field(default_factory=FlowStrainConfig)
@@ -58,7 +57,7 @@ class FlowStrain:
 
     @property
     def needs_landmarks(self) -> bool:
-        """Whether the head's motion is taken off, which landmarks show."""
+        """Whether head motion is removed, which needs landmarks."""
         return self.config.rigid_motion == "remove"
 
     def compute(self, samples: Sequence[Sample], device: torch.device) -> dict[str, Tensor]:
@@ -75,7 +74,7 @@ class FlowStrain:
         return {"flow": resize(flow, self.config.side).half()}
 
     def _pair(self, sample: Sample, device: torch.device) -> Tensor:
-        """Onset and target in grey, ``float32 (2, flow_side, flow_side)``."""
+        """Return onset and target in grey, ``float32 (2, flow_side, flow_side)``."""
         require_usable(sample, landmarks="onset" if self.needs_landmarks else "none")
         target = sample.apex_index
         if self.config.target == "middle" and target < len(sample.frames) - 1:
@@ -85,8 +84,8 @@ class FlowStrain:
 
 
 def middle_frame(count: int) -> int:
-    """Index of the mid-position frame of so many frames; never the onset.
+    """Return the index of the middle frame; never the onset.
 
-    Of two frames it is the second one.
+    For two frames it is the second one.
     """
     return count // 2

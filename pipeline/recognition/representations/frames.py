@@ -1,4 +1,4 @@
-"""The pictures themselves: onset and apex, the apex alone, or a sequence between the two."""
+"""Frames as input: onset and apex, only the apex, or a sequence between the two."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,14 +18,14 @@ from miex.pipeline.recognition.representations.base import (
 from miex.pipeline.recognition.sample import MIN_SIDE, Sample, require_usable
 
 MAX_SIDE = 256
-"""Largest side that is stored, pixels: what MiE-X's recognizers scale up to before they crop."""
+"""Largest stored side, in pixels, to which MiE-X's recognizers upscale before cropping."""
 
 
 class FramesConfig(RepresentationConfig):
     """Size of the stored frames.
 
-    Synthesized faces have 128 pixels, and a recognizer that wants more scales them up itself: four
-    times the bytes would hold nothing more.
+    Synthesized faces have 128 pixels, and recognizers upscale them themselves, since larger stored
+    frames would contain no more information.
     """
 
     side: int = Field(128, ge=MIN_SIDE, le=MAX_SIDE, description="pixels")
@@ -90,7 +90,7 @@ class FrameSequence:
 
 
 def shown_frames(sample: Sample, side: int, device: torch.device) -> Tensor:
-    """The frames from the onset to the apex, of one size.
+    """Return the frames from the onset to the apex, of one size.
 
     Returns:
         ``uint8 (apex_index + 1, 3, side, side)`` RGB.
@@ -103,12 +103,11 @@ def shown_frames(sample: Sample, side: int, device: torch.device) -> Tensor:
 
 
 def interpolate(frames: Tensor, count: int) -> Tensor:
-    """Resamples a sequence in time, linearly, both ends kept.
+    """Resample a sequence linearly in time; both ends are kept.
 
-    Peng et al. (Front. Psychol. 8:1745, 2017) bring clips of every length to one length like this.
-    Of a sample that has two frames it makes a cross-fade, in which things fade in and out where
-    they would move in a video: what needs motion over time wants clips or the video variant of a
-    synthesized dataset.
+    Peng et al. (Front. Psychol. 8:1745, 2017) resample clips to one length in this way. Two frames
+    give a cross-fade instead of motion: a recognizer that needs motion over time needs clips or the
+    video variant of a synthesized dataset.
 
     Args:
         frames: ``(T, ...)``, T at least 2.
@@ -118,7 +117,7 @@ def interpolate(frames: Tensor, count: int) -> Tensor:
         ``float32 (count, ...)``, in the unit of `frames`.
 
     Raises:
-        ValueError: Fewer than two frames are given or asked for.
+        ValueError: Fewer than two frames are given or requested.
     """
     length = len(frames)
     if length < 2 or count < 2:

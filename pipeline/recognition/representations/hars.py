@@ -1,21 +1,21 @@
-"""HARS: the motion of the whole face, and of a puzzle of its brows and its mouth.
+"""HARS: motion of the whole face, and of a puzzle of its brows and its mouth.
 
 Zhou, Huang, Li and Wang, Dual-ATME: Dual-Branch Attention Network for Micro-Expression
-Recognition, Entropy 25(3):460, 2023, sections 3.2.1 to 3.2.3. Both frames are cut by the landmarks
-of the onset, so what differs between the cuts is motion alone. Landmarks are numbered from 0 as its
-indices are (those of the eyes, 36 and 45; it says that they run from 1), in the order of iBUG
-300-W; left and right are those of the image.
+Recognition, Entropy 25(3):460, 2023, sections 3.2.1 to 3.2.3. Both frames are cropped by the
+landmarks of the onset, so that crops differ only by motion. Landmarks are numbered from 0, as the
+indices of the paper (those of the eyes, 36 and 45; it says that they start at 1), in the order of
+iBUG 300-W; left and right are those of the image.
 
 Where the paper is silent or damaged:
 
-- It turns the image upright and detects the landmarks anew; here they are turned with it, which
-  detects no new noise. Turning, cutting and scaling are one bilinear reading.
-- Minus signs are lost in the copy that was read. The top of the face is l19 - d, though a plus is
+- It rotates the image and detects the landmarks again; here they are rotated, too, without new
+  noise. Rotation, cropping and scaling are one bilinear interpolation.
+- Minus signs are lost in the available copy. The top of the face is l19 - d, though a plus is
   printed: only so is there "an expansion area above the eyebrows". The lower border of the left
   brow is l37, printed 27 once, as on the right.
 - Sizes of the puzzle's tiles: each brow half of the width, the lower region all of it, both rows
   equally high. The flow is computed on the puzzle (x_puzzled in section 3.2.3).
-- Boxes of cheeks and nose, which table 4 tries in place of brows and mouth, are ours.
+- Boxes of cheeks and nose, which table 4 compares with brows and mouth, are of this project.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ Lower = Literal["mouth", "nose"]
 
 @dataclass(frozen=True, slots=True)
 class Cuts:
-    """Where B faces are cut. Boxes are ``(B, 4)``: left, top, right, bottom, in upright pixels.
+    """Crops of B faces. Boxes are ``(B, 4)``: left, top, right, bottom, in upright pixels.
 
     Attributes:
         turn: ``(B, 2, 2)`` rotation R about the origin; ``upright = R @ (x, y)``.
@@ -65,13 +65,13 @@ class Cuts:
 
 
 def upright(landmarks: Tensor) -> tuple[Tensor, Tensor]:
-    """Turns faces until their outer eye corners are level (equation 1).
+    """Rotate faces so that their outer eye corners are level (equation 1).
 
     Args:
         landmarks: ``(B, 68, 2)``, x and y in pixels.
 
     Returns:
-        The rotations R ``(B, 2, 2)`` about the origin, and the landmarks turned by them
+        The rotations R ``(B, 2, 2)`` about the origin, and the rotated landmarks
         ``(B, 68, 2)``.
     """
     line = landmarks[:, 45] - landmarks[:, 36]
@@ -82,7 +82,7 @@ def upright(landmarks: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _rotate(turn: Tensor, points: Tensor) -> Tensor:
-    # Written out: the rounding of a batched matrix product depends on the size of the batch.
+    # Without a matrix product, whose rounding depends on the size of the batch.
     x, y = points.unbind(-1)
     rows = turn.reshape(-1, 2, 2, *[1] * (x.ndim - 1))
     return torch.stack(
@@ -91,7 +91,7 @@ def _rotate(turn: Tensor, points: Tensor) -> Tensor:
 
 
 def face_box(points: Tensor) -> Tensor:
-    """The face: from cheek to cheek, from above the brows to the chin (section 3.2.1, equation 2).
+    """Return the box of the face: cheek to cheek, brows to chin (section 3.2.1, equation 2).
 
     Args:
         points: Upright landmarks ``(B, 68, 2)``.
@@ -105,7 +105,7 @@ def face_box(points: Tensor) -> Tensor:
 
 
 def brow_boxes(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Both brows (section 3.2.2): a quarter wider on each side, shifted up by a quarter.
+    """Return boxes of the brows (section 3.2.2): 25 % wider on each side, shifted up by 25 %.
 
     Args:
         points: Upright landmarks ``(B, 68, 2)``.
@@ -126,7 +126,7 @@ def _brow(points: Tensor, first: int, last: int, arch: int, lid: int) -> Tensor:
 
 
 def mouth_box(points: Tensor) -> Tensor:
-    """The mouth (section 3.2.2): a quarter wider, and half the way to the nose higher and lower.
+    """Return the box of the mouth (section 3.2.2): 25 % wider, half the way to the nose higher.
 
     Args:
         points: Upright landmarks ``(B, 68, 2)``.
@@ -143,7 +143,7 @@ def mouth_box(points: Tensor) -> Tensor:
 
 
 def cheek_boxes(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Both cheeks, from the side of the face to the nostril and from the lower lid to the lip.
+    """Return boxes of the cheeks: side of the face to nostril, lower lid to lip.
 
     Args:
         points: Upright landmarks ``(B, 68, 2)``.
@@ -159,7 +159,7 @@ def cheek_boxes(points: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def nose_box(points: Tensor) -> Tensor:
-    """The nose between the inner eye corners, from its root to where `mouth_box` begins.
+    """Return the box of the nose between the inner eye corners, from its root to `mouth_box`.
 
     Args:
         points: Upright landmarks ``(B, 68, 2)``.
@@ -173,12 +173,12 @@ def nose_box(points: Tensor) -> Tensor:
 
 
 def cuts(landmarks: Tensor, upper: Upper = "brows", lower: Lower = "mouth") -> Cuts:
-    """Where faces are cut.
+    """Return the crops of faces.
 
     Args:
-        landmarks: Of the onset, ``(B, 68, 2)``, x and y in pixels.
-        upper: What the upper row of the puzzle shows.
-        lower: What the lower row of the puzzle shows.
+        landmarks: Landmarks of the onset, ``(B, 68, 2)``, x and y in pixels.
+        upper: Regions in the upper row of the puzzle.
+        lower: Region in the lower row of the puzzle.
     """
     turn, points = upright(landmarks)
     left, right = brow_boxes(points) if upper == "brows" else cheek_boxes(points)
@@ -187,16 +187,16 @@ def cuts(landmarks: Tensor, upper: Upper = "brows", lower: Lower = "mouth") -> C
 
 
 def face_grid(where: Cuts, side: int) -> Tensor:
-    """Where the pixels of the cut face come from: ``(B, side, side, 2)``, x and y in pixels."""
+    """Return the sampling grid of the cropped face, ``(B, side, side, 2)``, x and y in pixels."""
     return _grid(where.face, where.turn, side, side)
 
 
 def puzzle_grid(where: Cuts, side: int) -> Tensor:
-    """Where the pixels of the puzzle come from.
+    """Return the sampling grid of the puzzle.
 
     Args:
-        where: The cuts.
-        side: Of the puzzle, pixels; even.
+        where: The crops.
+        side: Side of the puzzle, pixels; even.
 
     Returns:
         ``(B, side, side, 2)``, x and y in pixels: left and right region above, the lower below.
@@ -217,7 +217,7 @@ def _grid(box: Tensor, turn: Tensor, width: int, height: int) -> Tensor:
 
 
 def read_at(images: Tensor, grid: Tensor) -> Tensor:
-    """Bilinear values; outside of an image those of its border.
+    """Return bilinear values; outside an image those of its border.
 
     Args:
         images: ``float (B, C, S, S)``.
@@ -265,8 +265,8 @@ class DualRegion:
 
         Returns:
             ``face`` and ``puzzle``, each ``float16 (B, 3, side, side)``: u to the right and v
-            down, in pixels of the cut, which is `flow_side` wide, and the strain, per pixel; means
-            over the pixels that became one.
+            down, in pixels of the crop at `flow_side`, and the strain, per pixel; averaged over
+            downscaled pixels.
 
         Raises:
             ValueError: A sample has no landmarks, or they describe no face in the frame.

@@ -1,4 +1,4 @@
-"""The spatio-temporal graph of 31 landmarks of DeRe-GRL.
+"""Spatio-temporal graph of 31 landmarks of DeRe-GRL.
 
 Wei et al., Prior Information based Decomposition and Reconstruction Learning for Micro-Expression
 Recognition, section 2.1: "31 key landmarks are selected from the original 68 landmarks to cover
@@ -6,19 +6,19 @@ the key information of eyebrows, nose and mouth (the landmarks in eye regions ar
 because there are noises in eye regions, such as quick blink)", in onset, apex and offset; "facial
 movements are magnified, and the amplification factor is set to 3" (section 3).
 
-What the paper leaves open is settled here:
+Decisions where the paper is silent:
 
-- Which points the 31 are: ten of the brows, nine of the nose, twelve of the mouth's outline.
+- The 31 points: ten of the brows, nine of the nose, twelve of the mouth's outline.
 - It magnifies the images with the network of Oh et al. and detects landmarks in the result. Here
   the landmarks themselves are magnified: the displacement of each from the onset is multiplied by
   1 + alpha, which is what that network is trained to do to the motion (Oh et al., Learning-based
-  Video Motion Magnification, ECCV 2018). No network and no second detection stand
-  between the motion and the graph.
-- Coordinates are relative to the bridge of the nose of their own frame, which takes the shift of
-  the head out before it is magnified, and in distances of the onset's eye centres.
-- The edges are in a figure only. Here they follow the outlines, and three of them join brows and
-  nose, one nose and mouth: a graph in one piece.
-- A sample that ends at its apex has no offset: it is taken to be where the onset is, scaled by
+  Video Motion Magnification, ECCV 2018). This needs no network and no second
+  detection.
+- Coordinates are relative to the bridge of the nose of their own frame, which removes the
+  translation of the head before magnification, and in distances of the onset's eye centres.
+- The edges are only in a figure. Here they follow the outlines; three connect brows and nose, one
+  nose and mouth, so that the graph is connected.
+- A sample that ends at its apex has no offset: it is the onset plus a share of the motion,
   `LandmarkGraphConfig.offset_remains`.
 """
 
@@ -39,34 +39,34 @@ BROWS, NOSE, MOUTH = range(17, 27), range(27, 36), range(48, 60)
 """Rows of the 68 landmarks (iBUG 300-W) that are nodes: 10, 9 and 12."""
 
 NODES: tuple[int, ...] = (*BROWS, *NOSE, *MOUTH)
-"""The landmark of each of the 31 nodes, in their order."""
+"""Landmark of each of the 31 nodes."""
 
 COMPONENTS: dict[str, slice] = {
     "brows": slice(0, 10),
     "nose": slice(10, 19),
     "mouth": slice(19, 31),
 }
-"""The nodes of each facial component."""
+"""Nodes of each facial component."""
 
 KEY_FRAMES = ("onset", "apex", "offset")
 
 _BRIDGE = slice(27, 31)
-"""Landmarks that no expression moves much: the origin of the coordinates."""
+"""Landmarks with little motion in expressions, the origin of the coordinates."""
 
 _LEFT_EYE, _RIGHT_EYE = slice(36, 42), slice(42, 48)
 
 _JOINTS = ((21, 22), (21, 27), (22, 27), (30, 33), (33, 51), (59, 48))
-"""Edges besides those along the outlines, by landmark: between the brows, from both to the root
-of the nose, from its tip to its base, on to the upper lip, and what closes the mouth."""
+"""Edges in addition to those along the outlines, by landmark: between the brows, from both to the
+root of the nose, from its tip to its base, to the upper lip, and the one that closes the mouth."""
 
 _OUTLINES = (range(17, 22), range(22, 27), range(27, 31), range(31, 36), range(48, 60))
 
 
 def adjacency() -> Tensor:
-    """The spatial graph, the same in every key frame.
+    """Return the spatial graph, the same in every key frame.
 
     Returns:
-        ``float32 (31, 31)``, symmetric, 1 where two nodes are joined, 0 on the diagonal.
+        ``float32 (31, 31)``, symmetric, 1 for connected nodes, 0 on the diagonal.
     """
     edges = [pair for line in _OUTLINES for pair in pairwise(line)]
     joined = torch.zeros(len(NODES), len(NODES))
@@ -77,14 +77,14 @@ def adjacency() -> Tensor:
 
 
 def magnified_nodes(points: Tensor, amplification: float) -> Tensor:
-    """Node features of the graph (see the module).
+    """Return node features of the graph (see the module).
 
     With c the mean of the bridge of the nose in a frame, s the distance of the eye centres in the
     onset, and p = (x - c) / s: node = p_onset + (1 + amplification) (p - p_onset).
 
     Args:
         points: ``float (B, T, 68, 2)`` x and y of the landmarks in pixels, the onset first.
-        amplification: alpha; 0 magnifies nothing.
+        amplification: alpha; 0 for no magnification.
 
     Returns:
         ``(B, 2, T, 31)``, in distances of the eye centres.
@@ -106,20 +106,20 @@ def magnified_nodes(points: Tensor, amplification: float) -> Tensor:
 
 
 def key_landmarks(sample: Sample, offset_remains: float) -> NDArray[np.float32]:
-    """Landmarks of onset, apex and offset.
+    """Return landmarks of onset, apex and offset.
 
-    The offset is the last frame behind the apex in which a face was found. Where there is none it
-    is onset + offset_remains * (apex - onset).
+    The offset is the last frame after the apex in which a face was found; without one it is
+    onset + offset_remains * (apex - onset).
 
     Args:
-        sample: With landmarks of onset and apex.
-        offset_remains: Share of the motion that is left, 0 to 1.
+        sample: Sample with landmarks of onset and apex.
+        offset_remains: Remaining share of the motion, 0 to 1.
 
     Returns:
         ``float32 (3, 68, 2)``, pixels.
 
     Raises:
-        ValueError: Onset or apex have no landmarks; the sample is named.
+        ValueError: Onset or apex have no landmarks; the message names the sample.
     """
     require_usable(sample, landmarks="pair")
     assert sample.landmarks is not None
@@ -130,7 +130,7 @@ def key_landmarks(sample: Sample, offset_remains: float) -> NDArray[np.float32]:
 
 
 class LandmarkGraphConfig(RepresentationConfig):
-    """How the graph is made."""
+    """Parameters of the graph."""
 
     amplification: float = Field(
         3.0, ge=0, le=50, description="alpha: motion is multiplied by 1 + alpha; 0 keeps it"

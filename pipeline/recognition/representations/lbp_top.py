@@ -4,10 +4,10 @@ Zhao and Pietikäinen, Dynamic Texture Recognition Using Local Binary Patterns w
 to Facial Expressions, IEEE TPAMI 29(6):915-928, 2007. Every pixel is compared with neighbours on
 an ellipse in the plane of x and y, of x and time, and of y and time.
 
-Clips are brought to one number of frames by linear interpolation. Work on micro-expressions uses
-the temporal interpolation model for that (Pfister et al., ICCV 2011; Li et al., FG 2013), which
-fits a manifold through the frames of each clip; the linear one works for two frames as well, the
-onset and the apex of a synthesized sample, and is the same for every length.
+Clips are resampled to one number of frames by linear interpolation. Work on micro-expressions uses
+the temporal interpolation model (Pfister et al., ICCV 2011; Li et al., FG 2013), which fits a
+manifold to the frames of each clip; linear interpolation also works for two frames, onset and apex
+of a synthesized sample, and is the same for every length.
 """
 
 import math
@@ -30,11 +30,11 @@ from miex.pipeline.recognition.representations.optical_flow import to_grey
 from miex.pipeline.recognition.sample import MIN_SIDE, Sample, require_usable
 
 PLANES = ((2, 1), (2, 0), (1, 0))
-"""XY, XT and YT: the dimension of a volume (T, H, W) that cosine and sine step along."""
+"""Planes XY, XT and YT: dimensions of a volume (T, H, W) for cosine and sine."""
 
 _TIE = 1e-3
-"""Grey levels below which a neighbour counts as equal, hence as not darker: where nothing moves,
-the rounding of an interpolation must not draw patterns."""
+"""Difference in grey levels below which a neighbour counts as equal, so that rounding errors of the
+interpolation do not give patterns where there is no motion."""
 
 
 class LbpTopConfig(RepresentationConfig):
@@ -63,13 +63,13 @@ class LbpTopConfig(RepresentationConfig):
 
 
 def uniform_labels(neighbours: int) -> Tensor:
-    """Bin of every pattern: one for each uniform pattern, the last one for all others.
+    """Return the bin of every pattern: one for each uniform pattern, the last for all others.
 
     A pattern is uniform if its circle of bits changes at most twice (Ojala et al., IEEE TPAMI
     24(7), 2002): P (P - 1) + 2 of the 2^P patterns; 58 for P = 8.
 
     Args:
-        neighbours: P, bits of a pattern.
+        neighbours: P, number of bits of a pattern.
 
     Returns:
         ``int64 (2^P,)``, in ascending order of the uniform patterns.
@@ -83,21 +83,21 @@ def uniform_labels(neighbours: int) -> Tensor:
 def plane_codes(
     volumes: Tensor, plane: tuple[int, int], radii: tuple[int, int, int], neighbours: int
 ) -> Tensor:
-    """Local binary patterns of every pixel on one plane.
+    """Return local binary patterns of every pixel on one plane.
 
-    Bit p is set where the neighbour at angle 2 pi p / P, counter-clockwise from the first
-    dimension of the plane, is not darker than the pixel. Neighbours between pixels are read
-    bilinearly.
+    Bit p is 1 where the neighbour at angle 2 pi p / P, counter-clockwise from the first
+    dimension of the plane, is not darker than the pixel. Neighbours between pixels are
+    interpolated bilinearly.
 
     Args:
         volumes: Grey values, ``float (B, T, H, W)``, 0 to 255.
-        plane: Dimensions of ``(T, H, W)`` that cosine and minus sine step along (see `PLANES`).
-        radii: Along x, y and time.
+        plane: Dimensions of ``(T, H, W)`` for cosine and minus sine (see `PLANES`).
+        radii: Radii along x, y and time.
         neighbours: P.
 
     Returns:
-        ``int64 (B, T - 2 rt, H - 2 ry, W - 2 rx)``: 0 to 2^P - 1. Pixels nearer to a border than
-        the radii, on any plane, have no pattern.
+        ``int64 (B, T - 2 rt, H - 2 ry, W - 2 rx)``: 0 to 2^P - 1. Pixels closer to a border than
+        the radii have no pattern.
     """
     margins = radii[::-1]
     centre = _shifted(volumes, (0, 0, 0), margins) - _TIE
@@ -112,10 +112,10 @@ def plane_codes(
 def _read(
     volumes: Tensor, plane: tuple[int, int], steps: tuple[float, float], margins: tuple[int, ...]
 ) -> Tensor:
-    """The volume moved by part of a pixel: a bilinear mean of up to four whole moves."""
+    """Shift a volume by fractions of pixels: a bilinear mean of up to four shifts."""
     parts = []
     for step in steps:
-        # Sine and cosine miss whole numbers by a rounding error.
+        # Sine and cosine differ from integers by rounding errors.
         whole = math.floor(round(step, 5))
         share = round(step, 5) - whole
         parts.append([(whole, 1 - share)] + ([(whole + 1, share)] if share else []))
@@ -141,16 +141,16 @@ def lbp_top(
     radii: tuple[int, int, int] = (1, 1, 4),
     neighbours: int = 8,
 ) -> Tensor:
-    """Histograms of the uniform patterns on three planes.
+    """Return histograms of the uniform patterns on three planes.
 
     Args:
         volumes: Grey values, ``float (B, T, H, W)``, 0 to 255.
-        blocks: Along x and along y; the pixels that have patterns are shared out evenly.
-        radii: Along x, y and time.
-        neighbours: On each plane.
+        blocks: Number of blocks along x and along y, of equal size, over pixels with patterns.
+        radii: Radii along x, y and time.
+        neighbours: Number of neighbours on each plane.
 
     Returns:
-        ``float32 (B, blocks * blocks * 3 * bins)``, blocks in reading order, planes XY, XT, YT
+        ``float32 (B, blocks * blocks * 3 * bins)``, blocks in row-major order, planes XY, XT, YT
         within; bins is neighbours (neighbours - 1) + 3. Each histogram sums to 1.
     """
     labels = uniform_labels(neighbours).to(volumes.device)
@@ -175,8 +175,8 @@ def lbp_top(
 class LbpTop:
     """``histograms``, ``float16 (B, blocks * blocks * 3 * bins)``, see `lbp_top`.
 
-    Takes all frames of a sample, from the onset to the last one, as its paper does; what lies
-    between them is interpolated.
+    Uses all frames of a sample, from the onset to the last one, as the paper does; frames in
+    between are interpolated.
     """
 
     config: LbpTopConfig = field(default_factory=LbpTopConfig)

@@ -1,20 +1,20 @@
-"""Motion magnification of two frames: what moved from onset to apex moves (1 + alpha) times as far.
+"""Motion magnification of two frames: the motion from onset to apex times (1 + alpha).
 
-The goal is the definition of Wadhwa et al., "Phase-based video motion processing", ACM Trans.
+The definition is that of Wadhwa et al., "Phase-based video motion processing", ACM Trans.
 Graph. 32(4), 2013: of a frame I(P, t) = f(P + d(P, t)) with the displacement d make
-f(P + (1 + alpha) d(P, t)); UAMRN (Wei et al., Entropy 24(9):1271, 2022) takes it over as eq. 1.
-Three ways lead there:
+f(P + (1 + alpha) d(P, t)); UAMRN (Wei et al., Entropy 24(9):1271, 2022) has it as eq. 1.
+There are four methods:
 
 - ``linear``: UAMRN's eq. 2, onset + (1 + alpha) |apex - onset|, where the paper says that |.|
   "represents the pixel-wise subtraction": a signed difference. It is the first-order Taylor
-  expansion of the definition (Wu et al., "Eulerian video magnification", SIGGRAPH 2012), so it
-  holds while (1 + alpha) d is small against the texture, and beyond that it strengthens
-  contrast at the edges instead of moving them. It costs nothing.
-- ``linear_absolute``: the same with the bars read as the absolute value. Both sides of a moved
-  edge become brighter, whichever way it moved, so up and down look alike. For comparison only.
-- ``phase``: moves the phases of a complex steerable pyramid (`_phase_magnification`), a Eulerian
-  way in which texture really moves; fine texture that is to go far comes out blurred, where
-  ``linear`` burns it in. The default: it needs no weights.
+  expansion of the definition (Wu et al., "Eulerian video magnification", SIGGRAPH 2012), and
+  valid while (1 + alpha) d is small relative to the texture; for larger motion it increases the
+  contrast of edges instead of moving them. It is very fast.
+- ``linear_absolute``: the same with |.| as the absolute value. Both sides of a moved edge become
+  brighter in any direction, so that up and down look equal. For comparison only.
+- ``phase``: changes the phases of a complex steerable pyramid (`_phase_magnification`), an Eulerian
+  method with which texture really moves; fine texture with large motion is blurred. The default,
+  since it needs no weights.
 - ``learned``: the network of Oh et al., "Learning-based video motion magnification", ECCV 2018
   (`_learned_magnification`), which the paper uses. It needs a checkpoint.
 """
@@ -32,10 +32,10 @@ from miex.pipeline.recognition.representations._learned_magnification import (
 from miex.pipeline.recognition.representations._phase_magnification import phase_renderer
 
 Method = Literal["linear", "linear_absolute", "phase", "learned"]
-"""Ways of magnifying; see the module."""
+"""Methods of magnification; see the module."""
 
 Renderer = Callable[[Tensor], Tensor]
-"""Factors ``(B, F)`` to frames ``float32 (B, F, 3, H, W)``, in 0-255 but for what sticks out."""
+"""Maps factors ``(B, F)`` to frames ``float32 (B, F, 3, H, W)``, 0-255, not clipped."""
 
 
 @torch.no_grad()
@@ -46,20 +46,20 @@ def magnify(
     method: Method = "phase",
     network: MagnificationNetwork | None = None,
 ) -> Tensor:
-    """Magnifies the motion from onset to apex.
+    """Magnify the motion from onset to apex.
 
     Args:
         onset: ``uint8 (B, 3, H, W)`` RGB.
-        apex: Likewise.
+        apex: The same for the apex.
         factor: alpha, at least 0, one for all or ``(B,)``. 0 gives the apex, 1 doubles its motion.
         method: See the module.
-        network: Of the method ``learned`` (see `load_magnification_network`).
+        network: Network of the method ``learned`` (see `load_magnification_network`).
 
     Returns:
         Magnified apexes, ``uint8 (B, 3, H, W)``.
 
     Raises:
-        ValueError: Frames or factors of another type, shape or range, or ``learned`` without a
+        ValueError: Frames or factors have another type, shape or range, or ``learned`` has no
             network.
     """
     factors = torch.as_tensor(factor, dtype=torch.float32, device=onset.device)
@@ -76,16 +76,16 @@ def magnify(
 def renderer(
     onset: Tensor, apex: Tensor, method: Method, network: MagnificationNetwork | None = None
 ) -> Renderer:
-    """Computes what any number of factors share.
+    """Return a function for any number of factors, after the computation that they share.
 
     Args:
         onset: ``uint8 (B, 3, H, W)`` RGB.
-        apex: Likewise.
+        apex: The same for the apex.
         method: See the module.
-        network: Of the method ``learned``.
+        network: Network of the method ``learned``.
 
     Raises:
-        ValueError: As of `magnify`.
+        ValueError: See `magnify`.
     """
     _require_pair(onset, apex)
     before, after = onset.float(), apex.float()
@@ -127,15 +127,15 @@ def _require_pair(onset: Tensor, apex: Tensor) -> None:
 
 
 def require_factors(factors: Tensor) -> None:
-    """Refuses factors that are negative or not finite.
+    """Check that factors are finite and not negative.
 
     Raises:
-        ValueError: There is one; all of them are shown.
+        ValueError: There is a wrong factor; the message shows all of them.
     """
     if not bool((factors.isfinite() & (factors >= 0)).all()):
         raise ValueError(f"factors are {factors.tolist()}, expected finite and at least 0")
 
 
 def as_uint8(frames: Tensor) -> Tensor:
-    """Rounds and clips frames to ``uint8``, 0-255."""
+    """Round and clip frames to ``uint8``, 0-255."""
     return frames.round().clamp(0, 255).to(torch.uint8)

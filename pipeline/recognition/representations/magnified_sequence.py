@@ -1,10 +1,9 @@
-"""UAMRN's sequence: one pair, magnified by every factor of a range (Wei et al. 2022, sec. 3.1).
+"""Sequence of UAMRN: one pair, magnified by every factor of a range (Wei et al. 2022, sec. 3.1).
 
-What is cached on disk of a sample is its onset and apex (`frames.FramePair`), and the sequence is
-made of them on the recognizer's device: 32 frames of 224 x 224 are 4.8 MB a sample, 217 GB for the
-45,000 of MiE-X, where the pair takes a sixteenth, serves every method and range of factors alike,
-and is shared with the other recognizers that look at pairs. The frames are rounded to ``uint8``, as
-they would come out of a cache.
+Onset and apex of a sample are cached on disk (`frames.FramePair`), and the sequence is computed
+from them on the device: 32 frames of 224 x 224 are 4.8 MB per sample, 217 GB for the 45,000 of
+MiE-X. The pair takes a sixteenth, can be used for every method and range of factors, and is shared
+with other recognizers. The frames are rounded to ``uint8``, as in a cache.
 """
 
 from pathlib import Path
@@ -24,24 +23,24 @@ from miex.pipeline.recognition.representations.magnification import (
 )
 
 LENGTH = 32
-"""Frames of the sequence, L in the paper's table 1."""
+"""Number of frames of the sequence, L in table 1 of the paper."""
 
 LOWEST, HIGHEST = 2.0, 13.0
-"""Range of the factors in the paper's table 1, "[2:1:13]". Read as steps of one, as it is written,
-it has 12 factors for the 32 frames of the same table; evenly spaced ones cover the same range."""
+"""Range of the factors in the paper's table 1, "[2:1:13]". With steps of one it would have
+12 factors for the 32 frames of the same table; here evenly spaced factors cover the range."""
 
 _PIXELS_ON_CPU = 2**18
-"""Frames are made in groups of about this many pixels: groups that the caches hold take half the
-time of groups sixteen times larger."""
+"""Pixels per group of frames; groups that fit into the caches of the processor take half the time
+of groups sixteen times larger."""
 
 _PIXELS_ON_ACCELERATOR = 2**23
-"""Likewise; fills an accelerator with few calls. The phases take about 100 bytes a pixel."""
+"""The same for an accelerator. The phases take about 100 bytes per pixel."""
 
 
 def amplification_factors(
     length: int = LENGTH, lowest: float = LOWEST, highest: float = HIGHEST
 ) -> Tensor:
-    """Evenly spaced factors (alpha), ``float32 (length,)``, both ends included.
+    """Return evenly spaced factors (alpha), ``float32 (length,)``, with both ends.
 
     Raises:
         ValueError: No frames, or no range of factors from 0 upwards.
@@ -61,20 +60,20 @@ def magnify_sequence(
     method: Method = "phase",
     network: MagnificationNetwork | None = None,
 ) -> Tensor:
-    """Magnifies every pair by each of several factors; what they share is computed once.
+    """Magnify every pair by each of several factors; the common computation is done once.
 
     Args:
         onset: ``uint8 (B, 3, H, W)`` RGB.
-        apex: Likewise.
+        apex: The same for the apex.
         factors: alpha of every frame of the sequence, ``(L,)``, at least 0.
         method: See `magnification`.
-        network: Of the method ``learned``.
+        network: Network of the method ``learned``.
 
     Returns:
         ``uint8 (B, L, 3, H, W)``; ``[:, i]`` is ``magnify(onset, apex, factors[i], method)``.
 
     Raises:
-        ValueError: Frames or factors of another type, shape or range, or ``learned`` without a
+        ValueError: Frames or factors have another type, shape or range, or ``learned`` has no
             network.
     """
     factors = factors.to(onset.device, torch.float32)
@@ -90,18 +89,17 @@ def magnify_sequence(
 
 
 class MagnifiedSequence(nn.Module):
-    """A pair in, the sequence out; nothing in it is learnt.
+    """Compute the sequence of a pair, without learnt parameters.
 
     Args:
         factors: alpha of every frame, ``(L,)``.
         method: See `magnification`.
-        checkpoint: Of the network of Oh et al., for the method ``learned``; where its file is gone,
-            `expect_weights` says that a recognizer's own checkpoint will fill the network.
-        expect_weights: Creates the network without parameters that mean anything if the file is
-            not there; they must be loaded before it is used.
+        checkpoint: Checkpoint of the network of Oh et al., for the method ``learned``.
+        expect_weights: Creates the network without valid parameters if the file is missing; the
+            checkpoint of a recognizer must be loaded before it is used.
 
     Attributes:
-        said: The method, and the hash of its network where it has one, for results.
+        said: The method, and the hash of its network if it has one, for results.
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
@@ -138,7 +136,7 @@ class MagnifiedSequence(nn.Module):
             self.said += f" ({checkpoint}: sha256 {sha256[:12]})"
 
     def forward(self, onset: Tensor, apex: Tensor) -> Tensor:
-        """Pairs ``uint8 (B, 3, H, W)`` to sequences ``uint8 (B, L, 3, H, W)``."""
-        # Training computes in bf16 where testing does not; the frames must be the same.
+        """Map pairs ``uint8 (B, 3, H, W)`` to sequences ``uint8 (B, L, 3, H, W)``."""
+        # Only training uses bf16; the frames must be the same.
         with torch.autocast(onset.device.type, enabled=False):
             return magnify_sequence(onset, apex, self.factors, self.method, self.network)

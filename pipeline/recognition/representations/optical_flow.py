@@ -1,14 +1,14 @@
-"""Dense optical flow between two frames: TV-L1, many pairs at a time, and two faster methods.
+"""Dense optical flow between two frames: TV-L1 for many pairs, and two faster methods.
 
-TV-L1 finds the flow u that minimises, over the image,
+TV-L1 minimises over the flow u
 
     integral of |grad u_1| + |grad u_2| + lambda |I_second(x + u) - I_first(x)|
 
 by the method of Zach, Pock and Bischof, "A Duality Based Approach for Realtime TV-L1 Optical
 Flow", DAGM 2007, with the pyramid, warping and stopping rule of Sanchez, Meinhardt-Llopis and
 Facciolo, "TV-L1 Optical Flow Estimation", IPOL 3, 2013, and the median filter of OpenCV's
-`DualTVL1OpticalFlow`: it follows that implementation so closely (same pyramid, same boundary
-conditions, same number of iterations) that the results agree to hundredths of a pixel, which
+`DualTVL1OpticalFlow`: it has the same pyramid, boundary conditions and number of iterations
+as that implementation, and the results agree to hundredths of a pixel, which
 tests/benchmarks/bench_optical_flow.py measures.
 """
 
@@ -46,7 +46,7 @@ class TVL1Config(FrozenConfig):
 _DEFAULTS = TVL1Config()
 
 _PAIRS_AT_A_TIME = 32
-"""Pairs of one thread's piece of work on the CPU."""
+"""Number of pairs that a thread processes at a time on the CPU."""
 
 _VALUES_ON_CPU = 130_000
 """Values of one plane of all slots: an operation takes many times as long as starting it, during
@@ -56,7 +56,7 @@ _VALUES_ON_DEVICE = 8_000_000
 
 
 def to_grey(frames: Tensor) -> Tensor:
-    """Luma of ITU-R BT.601, not rounded.
+    """Return the luma of ITU-R BT.601, not rounded.
 
     Args:
         frames: ``uint8 (B, 3, H, W)`` RGB.
@@ -65,7 +65,7 @@ def to_grey(frames: Tensor) -> Tensor:
         ``float32 (B, H, W)``, 0-255.
 
     Raises:
-        ValueError: Another shape or type.
+        ValueError: The shape or type differs.
     """
     if frames.ndim != 4 or frames.shape[1] != 3 or frames.dtype != torch.uint8:
         raise ValueError(
@@ -76,11 +76,11 @@ def to_grey(frames: Tensor) -> Tensor:
 
 
 def optical_flow(first: Tensor, second: Tensor, method: FlowMethod = "tvl1") -> Tensor:
-    """Where the pixels of the first image went in the second.
+    """Return the displacement of each pixel of the first image in the second.
 
     Args:
         first: ``float32 (B, H, W)`` grey, 0-255.
-        second: Likewise.
+        second: The same for the second image.
         method: ``tvl1`` (the field's choice), or OpenCV's ``farneback`` (Farneback, SCIA 2003) or
             ``dis`` (Kroeger et al., ECCV 2016), which run on the CPU only and round to grey levels.
 
@@ -106,22 +106,22 @@ def optical_flow(first: Tensor, second: Tensor, method: FlowMethod = "tvl1") -> 
 
 
 def tvl1(first: Tensor, second: Tensor, config: TVL1Config = _DEFAULTS) -> Tensor:
-    """TV-L1 flow of many pairs.
+    """Return the TV-L1 flow of many pairs.
 
-    On the CPU it works in as many threads as torch has; each pair's flow is the same to the bit
-    whatever pairs are computed with it.
+    On the CPU it works in as many threads as torch has; the flow of a pair does not depend
+    on the other pairs, to the bit.
 
     Args:
         first: ``float32 (B, H, W)`` grey, 0-255.
-        second: Likewise.
+        second: The same for the second image.
         config: Parameters.
 
     Returns:
         ``float32 (B, 2, H, W)``: u to the right and v down, pixels. It satisfies
-        ``second(x + u, y + v) = first(x, y)`` as far as it can.
+        ``second(x + u, y + v) = first(x, y)`` approximately.
 
     Raises:
-        ValueError: The images are of other types or of two shapes, are too small, or contain NaN.
+        ValueError: The images have other types or different shapes, are too small, or contain NaN.
     """
     _require_images(first, second)
     if first.device.type != "cpu":
@@ -134,7 +134,7 @@ def tvl1(first: Tensor, second: Tensor, config: TVL1Config = _DEFAULTS) -> Tenso
         return _solve(*piece, config, _VALUES_ON_CPU)
 
     try:
-        # Threads on pairs need no agreement after each operation, unlike torch's own.
+        # Threads over pairs need no synchronisation after each operation, unlike those of PyTorch.
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             return torch.cat(list(pool.map(work, pieces)))
     finally:
@@ -167,7 +167,7 @@ def _require_images(first: Tensor, second: Tensor) -> None:
 
 @torch.inference_mode()
 def _solve(first: Tensor, second: Tensor, config: TVL1Config, values: int) -> Tensor:
-    """From the coarsest scale to the finest."""
+    """Solve from the coarsest scale to the finest."""
     terms = solver.Terms(**config.model_dump(exclude={"scales", "scale_step"}))
     levels = [images.pyramid(each, config.scales, config.scale_step) for each in (first, second)]
     flow = first.new_zeros(len(first), 2, *levels[0][-1].shape[1:])
@@ -175,7 +175,7 @@ def _solve(first: Tensor, second: Tensor, config: TVL1Config, values: int) -> Te
         height, width = one.shape[1:]
         if flow.shape[2:] != (height, width):
             flow = images.enlarge(flow, height, width, config.scale_step)
-        # A few rounds of pairs for every slot: towards the end slots run empty.
+        # Several pairs per slot, since slots become empty towards the end.
         slots = max(1, min(round(values / (height * width)), len(first) // 3))
         flow = solver.solve(one, two, flow, terms, slots)
     return flow

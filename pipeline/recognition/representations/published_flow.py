@@ -1,11 +1,11 @@
-"""Whole-face flow in the form in which flow of real micro-expressions is published.
+"""Whole-face flow in the form of published flow of real micro-expressions.
 
 The authors of HTNet publish 28 x 28 images of u, v and strain of the clips of MEGC2019
-(`miex.datasets.micro.megc2019_flow`). They were cut by the faces that a detector found, and each
-channel of each image was stretched to its own smallest and largest value. Where the eyes and the
-mouth lie was measured on 419 of these crops: CASME II and SMIC are cut tightly, SAMM has more of
-the forehead. Rendered samples, and real clips that come with frames, are brought into the same
-form; a finished image stays what it is.
+(`miex.datasets.micro.megc2019_flow`). They were cropped by a face detector, and each channel of
+each image was stretched by its smallest and largest value. The positions of eyes and mouth were
+measured on 419 of these crops: CASME II and SMIC have tight crops, SAMM shows more of the forehead.
+Rendered samples, and real clips with frames, are converted to the same form; published images are
+used unchanged.
 """
 
 import hashlib
@@ -42,10 +42,10 @@ CROPS: dict[str, tuple[tuple[float, float], ...]] = {
     "casme2_smic": ((0.22, 0.28), (0.77, 0.28), (0.50, 0.74)),
     "samm": ((0.28, 0.38), (0.73, 0.38), (0.51, 0.77)),
 }
-"""Left eye, right eye and mouth as shares of the width and the height of a crop."""
+"""Positions of left eye, right eye and mouth, as shares of width and height of a crop."""
 
 _FINER = 3
-"""Flow is read on a grid so many times finer than the result and averaged."""
+"""Factor by which the sampling grid is finer than the result, which is a mean."""
 
 
 class PublishedFlowConfig(RepresentationConfig):
@@ -59,7 +59,7 @@ class PublishedFlowConfig(RepresentationConfig):
     crops: tuple[Crop, ...] = Field(
         ("casme2_smic", "casme2_smic", "samm"),
         min_length=1,
-        description="each sample gets one of them, drawn by its key; two of the three databases"
+        description="crops; each sample gets one, drawn by its key; two of the three databases"
         " have the first",
     )
     jitter: float = Field(
@@ -123,7 +123,7 @@ class PublishedFlow:
     def _cut(
         self, planes: NDArray[np.float32], landmarks: NDArray[np.float32], key: str
     ) -> NDArray[np.float32]:
-        """Planes ``(3, flow_side, flow_side)`` as the published crop shows them."""
+        """Return planes ``(3, flow_side, flow_side)`` in the published crop."""
         side = self.config.side
         seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little")
         matrix = crop_matrix(landmarks, self.config, np.random.default_rng(seed)) * _FINER
@@ -142,16 +142,15 @@ class PublishedFlow:
 def crop_matrix(
     landmarks: NDArray[np.float32], config: PublishedFlowConfig, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Map a face to its place in a published crop.
+    """Return the transform of a face to a published crop.
 
-    Width and height are scaled apart, as in the published images, which are square whatever the
-    detector's box was; the scales and shifts are those that bring eyes and mouth closest (least
-    squares).
+    Width and height have separate scales, as in the published images, which are square for any box
+    of the detector; scales and shifts are fitted to eyes and mouth (least squares).
 
     Args:
         landmarks: ``(68, 2)``, pixels of the face.
         config: Crops, jitter, side.
-        rng: Draws the crop and its jitter.
+        rng: Random generator of the crop and its jitter.
 
     Returns:
         ``(2, 3)`` matrix M with ``crop = M @ (x, y, 1)``, pixels; pixel centres are integers.
@@ -171,7 +170,7 @@ def crop_matrix(
 
 
 def stretched(planes: Tensor) -> Tensor:
-    """Stretch each plane to 0-1 by its smallest and largest value; a plane without any is 0.
+    """Stretch each plane to 0-1 by its smallest and largest value; a constant plane becomes 0.
 
     Args:
         planes: ``float (B, C, H, W)``.

@@ -1,4 +1,4 @@
-"""Residual sums: how much each pixel changes over the frames of an expression, as one image.
+"""Residual sums: the change of each pixel over the frames of an expression, as one image.
 
 Absolute and relative residual sum, ARS and RRS, of Zhao, Chen and Luo (Micro-Expression Recognition
 Based on Pixel Residual Sum and Cropped Gaussian Pyramid, Front. Neurorobot. 15:746985, 2021); the
@@ -22,11 +22,11 @@ from miex.pipeline.recognition.representations.rigid_motion import align_to_onse
 from miex.pipeline.recognition.sample import MIN_SIDE, Sample, require_usable
 
 _SHORT = 10
-"""Frames between onset and apex below which an expression is taken to last this long (eq. 2)."""
+"""Smallest number of frames between onset and apex; shorter expressions use this one (eq. 2)."""
 
 
 class ResidualSumConfig(RepresentationConfig):
-    """Which residual sum, of how many frames, at which size."""
+    """Kind of residual sum, number of frames, and size."""
 
     kind: Literal["ars", "rrs", "difference"] = Field(
         "ars", description="absolute or relative sum, or the absolute difference of apex and onset"
@@ -42,7 +42,7 @@ class ResidualSumConfig(RepresentationConfig):
 
 @dataclass(frozen=True, slots=True)
 class ResidualSum:
-    """A residual sum: ``image``, ``uint8 (B, 3, side, side)``, the channels those of RGB."""
+    """Residual sum: ``image``, ``uint8 (B, 3, side, side)``, the channels those of RGB."""
 
     config: ResidualSumConfig = field(default_factory=ResidualSumConfig)
     name: ClassVar[str] = "residual_sum"
@@ -50,7 +50,7 @@ class ResidualSum:
 
     @property
     def needs_landmarks(self) -> bool:
-        """Whether the head is aligned by its landmarks."""
+        """Whether the head is aligned by landmarks."""
         return self.config.rigid_motion == "remove"
 
     def compute(self, samples: Sequence[Sample], device: torch.device) -> dict[str, Tensor]:
@@ -63,7 +63,7 @@ class ResidualSum:
             chosen = [sample.apex_index]
         else:
             chosen = key_frames(sample.apex_index, len(sample.frames) - 1, self.config.key_frames)
-        # Key frames repeat in short clips; each is scaled once.
+        # Short clips have repeated key frames; each is scaled once.
         shown = sorted(set(chosen))
         used = sample.frames[[0, *shown]]
         if self.config.rigid_motion == "remove":
@@ -76,14 +76,14 @@ class ResidualSum:
 
 
 def key_frames(apex: int, offset: int, count: int) -> list[int]:
-    """The frames that are summed (eq. 1-4).
+    """Return the frames that are summed (eq. 1-4).
 
-    From the onset on in equal steps to the apex, which is the last; where the apex comes within
-    ten frames, to the tenth frame, if the clip has it. A clip with fewer frames than `count` gives
-    some of them repeatedly: the two frames of a synthesized sample give `count` times the apex.
+    They have equal steps from the onset to the apex, which is the last; if the apex is within ten
+    frames, to the tenth frame, if it exists. In a clip with fewer frames than `count` some are
+    repeated: the two frames of a synthesized sample give `count` times the apex.
 
     Args:
-        apex: Index of the apex, the onset being 0.
+        apex: Index of the apex; that of the onset is 0.
         offset: Index of the last frame.
         count: Number of key frames.
 
@@ -96,7 +96,7 @@ def key_frames(apex: int, offset: int, count: int) -> list[int]:
 
 
 def residual_sum(frames: Tensor, onset: Tensor) -> Tensor:
-    """Sum of the absolute differences to the onset (eq. 6).
+    """Return the sum of the absolute differences to the onset (eq. 6).
 
     Args:
         frames: ``uint8 (N, 3, H, W)``, the key frames.
@@ -109,9 +109,9 @@ def residual_sum(frames: Tensor, onset: Tensor) -> Tensor:
 
 
 def absolute(total: Tensor) -> Tensor:
-    """ARS: the sum modulo 256 (eq. 5).
+    """Return ARS: the sum modulo 256 (eq. 5).
 
-    The wrap-around is part of the method: where the sum passes 255, a contour appears.
+    The overflow is part of the method: it gives a contour where the sum exceeds 255.
 
     Args:
         total: ``int32 (3, H, W)``, see `residual_sum`.
@@ -123,13 +123,13 @@ def absolute(total: Tensor) -> Tensor:
 
 
 def relative(total: Tensor) -> Tensor:
-    """RRS: the sum, stretched over 0 to 255 (eq. 7), by the extremes over pixels and channels.
+    """Return RRS: the sum stretched to 0-255 (eq. 7) by its extremes over pixels and channels.
 
     Args:
         total: ``int32 (3, H, W)``, see `residual_sum`.
 
     Returns:
-        ``uint8 (3, H, W)``; zeros if the sum is the same everywhere.
+        ``uint8 (3, H, W)``; 0 if the sum is constant.
     """
     low, high = total.min(), total.max()
     stretched = (total - low) * 255 / (high - low).clamp(min=1)

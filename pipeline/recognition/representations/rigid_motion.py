@@ -1,8 +1,8 @@
-"""Rigid motion of the head in the image: what a recognizer of expressions may want to be without.
+"""Estimate and remove the rigid motion of the head in the image.
 
-Between onset and apex of a real clip the head shifts, turns and comes nearer a little. That is a
-similarity of the image, and it is estimated where the face hardly moves of itself: the bridge of
-the nose and the corners of the eyes.
+Between onset and apex of a real clip the head moves, rotates and changes its distance slightly.
+This is a similarity transform of the image, which is estimated from landmarks that hardly move in
+expressions: the bridge of the nose and the corners of the eyes.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ STILL = (27, 28, 29, 30, 36, 39, 42, 45)
 
 
 def rigid_motion(points: NDArray[np.float64], moved: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fit a small similarity to the motion of some points (least squares).
+    """Fit a small similarity transform to the motion of points (least squares).
 
     Args:
         points: ``(N, 2)``, x and y in pixels; at least two different ones.
-        moved: ``(N, 2)``, where they are afterwards.
+        moved: ``(N, 2)``, their later positions.
 
     Returns:
         ``(2, 3)`` matrix M of the change: a point p moves by ``M @ (p, 1)``, pixels.
@@ -40,7 +40,7 @@ def rigid_motion(points: NDArray[np.float64], moved: NDArray[np.float64]) -> NDA
 
 
 def remove_rigid_motion(flow: Tensor, landmarks: Sequence[NDArray[np.float32]]) -> Tensor:
-    """Take the head's shift, turn and growth off a flow field.
+    """Remove translation, rotation and scaling of the head from a flow field.
 
     Args:
         flow: ``float32 (B, 2, H, W)``, u to the right and v down, pixels.
@@ -67,14 +67,14 @@ def remove_rigid_motion(flow: Tensor, landmarks: Sequence[NDArray[np.float32]]) 
 
 
 def align_to_onset(frames: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Bring the head of every frame back to where it is in the onset.
+    """Align the head of every frame to the onset.
 
     Args:
         frames: ``uint8 (T, S, S, 3)`` RGB, the first one the onset.
-        landmarks: ``(T, 68, 2)``, pixels, as `landmarks.follow` carries them.
+        landmarks: ``(T, 68, 2)``, pixels, from `landmarks.follow`.
 
     Returns:
-        ``uint8 (T, S, S, 3)``; the onset is untouched, the others are sampled once (bicubic).
+        ``uint8 (T, S, S, 3)``; the onset is unchanged, the others are resampled once (bicubic).
     """
     still = list(STILL)
     onset = landmarks[0, still].astype(np.float64)

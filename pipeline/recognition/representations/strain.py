@@ -1,11 +1,11 @@
-"""Optical strain: how much a flow field deforms the face, whatever it moves as a whole."""
+"""Optical strain: the deformation of the face by a flow field, without rigid motion."""
 
 import torch
 from torch import Tensor
 
 
 def strain_magnitude(flow: Tensor) -> Tensor:
-    """Magnitude of the optical strain.
+    """Return the magnitude of the optical strain.
 
     The infinitesimal strain tensor is the symmetric part of the flow's gradient,
 

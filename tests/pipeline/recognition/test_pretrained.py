@@ -106,7 +106,7 @@ def test_absent_imagenet_weights_say_where_they_belong(caches: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"hf download timm/rexnet_130.nav_in1k") as error:
         timm_backbone("rexnet_130", "imagenet")
     assert str(caches / "hub") in str(error.value)
-    with pytest.raises(ValueError, match="nobody publishes"):
+    with pytest.raises(ValueError, match="there are no published ImageNet weights"):
         timm_backbone("rexnetr_100", "imagenet")
 
 

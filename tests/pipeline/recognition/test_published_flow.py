@@ -81,7 +81,7 @@ def test_recognizers_of_frames_refuse_finished_flow_and_say_why(
     (tmp_path / "clips.csv").write_text("dataset,sub,filename_o,label\ncasme2,sub01,EP02,1\n")
     (tmp_path / "images").mkdir()
     place = f"megc2019_flow:{tmp_path}"
-    with pytest.raises(ValueError, match=r"branches looks at something else; .*ststnet"):
+    with pytest.raises(ValueError, match=r"branches needs another input; .*ststnet"):
         with_input_form("branches", {}, [place])
     with pytest.raises(ValueError, match="form=face cannot be made"):
         with_input_form("ststnet", {"form": "face"}, [place])
