@@ -152,7 +152,7 @@ def test_wrong_rows_are_named_and_nothing_is_left(tmp_path, changes, message):
 
 
 def test_an_empty_set_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="without a photograph"):
+    with pytest.raises(ValueError, match="there is no photograph"):
         write_training_set(tmp_path / "t.parquet", [], notes_of())
 
 
