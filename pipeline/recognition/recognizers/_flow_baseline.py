@@ -45,9 +45,9 @@ class FlowBaselineConfig(RecognizerConfig):
     Attributes:
         published_training: Default training on the form ``published``, chosen by this project,
             since the 800 epochs of several authors take hours for the 68 folds of MEGC2019.
-        published_pre_training: Likewise on synthetic samples alone. It is short on purpose: what
-            carries over to real clips is learnt within some tens of steps, and a longer training
-            fits what is peculiar to rendered samples (UF1 of STSTNet on real clips that it never
+        published_pre_training: The same for synthetic samples only. It is short, since what
+            transfers to real clips is learnt within some tens of steps, and a longer training
+            overfits to rendered samples (UF1 of STSTNet on real clips that it never
             trained on: .626 after 40 steps, .609 after 160, .544 after 800).
     """
 
