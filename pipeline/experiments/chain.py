@@ -34,11 +34,11 @@ _FORMAT = "miex-chain/1"
 
 _SECONDS = {
     "links": 0.05,
-    "photographs": 0.8,
-    "frames": 0.12,
+    "photographs": 0.3,
+    "frames": 0.08,
     "samples": 0.06,
     "sample passes": 0.0008,
-    "clips": 0.5,
+    "clips": 0.25,
 }
 """Seconds per unit on one core of a virtual server (2 cores, Xeon at 2.1 GHz), see
 docs/reproduce.md. Sample passes are those of STSTNet."""

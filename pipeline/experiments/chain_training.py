@@ -164,7 +164,10 @@ def table_1(work: Work, on_stage: OnStage) -> Mapping[str, Any]:
             "seed": work.config.seed,
         },
     )
-    inputs = Inputs(clips=settled.clips, files={"faces": str(work.face_table), **sources})
+    # Rows of the table train on CK+, too.
+    macro = tuple(each for each in settled.macro if each != "samples")
+    files = {"faces": str(work.face_table), **sources}
+    inputs = Inputs(clips=(*settled.clips, *macro), files=files)
     found = run_experiment(
         load_experiment(TABLE), inputs, place, work.cache, scale,
         workers=work.workers, on_stage=on_stage,
