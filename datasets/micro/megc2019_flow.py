@@ -220,6 +220,7 @@ _FACTS = Facts(
     about="MEGC2019 composite, published as optical flow images",
     title="MEGC2019 flow",
     written="megc2019_flow:FOLDER",
+    found_by=(TABLES[0],),
     holds=("casme2", "smic", "samm"),
 )
 
