@@ -95,7 +95,9 @@ class FinetuneJob(FrozenConfig):
     preset: Annotated[Preset, Flag()] = Field("paper", description=PRESET)
     config: dict[str, Any] = Field({}, description="parameters that differ from the preset's")
     checkpoint: Annotated[Path | None, Flag()] = Field(
-        None, description="pretrained recognizer to start from: a file, or hf-hub:USER/NAME"
+        None,
+        description="pretrained recognizer to start from: a file, the folder of its training, or "
+        "hf-hub:USER/NAME",
     )
     clips: ClipData = ClipData()
     exclude: Annotated[tuple[str, ...], Flag(metavar="DATABASE:SUBJECT")] = Field(
@@ -150,7 +152,9 @@ class EvaluateJob(FrozenConfig):
         ),
     ] = TrainingClips()
     checkpoint: Annotated[Path | None, Flag()] = Field(
-        None, description="pretrained recognizer (a file, or hf-hub:USER/NAME) instead of datasets"
+        None,
+        description="pretrained recognizer instead of datasets: a file, the folder of its training,"
+        " or hf-hub:USER/NAME",
     )
 
     @model_validator(mode="after")

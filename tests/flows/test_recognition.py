@@ -69,7 +69,7 @@ def test_finetune_starts_from_it_and_leaves_people_out(
     folder: Path, clips: str, pretrained: Path
 ) -> None:
     out = folder / "finetuned"
-    words = ("finetune", "-r", "dere_grl", "--clips", clips, "--checkpoint", pretrained)
+    words = ("finetune", "-r", "dere_grl", "--clips", clips, "--checkpoint", pretrained.parent)
     result = call(folder, *words, "--exclude", "casme2:sub01", "-o", out, *QUICK)
     assert result.exit_code == 0, result.output
     card = load_checkpoint(out / CHECKPOINT).card
@@ -131,7 +131,7 @@ def test_a_checkpoint_that_knows_a_test_subject_is_refused(
     seen = folder / "seen"
     call(folder, "finetune", "-r", "dere_grl", "--clips", clips, "-o", seen, *QUICK)
     words = ("evaluate", "-r", "dere_grl", "-p", "loso", "--clips", clips, *QUICK)
-    result = call(folder, *words, "--checkpoint", seen / CHECKPOINT, "-o", folder / "leak")
+    result = call(folder, *words, "--checkpoint", seen, "-o", folder / "leak")
     assert result.exit_code == 2
     assert "leak: " in result.stderr
     assert "was trained on samples of casme2:sub01, who is tested on" in result.stderr

@@ -62,7 +62,7 @@ def parameters_of(name: str) -> str:
 
 def recognizers() -> Rows:
     """Yield name, paper, input and size of every recognizer."""
-    yield "recognizer", "paper", "looks at", "frames of a clip", f"parameters, {CLASSES} classes"
+    yield "recognizer", "paper", "input", "frames of a clip", f"parameters, {CLASSES} classes"
     for name in own(recognizer_places()):
         found = recognizer_class(name)
         frames = frames_of(found.clip_frames)
@@ -148,7 +148,7 @@ def face_readers() -> Rows:
 
 def estimators() -> Rows:
     """Yield how each estimator is written and what it looks at."""
-    head = ("estimator", "what it looks at; what it needs; scale; AUs that it measures")
+    head = ("estimator", "input; requirements; scale; measured AUs")
     return _facts(head, estimator_places(), estimator_facts)
 
 
