@@ -12,7 +12,7 @@ COPY . .
 # xgboost asks for NCCL, which it uses only on several GPUs: 470 MB.
 RUN echo nvidia-nccl-cu12 > /tmp/excludes.txt \
     && python3 -m venv --without-pip /opt/miex \
-    && /opt/tools/bin/uv pip install --no-cache --python /opt/miex/bin/python \
+    && /opt/tools/bin/uv pip install --no-cache --compile-bytecode --python /opt/miex/bin/python \
         --excludes /tmp/excludes.txt ${INSTALL} .
 
 FROM ${BASE}
