@@ -4,19 +4,54 @@ SVG drawings of a few kilobytes follow light and dark mode, print sharply, need 
 phone; plotly's library alone would add 4.8 MB to every report.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup, escape
-from numpy.typing import NDArray
 
 from miex.au_sources.action_units import AU_NAMES, AU_WORDS, MAX_INTENSITY
 from miex.pipeline.reports.references import Published, RealDatabase
 from miex.pipeline.reports.statistics import Bar, GroupStatistics, Summary
 
-_WIDTH, _LEFT, _RIGHT, _ROW = 760, 210, 740, 26
+_ROW = 26
 MARKS = 5
 """How many real databases can be told apart by shape and colour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Measures of a drawing, in pixels of the screen that it is made for.
+
+    Attributes:
+        width: Width of the drawing.
+        left: Where the bars begin; words stand before.
+        right: Where the longest bar ends.
+        words: Whether an AU is named in words beside its number.
+        cell: Side of a cell of a heat map.
+        height: Height of the bars of a histogram.
+        ticks: Largest number of ticks.
+    """
+
+    width: int
+    left: int
+    right: int
+    words: bool
+    cell: int
+    height: int
+    ticks: int
+
+
+WIDE = Frame(width=760, left=210, right=740, words=True, cell=34, height=180, ticks=9)
+NARROW = Frame(width=350, left=58, right=326, words=False, cell=17, height=120, ticks=4)
+
+
+def both(draw: Callable[[Frame], Markup]) -> Markup:
+    """Return a chart drawn for a wide page and again for a phone; the style sheet shows one."""
+    wide, narrow = draw(WIDE), draw(NARROW)
+    if not wide:
+        return wide
+    return Markup(f'<div class="on-wide">{wide}</div><div class="on-narrow">{narrow}</div>')
 
 
 def number(value: float) -> str:
@@ -46,7 +81,13 @@ def mark(shape: int, x: float, y: float) -> Markup:
             return Markup(f'<path d="M{x:.1f} {y + 5.5:.1f}l5.5 -10h-11z"/>')
 
 
-def au_bars(group: GroupStatistics, real: Sequence[RealDatabase], top: float, name: str) -> Markup:
+def au_bars(
+    group: GroupStatistics,
+    real: Sequence[RealDatabase],
+    top: float,
+    name: str,
+    frame: Frame = WIDE,
+) -> Markup:
     """Draw how often each AU is active, beside real databases.
 
     Args:
@@ -54,18 +95,19 @@ def au_bars(group: GroupStatistics, real: Sequence[RealDatabase], top: float, na
         real: Whose marks.
         top: The share at the right end, the same in all groups.
         name: What to call the group.
+        frame: Measures of the drawing.
     """
-    scale = (_RIGHT - _LEFT) / top
-    parts = [_axis([k / 10 for k in range(11) if k / 10 <= top], scale, "{:.0%}")]
+    scale = (frame.right - frame.left) / top
+    parts = [_axis(_shares(top, frame), scale, "{:.0%}", frame)]
     for au, (au_name, words) in enumerate(zip(AU_NAMES, AU_WORDS, strict=True)):
         y = _ROW * au + _ROW / 2
         share = float(group.share[au])
-        parts.append(_label(au_name, words, y))
+        parts.append(_label(au_name, words, y, frame))
         if np.isnan(share):
-            parts.append(f'<text x="{_LEFT + 4}" y="{y + 5}">not measured</text>')
+            parts.append(f'<text x="{frame.left + 4}" y="{y + 5}">not measured</text>')
         else:
             parts.append(
-                f'<rect class="ours" x="{_LEFT}" y="{y - 8}" width="{share * scale:.1f}" '
+                f'<rect class="ours" x="{frame.left}" y="{y - 8}" width="{share * scale:.1f}" '
                 f'height="16"><title>{au_name}, {escape(name)}: {percent(share)} '
                 f"({int(group.active[au]):,} of {int(group.measured[au]):,})</title></rect>"
             )
@@ -74,43 +116,46 @@ def au_bars(group: GroupStatistics, real: Sequence[RealDatabase], top: float, na
             if known is not None:
                 parts.append(
                     f'<g class="mark{shape % MARKS}"><title>{au_name}, {escape(database.name)}: '
-                    f"{percent(known)}</title>{mark(shape, _LEFT + known * scale, y)}</g>"
+                    f"{percent(known)}</title>{mark(shape, frame.left + known * scale, y)}</g>"
                 )
-    return _rows_svg(parts, f"Share of {name} samples in which each Action Unit is active")
+    return _rows_svg(parts, f"Share of {name} in which each Action Unit is active", frame)
 
 
-def count_bars(shares: Sequence[float], real: Sequence[RealDatabase], name: str) -> Markup:
+def count_bars(
+    shares: Sequence[float], real: Sequence[RealDatabase], name: str, frame: Frame = WIDE
+) -> Markup:
     """Draw how often 0, 1, 2, ... AUs are active, beside real databases.
 
     Args:
         shares: Share of the samples, 0 to 1, by number of active AUs.
         real: Whose marks, where their `cardinality` is known.
         name: What to call the samples.
+        frame: Measures of the drawing.
     """
     known = [share for database in real for share in database.cardinality.values()]
     top = min(1.0, max([*shares, *known]) + 0.04)
-    scale = (_RIGHT - _LEFT) / top
+    scale = (frame.right - frame.left) / top
     height = _ROW * len(shares)
-    parts = [_axis([k / 10 for k in range(11) if k / 10 <= top], scale, "{:.0%}", height)]
+    parts = [_axis(_shares(top, frame), scale, "{:.0%}", frame, height)]
     for count, share in enumerate(shares):
         y = _ROW * count + _ROW / 2
         words = "1 AU" if count == 1 else f"{count} AUs"
         parts.append(f'<text class="strong" x="0" y="{y + 5}">{words}</text>')
         parts.append(
-            f'<rect class="ours" x="{_LEFT}" y="{y - 8}" width="{share * scale:.1f}" height="16">'
-            f"<title>{words}, {escape(name)}: {percent(share)}</title></rect>"
+            f'<rect class="ours" x="{frame.left}" y="{y - 8}" width="{share * scale:.1f}" '
+            f'height="16"><title>{words}, {escape(name)}: {percent(share)}</title></rect>'
         )
         for shape, database in enumerate(real):
             if database.cardinality:
                 value = database.cardinality.get(count, 0.0)
                 parts.append(
                     f'<g class="mark{shape % MARKS}"><title>{words}, {escape(database.name)}: '
-                    f"{percent(value)}</title>{mark(shape, _LEFT + value * scale, y)}</g>"
+                    f"{percent(value)}</title>{mark(shape, frame.left + value * scale, y)}</g>"
                 )
-    return _rows_svg(parts, f"Share of {name} samples by number of active Action Units", height)
+    return _rows_svg(parts, f"Share of {name} by number of active Action Units", frame, height)
 
 
-def intensity_boxes(group: GroupStatistics, top: float, name: str) -> Markup:
+def intensity_boxes(group: GroupStatistics, top: float, name: str, frame: Frame = WIDE) -> Markup:
     """Draw the distribution of the intensity at the apex of each AU where it is active.
 
     5 to 95 % as a line, the middle half as a box, the median as a stroke; the mean at the onset as
@@ -120,25 +165,26 @@ def intensity_boxes(group: GroupStatistics, top: float, name: str) -> Markup:
         group: Whose AUs.
         top: The intensity at the right end, the same in all groups.
         name: What to call the group.
+        frame: Measures of the drawing.
     """
-    scale = (_RIGHT - _LEFT) / top
+    scale = (frame.right - frame.left) / top
     ticks = [k / 2 for k in range(int(2 * MAX_INTENSITY) + 1) if k / 2 <= top]
-    parts = [_axis(ticks if top <= 3 else ticks[::2], scale, "{:g}")]
+    parts = [_axis(ticks if top <= 3 else ticks[::2], scale, "{:g}", frame)]
     for au, (au_name, words) in enumerate(zip(AU_NAMES, AU_WORDS, strict=True)):
         y = _ROW * au + _ROW / 2
-        parts.append(_label(au_name, words, y))
+        parts.append(_label(au_name, words, y, frame))
         if group.intensity[au].count:
-            parts.append(_box(group.intensity[au], scale, y, f"{au_name}, {name}"))
+            parts.append(_box(group.intensity[au], scale, y, f"{au_name}, {name}", frame.left))
             onset = group.onset[au].mean
             parts.append(
-                f'<circle class="ring" cx="{_LEFT + onset * scale:.1f}" cy="{y}" r="4"><title>'
+                f'<circle class="ring" cx="{frame.left + onset * scale:.1f}" cy="{y}" r="4"><title>'
                 f"{au_name} at the onset: mean {number(onset)}</title></circle>"
             )
-    return _rows_svg(parts, f"Intensity of each Action Unit at the apex of {name} samples")
+    return _rows_svg(parts, f"Intensity of each Action Unit at the apex of {name}", frame)
 
 
-def _box(summary: Summary, scale: float, y: float, name: str) -> str:
-    at = [_LEFT + value * scale for value in summary.quantiles]
+def _box(summary: Summary, scale: float, y: float, name: str, left: float) -> str:
+    at = [left + value * scale for value in summary.quantiles]
     width = max(at[3] - at[1], 1)
     quantiles = ", ".join(number(value) for value in summary.quantiles)
     return (
@@ -150,38 +196,6 @@ def _box(summary: Summary, scale: float, y: float, name: str) -> str:
     )
 
 
-def co_occurrence(group: GroupStatistics, name: str) -> Markup:
-    """Draw a heat map of the AUs that are active together, as shares of the samples."""
-    side, left, top = 34, 60, 22
-    total = max(group.samples, 1)
-    most = max(float(group.together.max()) / total, 1e-9)
-    parts = []
-    for a, first in enumerate(AU_NAMES):
-        y, x = top + a * side, left + a * side
-        parts.append(f'<text class="strong" x="0" y="{y + 22}">{first}</text>')
-        parts.append(f'<text x="{x + side / 2}" y="14" text-anchor="middle">{first[2:]}</text>')
-        for b, second in enumerate(AU_NAMES):
-            share = float(group.together[a, b]) / total
-            if not share:
-                continue
-            words = first if a == b else f"{first} and {second}"
-            parts.append(
-                f'<rect x="{left + b * side}" y="{y}" width="{side - 1}" height="{side - 1}" '
-                f'fill-opacity="{(share / most) ** 0.6:.2f}"><title>{words}: {percent(share)}'
-                f"</title></rect>"
-            )
-    end = left + side * len(AU_NAMES)
-    frame = (
-        f'<rect class="frame" x="{left - 1}" y="{top - 1}" width="{end - left + 1}" '
-        f'height="{end - left + 1}"/>'
-    )
-    return Markup(
-        f'<svg class="heatmap" viewBox="0 0 {end + 2} {end - left + top + 4}" role="img" '
-        f'aria-label="Share of {escape(name)} samples in which two Action Units are active '
-        f'together, up to {percent(most)}">{frame}{"".join(parts)}</svg>'
-    )
-
-
 def histogram_chart(
     bars: Sequence[Bar],
     summary: Summary,
@@ -189,6 +203,7 @@ def histogram_chart(
     label: str,
     published: Sequence[Published] = (),
     other: tuple[str, Sequence[Bar]] | None = None,
+    frame: Frame = WIDE,
 ) -> Markup:
     """Draw a histogram with its 5, 50 and 95 % lines, beside published ranges or a second dataset.
 
@@ -199,47 +214,51 @@ def histogram_chart(
         label: What is counted.
         published: Ranges drawn below, 5 to 95 % with the median.
         other: Name and bars of what it is compared with, drawn as an outline.
+        frame: Measures of the drawing.
     """
     if not bars:
         return Markup("")
     second = other[1] if other else ()
     low = min([bars[0].low, *(b.low for b in second[:1]), *(p.low for p in published)])
     high = max([bars[-1].high, *(b.high for b in second[-1:]), *(p.high for p in published)])
-    scale = 720 / (high - low)
+    start, stop, base = 20, frame.width - 20, frame.height + 30
+    scale = (stop - start) / (high - low)
 
     def at(value: float) -> float:
-        return 20 + (value - low) * scale
+        return start + (value - low) * scale
 
-    density = _densities(bars)
-    outline = _densities(second)
+    density, outline = _densities(bars), _densities(second)
     tallest = max([*density, *outline])
-    parts = ['<line class="axis" x1="20" y1="210" x2="740" y2="210"/>']
+    parts = [f'<line class="axis" x1="{start}" y1="{base}" x2="{stop}" y2="{base}"/>']
     for bar, share in zip(bars, density, strict=True):
-        height = 180 * share / tallest
+        height = frame.height * share / tallest
         parts.append(
-            f'<rect x="{at(bar.low) + 0.5:.1f}" y="{210 - height:.1f}" '
+            f'<rect x="{at(bar.low) + 0.5:.1f}" y="{base - height:.1f}" '
             f'width="{max((bar.high - bar.low) * scale - 1, 0.5):.1f}" height="{height:.1f}">'
             f"<title>{number(bar.low)} to {number(bar.high)} {escape(unit)}: {bar.count:,}</title>"
             "</rect>"
         )
     if other and second:
-        steps = [f"M{at(second[0].low):.1f} 210"]
+        steps = [f"M{at(second[0].low):.1f} {base}"]
         for bar, share in zip(second, outline, strict=True):
-            steps.append(f"V{210 - 180 * share / tallest:.1f}H{at(bar.high):.1f}")
+            steps.append(f"V{base - frame.height * share / tallest:.1f}H{at(bar.high):.1f}")
         parts.append(
-            f'<path class="other" d="{"".join(steps)}V210"><title>{escape(other[0])}</title></path>'
+            f'<path class="other" d="{"".join(steps)}V{base}"><title>{escape(other[0])}</title>'
+            "</path>"
         )
     for place, quantile in enumerate((0, 2, 4)):
         x = at(min(max(summary.quantiles[quantile], low), high))
         style = "mark median" if place == 1 else "mark"
-        parts.append(f'<line class="{style}" x1="{x:.1f}" y1="14" x2="{x:.1f}" y2="210"/>')
-    for tick in _ticks(low, high):
-        parts.append(f'<text x="{at(tick):.1f}" y="230" text-anchor="middle">{tick:g}</text>')
-    parts += _published(published, at(low), scale, low)
-    bottom = 244 + 22 * len(published)
-    parts.append(f'<text x="740" y="{bottom}" text-anchor="end">{escape(unit)}</text>')
+        parts.append(f'<line class="{style}" x1="{x:.1f}" y1="14" x2="{x:.1f}" y2="{base}"/>')
+    for tick in _ticks(low, high, frame.ticks):
+        parts.append(
+            f'<text x="{at(tick):.1f}" y="{base + 20}" text-anchor="middle">{tick:g}</text>'
+        )
+    parts += _published(published, at, base + 36, frame)
+    bottom = base + 34 + 22 * len(published)
+    parts.append(f'<text x="{stop}" y="{bottom + 4}" text-anchor="end">{escape(unit)}</text>')
     return Markup(
-        f'<svg class="histogram" viewBox="0 0 {_WIDTH} {bottom + 6}" role="img" aria-label="'
+        f'<svg class="histogram" viewBox="0 0 {frame.width} {bottom + 10}" role="img" aria-label="'
         f"{escape(label)}: median {number(summary.median)} {escape(unit)}, 90 % between "
         f'{number(summary.quantiles[0])} and {number(summary.quantiles[4])}">{"".join(parts)}</svg>'
     )
@@ -251,91 +270,65 @@ def _densities(bars: Sequence[Bar]) -> list[float]:
     return [bar.count / total / (bar.high - bar.low) for bar in bars]
 
 
-def _published(published: Sequence[Published], start: float, scale: float, low: float) -> list[str]:
+def _published(
+    published: Sequence[Published], at: Callable[[float], float], top: float, frame: Frame
+) -> list[str]:
     parts = []
     for place, entry in enumerate(published):
-        y = 246 + 22 * place
-        ends = [start + (value - low) * scale for value in (entry.low, entry.median, entry.high)]
+        y = top + 22 * place
+        ends = [at(value) for value in (entry.low, entry.median, entry.high)]
+        # The name stands behind the range, or before it where there is no room.
+        behind = ends[2] + 8 + 7 * len(entry.name) < frame.width
+        x, anchor = (ends[2] + 8, "start") if behind else (ends[0] - 8, "end")
         parts.append(
             f'<g class="mark{place % MARKS}"><title>{escape(entry.name)}, {entry.pairs:,} pairs: '
             f"median {entry.median:g}, 5 to 95 % {entry.low:g} to {entry.high:g}</title>"
             f'<rect x="{ends[0]:.1f}" y="{y - 2}" width="{ends[2] - ends[0]:.1f}" height="4"/>'
-            f'{mark(place, ends[1], y)}</g><text x="{ends[2] + 8:.1f}" y="{y + 5}">'
-            f"{escape(entry.name)}</text>"
+            f'{mark(place, ends[1], y)}</g><text x="{x:.1f}" y="{y + 5}" '
+            f'text-anchor="{anchor}">{escape(entry.name)}</text>'
         )
     return parts
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def _ticks(low: float, high: float, most: int = 9) -> list[float]:
     step = 10 ** np.floor(np.log10((high - low) / 4))
-    step *= next(k for k in (1, 2, 5, 10) if (high - low) / (step * k) <= 9)
+    step *= next(k for k in (1, 2, 5, 10, 20, 50) if (high - low) / (step * k) <= most)
     first = np.ceil(low / step - 1e-9)
     ticks = (first + np.arange(12)) * step
     return [float(round(tick, 10)) for tick in ticks if tick <= high + 1e-9 * step]
 
 
-def scatter(
-    points: NDArray[np.float64],
-    kinds: Sequence[int],
-    titles: Sequence[str],
-    axes: tuple[str, str],
-    label: str,
-) -> Markup:
-    """Draw points in a plane, coloured by kind.
-
-    Args:
-        points: ``(M, 2)``.
-        kinds: ``(M,)`` kind of each, 0, 1, ...
-        titles: What to say about each.
-        axes: Words for right and up.
-        label: What is shown.
-    """
-    if not len(points):
-        return Markup("")
-    low, high = points.min(axis=0), points.max(axis=0)
-    span = np.maximum(high - low, 1e-9)
-    x = 30 + 700 * (points[:, 0] - low[0]) / span[0]
-    y = 410 - 380 * (points[:, 1] - low[1]) / span[1]
-    dots = "".join(
-        f'<circle class="c{kind}" cx="{a:.0f}" cy="{b:.0f}" r="4"><title>{escape(title)}</title>'
-        "</circle>"
-        for a, b, kind, title in zip(x, y, kinds, titles, strict=True)
-    )
-    return Markup(
-        f'<svg class="scatter" viewBox="0 0 {_WIDTH} 450" role="img" aria-label="{escape(label)}">'
-        f'<path class="axis" fill="none" d="M20 20V420H740"/>{dots}'
-        f'<text x="740" y="440" text-anchor="end">{escape(axes[0])} \u2192</text>'
-        f'<text x="26" y="16">\u2191 {escape(axes[1])}</text></svg>'
-    )
-
-
-def direction_words(axis: NDArray[np.float64]) -> str:
-    """Return the AUs of a direction, strongest first: `AU12 +0.8, AU25 +0.5`."""
-    strongest = [int(au) for au in np.argsort(-np.abs(axis))[:3] if abs(axis[au]) > 0.2]
-    return ", ".join(f"{AU_NAMES[au]} {axis[au]:+.1f}" for au in strongest) or "none"
+def _shares(top: float, frame: Frame) -> list[float]:
+    """Return the ticks of an axis of shares that ends at `top`."""
+    step = 1 if top * 10 <= frame.ticks else 2
+    return [k / 10 for k in range(0, 11, step) if k / 10 <= top]
 
 
 def _axis(
-    ticks: Sequence[float], scale: float, form: str, height: int = _ROW * len(AU_NAMES)
+    ticks: Sequence[float],
+    scale: float,
+    form: str,
+    frame: Frame,
+    height: int = _ROW * len(AU_NAMES),
 ) -> str:
     parts = []
     for tick in ticks:
-        x = _LEFT + tick * scale
+        x = frame.left + tick * scale
         words = form.format(tick).replace("%", " %")
         parts.append(f'<line class="grid" x1="{x:.1f}" y1="0" x2="{x:.1f}" y2="{height}"/>')
         parts.append(f'<text x="{x:.1f}" y="{height + 20}" text-anchor="middle">{words}</text>')
     return "".join(parts)
 
 
-def _label(name: str, words: str, y: float) -> str:
-    return (
-        f'<text class="strong" x="0" y="{y + 5}">{name}</text>'
-        f'<text x="54" y="{y + 5}">{words}</text>'
-    )
+def _label(name: str, words: str, y: float, frame: Frame) -> str:
+    label = f'<text class="strong" x="0" y="{y + 5}">{name}</text>'
+    return f'{label}<text x="54" y="{y + 5}">{words}</text>' if frame.words else label
 
 
-def _rows_svg(parts: Sequence[str], label: str, height: int = _ROW * len(AU_NAMES)) -> Markup:
+def _rows_svg(
+    parts: Sequence[str], label: str, frame: Frame, height: int = _ROW * len(AU_NAMES)
+) -> Markup:
     return Markup(
-        f'<svg class="aus" viewBox="0 0 {_WIDTH} {height + 30}" role="img" aria-label="'
+        f'<svg class="aus" viewBox="0 0 {frame.width} {height + 30}" role="img" aria-label="'
         f'{escape(label)}; the tables hold the same numbers">{"".join(parts)}</svg>'
     )

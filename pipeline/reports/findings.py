@@ -1,6 +1,7 @@
 """Find faults and doubts in a dataset, which a reader of its report must know first."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,9 @@ def find(evidence: Evidence) -> list[Finding]:
     if not len(evidence.samples):
         return [Finding("empty", "warning", "There are no samples, so nothing to judge.", 0, "run")]
     found = [finding for check in CHECKS for finding in check(evidence)]
+    if evidence.samples.dataset is None:
+        # Pools hold what others measured or coded; a doubt about it is no fault of theirs.
+        found = [_doubted(finding) for finding in found]
     order: list[Severity] = ["fault", "warning", "note", "good"]
     return sorted(found, key=lambda finding: order.index(finding.severity))
 
@@ -84,6 +88,11 @@ def null_pairs(evidence: Evidence) -> Iterable[Finding]:
         "and onset are equal, a label without motion. Leave them out."
     )
     yield Finding("null_pairs", "fault", text, rows.size, "motion", _names(samples, rows))
+
+
+def _doubted(finding: Finding) -> Finding:
+    """Return a finding about a pool, with a warning at most."""
+    return replace(finding, severity="warning") if finding.severity == "fault" else finding
 
 
 def always_on(evidence: Evidence) -> list[int]:
@@ -128,6 +137,12 @@ def swapped_labels(evidence: Evidence) -> Iterable[Finding]:
             f"At least {rows.size:,} samples seem to have swapped labels: {'; '.join(reasons)}. "
             "AUs that occur in several classes hide more of them."
         )
+        if samples.dataset is None:
+            text = (
+                f"{rows.size:,} samples possibly have another emotion than their label says:"
+                f" {'; '.join(reasons)}. People who code emotions look at more than AUs, and one"
+                " expression fits several emotions: a reason to look at these rows, no proof."
+            )
         names = _names(samples, rows)
         yield Finding("swapped_labels", "fault", text, rows.size, "co-occurrence", names)
     elif doubts.judged:

@@ -12,21 +12,23 @@ from PIL import Image
 
 from miex.au_sources.action_units import AU_NAMES, AU_WORDS, format_aus
 from miex.datasets.dataset_format import RUN_LOG, DatasetFolder
-from miex.pipeline.reports import charts
+from miex.pipeline.reports import charts, maps
 from miex.pipeline.reports.comparison import MEASURE_WORDS, Compared, measures_of
 from miex.pipeline.reports.evidence import Evidence, Finding
 from miex.pipeline.reports.face_statistics import Faces
 from miex.pipeline.reports.gallery import image_uri
 from miex.pipeline.reports.pixels import COMPARED, Pixels
 from miex.pipeline.reports.plots.base import Plots
-from miex.pipeline.reports.references import PUBLISHED, REAL_AUS_PER_CLIP
+from miex.pipeline.reports.references import PUBLISHED, REAL_AUS_PER_CLIP, Published
 from miex.pipeline.reports.samples import Samples
 from miex.pipeline.reports.selection import read_rows
 from miex.pipeline.reports.sheet import CLASS_COLOURS
 from miex.pipeline.reports.statistics import (
     ACTIVE_FROM,
     ALL,
+    Bar,
     GroupStatistics,
+    Summary,
     counts_of,
     histogram,
     summarise,
@@ -137,7 +139,7 @@ def _run_figures(text: str, manifest: Mapping[str, Any]) -> list[tuple[str, str]
         run = json.loads(text)
     except ValueError:
         return [("note", "the log of the run is damaged")]
-    figures = _flat(run, "")
+    figures = _flat({name: run[name] for name in run if name != "checksum"}, "")
     seconds = run.get("seconds")
     render = seconds.get("render") if isinstance(seconds, Mapping) else None
     if render and run.get("samples") == manifest["counts"]["written"]:
@@ -169,12 +171,20 @@ def _panels(evidence: Evidence) -> list[dict[str, Any]]:
             "name": _group_name(group),
             "samples": group.samples,
             "mean": group.mean_active,
-            "bars": charts.au_bars(group, real, top, _group_name(group)),
-            "boxes": charts.intensity_boxes(group, strongest, _group_name(group)),
-            "together": charts.co_occurrence(group, _group_name(group)),
+            **_drawn(group, _group_name(group), real, top, strongest),
         }
         for group in groups
     ]
+
+
+def _drawn(
+    group: GroupStatistics, name: str, real: Sequence[Any], top: float, strongest: float
+) -> dict[str, Any]:
+    return {
+        "bars": charts.both(lambda frame: charts.au_bars(group, real, top, name, frame)),
+        "boxes": charts.both(lambda frame: charts.intensity_boxes(group, strongest, name, frame)),
+        "together": charts.both(lambda frame: maps.co_occurrence(group, name, frame)),
+    }
 
 
 def _any(group: GroupStatistics) -> bool:
@@ -183,7 +193,7 @@ def _any(group: GroupStatistics) -> bool:
 
 def _group_name(group: GroupStatistics) -> str:
     named = [name for name in (group.source, group.emotion) if name != ALL]
-    return ": ".join(named) or "all"
+    return ": ".join(named) or "all samples"
 
 
 def _coverage_plot(evidence: Evidence) -> Any:
@@ -197,11 +207,11 @@ def _coverage_plot(evidence: Evidence) -> Any:
         for row in coverage.shown.tolist()
     ]
     words = [
-        f"{charts.direction_words(axis)} ({share:.0%} of the variance)"
+        f"{maps.direction_words(axis)} ({share:.0%} of the variance)"
         for axis, share in zip(coverage.axes, coverage.explained, strict=True)
     ]
     label = "AU changes of the samples, projected on the two directions of largest variance"
-    return charts.scatter(coverage.points, kinds, titles, (words[0], words[1]), label)
+    return maps.scatter(coverage.points, kinds, titles, (words[0], words[1]), label)
 
 
 def _combinations(evidence: Evidence) -> list[tuple[str, int]]:
@@ -250,7 +260,7 @@ def _measures(
                 "unit": unit,
                 "note": _MEASURE_NOTES[name],
                 "summary": summary,
-                "chart": charts.histogram_chart(bars, summary, unit, title, published, outline),
+                "chart": _histogram(bars, summary, (unit, title), published, outline),
                 "published": published,
                 "by_class": [
                     (kind, summarise(values[emotion == kind]))
@@ -261,6 +271,19 @@ def _measures(
             }
         )
     return entries
+
+
+def _histogram(
+    bars: Sequence[Bar],
+    summary: Summary,
+    words: tuple[str, str],
+    published: Sequence[Published],
+    other: tuple[str, Sequence[Bar]] | None,
+) -> Any:
+    """Draw a histogram for wide pages and for phones; `words` are unit and label."""
+    return charts.both(
+        lambda frame: charts.histogram_chart(bars, summary, *words, published, other, frame)
+    )
 
 
 def _extremes(samples: Samples, values: NDArray[np.float64]) -> list[dict[str, Any]]:
@@ -312,7 +335,13 @@ def _thumbnail(encoded: bytes) -> str:
 
 def _face_charts(faces: Faces) -> list[tuple[str, Any]]:
     return [
-        (words, charts.histogram_chart(histogram(values, 24), summarise(values), unit, words))
+        # Three stand side by side: each has the width of a phone.
+        (
+            words,
+            charts.histogram_chart(
+                histogram(values, 24), summarise(values), unit, words, frame=charts.NARROW
+            ),
+        )
         for name, (words, unit) in _QUALITY_WORDS.items()
         if name in faces.qualities and not np.isnan(values := faces.qualities[name]).all()
     ]

@@ -15,6 +15,12 @@ from miex.datasets.dataset_format import DatasetFolder
 _CANDIDATES = 4096
 """How many rows are looked at when a dataset has more: bounds memory and time."""
 
+REAL = "real micro-expressions"
+"""How AUs from real micro-expressions are named in reports."""
+
+_SOURCES = {"real_mie": REAL, "early_mae": "early macro-expressions"}
+"""Kinds of AU sources in words."""
+
 _KEYS = ("identity", "label", "fine_emotion", "au_source", "au_estimator", "source_dataset")
 
 
@@ -36,11 +42,18 @@ def open_shard(path: Path) -> Iterator[pq.ParquetFile]:
 
 
 def source_label(row: Mapping[str, Any]) -> str:
-    """Return the source of a row's AUs: ``expert, miex 1`` or ``real_mie, casme2``."""
-    origin = row["source_dataset"]
-    if not origin and row["au_estimator"]:
-        origin = row["au_estimator"].split(" (")[0].removeprefix("table ")
-    return f"{row['au_source']}, {origin}" if origin else str(row["au_source"])
+    """Return the source of a row's AUs in words.
+
+    Such as ``expert table miex``, ``real micro-expressions of casme2`` or ``early
+    macro-expressions of ckplus``.
+    """
+    kind, origin = str(row["au_source"]), row["source_dataset"]
+    if kind == "expert":
+        table = (row["au_estimator"] or "").partition(" (")[0].removeprefix("table ")
+        # The name of the table; its version stands in the dataset card.
+        return f"expert table {table.rpartition(' ')[0] or table}" if table else "expert table"
+    words = _SOURCES.get(kind, kind)
+    return f"{words} of {origin}" if origin else words
 
 
 def choose_samples(dataset: DatasetFolder, count: int, seed: int) -> list[dict[str, Any]]:

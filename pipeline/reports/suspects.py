@@ -132,7 +132,7 @@ def _expert(samples: Samples, rows: _Rows) -> ExpertSource | None:
     """Return the table that these rows were drawn from, if its hash is that of a known one."""
     if samples.dataset is None or not len(rows):
         return None
-    description = samples.source[rows[0]].removeprefix("expert, ")
+    description = samples.source[rows[0]].removeprefix("expert table ")
     recorded = {source["description"] for source in samples.dataset.manifest["inputs"]["sources"]}
     for name in table_names():
         try:
@@ -140,7 +140,7 @@ def _expert(samples: Samples, rows: _Rows) -> ExpertSource | None:
         except (ValueError, FileNotFoundError):
             continue  # A broken table of another package; this dataset was not drawn from it.
         if source.description in recorded and source.description.startswith(
-            f"table {description} ("
+            f"table {description} "
         ):
             return source
     return None

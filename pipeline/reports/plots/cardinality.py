@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from miex.pipeline.reports.charts import count_bars
+from miex.pipeline.reports.charts import both, count_bars
 from miex.pipeline.reports.evidence import Evidence
 from miex.pipeline.reports.plots.base import Plot, register_plot
 from miex.pipeline.reports.statistics import ALL
@@ -31,6 +31,8 @@ def draw_cardinality(evidence: Evidence) -> Plot | None:
         title="How many Action Units at a time",
         note="Bars: share of the samples by their number of active AUs. Marks: share of the clips"
         " of real databases, where it is known, with the signs of the plot of single AUs.",
-        figure=count_bars(shares[: last + 1], real, evidence.samples.name),
+        figure=both(
+            lambda frame: count_bars(shares[: last + 1], real, evidence.samples.name, frame)
+        ),
         numbers=rows,
     )

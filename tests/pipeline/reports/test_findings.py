@@ -15,10 +15,13 @@ import pytest
 from miex.au_sources.expert import ExpertSource
 from miex.au_sources.expert_table import load_table
 from miex.datasets.dataset_format import MANIFEST, DatasetFolder
-from miex.pipeline.reports.evidence import Finding
-from miex.pipeline.reports.findings import CHECKS
+from miex.pipeline.reports.evidence import Evidence, Finding
+from miex.pipeline.reports.face_statistics import read_faces
+from miex.pipeline.reports.findings import CHECKS, find
+from miex.pipeline.reports.references import real_databases
 from miex.pipeline.reports.report import examine, write_report
 from miex.pipeline.reports.samples import Samples, open_target
+from miex.pipeline.reports.statistics import cover, describe_groups
 from miex.pipeline.reports.suspects import doubt_labels, shared_by
 
 CLASSES = ("negative", "positive", "surprise")
@@ -189,7 +192,7 @@ def test_aus_that_an_expert_table_cannot_draw_are_swapped(sound):
         onset=np.array([pair.onset for pair in pairs]),
         apex=np.array([pair.apex for pair in pairs]),
         fine=[str(pair.emotion) for pair in pairs],
-        source=["expert, miex 1"] * len(pairs),
+        source=["expert table miex"] * len(pairs),
         dataset=DatasetFolder(samples.dataset.folder, manifest),
     )
     assert doubt_labels(drawn).rows.size == 0
@@ -227,7 +230,7 @@ def _pool_like(apex: np.ndarray, emotion: list[str]) -> Samples:
         onset=np.zeros_like(apex),
         apex=apex,
         sample_id=[str(row) for row in range(count)],
-        source=["real_mie, casme2"] * count,
+        source=["real micro-expressions of casme2"] * count,
         emotion=emotion,
         fine=[None] * count,
         classes=CLASSES,
@@ -245,3 +248,30 @@ def test_shared_keys_name_their_owners():
 def test_every_check_says_what_it_looks_for():
     assert all(check.__doc__ for check in CHECKS)
     assert len({check.__name__ for check in CHECKS}) == len(CHECKS)
+
+
+def test_a_published_sheet_is_not_called_faulty():
+    """Labels of human coders that fit another class better are possible doubts, not faults."""
+    rng = np.random.default_rng(1)
+    emotion = np.repeat(CLASSES, 200)
+    odds = np.full((3, 17), 0.02)
+    odds[0, 2], odds[1, 8], odds[2, [0, 1]] = 0.95, 0.95, 0.95
+    on = rng.random((600, 17)) < odds[np.repeat([0, 1, 2], 200)]
+    labels = emotion.tolist()
+    for row in range(0, 30):
+        labels[row], labels[row + 200] = labels[row + 200], labels[row]
+    samples = _pool_like(on.astype(np.float32), labels)
+    evidence = Evidence(
+        samples=samples,
+        groups=describe_groups(samples),
+        coverage=cover(samples),
+        pixels=None,
+        faces=read_faces(samples),
+        real=real_databases(),
+    )
+    found = {each.key: each for each in find(evidence)}
+    doubt = found["swapped_labels"]
+    assert doubt.severity == "warning"
+    assert "possibly" in doubt.text
+    assert 50 <= doubt.number <= 70
+    assert not [each for each in found.values() if each.severity == "fault"]

@@ -190,7 +190,7 @@ def test_pools_have_a_report_without_pictures(tmp_path):
     both = write_report([one, two], tmp_path / "both")
     _, text = read(both)
     assert "one + two" in text
-    assert "two: expert, miex 1" in text
+    assert "two: expert table miex" in text
 
 
 def test_pools_are_shown_beside_a_dataset(make_dataset, tmp_path):

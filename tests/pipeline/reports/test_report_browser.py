@@ -246,10 +246,10 @@ def test_filters_and_reset(pairs):
     assert {card["emotion"] for card in everything} == {"negative", "positive", "surprise"}
     choose(pairs, ".gallery-class", "surprise")
     assert {card["emotion"] for card in visible_cards(pairs)} == {"surprise"}
-    choose(pairs, ".gallery-source", "expert, casme3 1")
+    choose(pairs, ".gallery-source", "expert table casme3")
     kept = visible_cards(pairs)
     assert kept
-    assert {card["source"] for card in kept} == {"expert, casme3 1"}
+    assert {card["source"] for card in kept} == {"expert table casme3"}
     pairs.click(".gallery-reset")
     assert visible_cards(pairs) == everything
     pairs.click(".gallery-identity")
@@ -384,3 +384,43 @@ def test_markup_in_names_stays_text(page, make_dataset, tmp_path):
     assert name in page.run("document.querySelector('.gallery-row').textContent")
     command = page.run("document.querySelector('.gallery-command code').textContent")
     assert shlex.split(command)[2] == str(folder)
+
+
+@pytest.mark.parametrize(("width", "shown"), [(1280, "wide"), (390, "narrow")])
+def test_charts_are_drawn_for_the_width_of_the_page(pairs, width, shown):
+    pairs.size(width, 900)
+    hidden = {"wide": "narrow", "narrow": "wide"}[shown]
+    assert pairs.run(f"document.querySelectorAll('.on-{shown} svg').length") > 5
+    visible = "[...document.querySelectorAll('.on-{}')].filter(e => e.offsetHeight).length"
+    assert pairs.run(visible.format(hidden)) == 0
+    assert pairs.run(visible.format(shown)) > 5
+    # The smallest letters of all visible drawings, in pixels of the screen.
+    smallest = pairs.run(
+        "Math.min(...[...document.querySelectorAll('svg text')]"
+        ".filter(t => t.getBoundingClientRect().height)"
+        ".map(t => parseFloat(getComputedStyle(t).fontSize) * t.getScreenCTM().a))"
+    )
+    assert smallest >= (11 if width == 1280 else 9.5)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_navigation_stays_in_sight(pairs, width):
+    pairs.size(width, 900)
+    pairs.run("document.querySelector('#aus').scrollIntoView({behavior: 'instant'})")
+    top = "Math.round(document.querySelector('nav').getBoundingClientRect().top)"
+    assert pairs.run("scrollY") > 500
+    assert pairs.run(top) == 0
+    heading = "document.querySelector('#aus h2').getBoundingClientRect().top"
+    assert pairs.run(heading) >= pairs.run("document.querySelector('nav').offsetHeight")
+
+
+def test_heat_maps_have_scales_and_groups_have_names(pairs):
+    scales = pairs.run(
+        "[...document.querySelectorAll('.on-wide .heatmap .scale')].map(e => e.textContent)"
+    )
+    assert scales
+    assert all(text.startswith("0") and text.endswith("%") for text in scales)
+    text = pairs.run("document.body.textContent")
+    assert "all sources, all classes" in text
+    assert "expert table casme3" in text
+    assert "all, all" not in text

@@ -64,8 +64,8 @@ def test_the_choice_is_balanced_over_classes_sources_and_identities(tiny_dataset
         ("negative", "positive", "surprise"), 4
     )
     assert Counter(source_label(row) for row in rows) == {
-        "expert, miex 1": 6,
-        "expert, casme3 1": 6,
+        "expert table miex": 6,
+        "expert table casme3": 6,
     }
     assert set(Counter(row["identity"] for row in rows).values()) == {3}
     assert [row["label"] for row in rows] == sorted(row["label"] for row in rows)
@@ -87,10 +87,10 @@ def test_the_choice_looks_at_a_bounded_number_of_rows(tiny_dataset, monkeypatch)
 
 def test_source_labels_name_the_database_or_the_table():
     row = {"au_source": "real_mie", "source_dataset": "casme2", "au_estimator": "openface 2.2"}
-    assert source_label(row) == "real_mie, casme2"
+    assert source_label(row) == "real micro-expressions of casme2"
     expert = {"au_source": "expert", "source_dataset": None}
-    assert source_label(expert | {"au_estimator": "table miex 1 (sha256 0)"}) == "expert, miex 1"
-    assert source_label(expert | {"au_estimator": None}) == "expert"
+    assert source_label(expert | {"au_estimator": "table miex 1 (sha256 0)"}) == "expert table miex"
+    assert source_label(expert | {"au_estimator": None}) == "expert table"
 
 
 def test_the_motion_panel_is_bright_where_something_moves():
