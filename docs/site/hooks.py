@@ -39,6 +39,12 @@ def copy_package() -> None:
 def on_config(config: Any) -> Any:
     """Complete the navigation."""
     places = {next(iter(entry)): entry for entry in config.nav}
+    guide = places["Guide"]["Guide"]
+    single = [value for entry in config.nav for value in entry.values() if isinstance(value, str)]
+    known = {*guide, *single}
+    # A page that nobody has put into the navigation comes last in the guide.
+    pages = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+    guide += [name for name in pages if name not in known]
     places["Tutorials"]["Tutorials"] = [
         "tutorials/index.md", *(f"tutorials/{path.stem}.md" for path in notebooks())
     ]  # fmt: skip
