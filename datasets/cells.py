@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-ERROR_WORDS = ("#REF!", "#N/A", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#SPILL!")
+_ERROR_WORDS = ("#REF!", "#N/A", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#SPILL!")
 """Text of a cell whose formula failed in Excel; exported as text into CSV files."""
 
 
@@ -23,7 +23,7 @@ def plain_cell(text: str) -> object:
     stripped = text.strip().strip("\u3000\xa0\u200b\ufeff").strip()
     if not stripped:
         return None
-    if stripped.startswith("#") and stripped.upper() in ERROR_WORDS:
+    if stripped.startswith("#") and stripped.upper() in _ERROR_WORDS:
         return ErrorCell(stripped)
     return stripped
 

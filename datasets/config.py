@@ -52,7 +52,7 @@ def build(
         ValueError: A field that does not exist, is missing, or has a value that does not fit;
             the message names each of them, with its flag where it has to be given.
     """
-    stored = read_yaml(file) if file else {}
+    stored = _read_yaml(file) if file else {}
     given = values or {}
     inlined = None
     if issubclass(model, FrozenConfig):
@@ -73,7 +73,7 @@ def build(
         raise ValueError(f"{file}: {told}" if file else told) from None
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file of `field: value` lines; an empty file has none.
 
     Raises:

@@ -9,10 +9,10 @@ from miex.datasets.files import whole_file
 from miex.datasets.paths import open_regular
 from miex.datasets.seals import UNSEALED, check_bytes
 
-CHECKSUM = "checksum"
+_CHECKSUM = "checksum"
 """Field of a document with its checksum."""
 
-MAX_BYTES = 1 << 30
+_MAX_BYTES = 1 << 30
 """Largest size of a document, in bytes."""
 
 
@@ -28,7 +28,7 @@ def write_document(path: Path, content: Mapping[str, Any], *, indent: int | None
     Raises:
         DiskFullError: The disk is full.
     """
-    document = {CHECKSUM: UNSEALED, **content}
+    document = {_CHECKSUM: UNSEALED, **content}
     with whole_file(path, sealed=True) as temporary:
         temporary.write_text(
             json.dumps(document, indent=indent, ensure_ascii=False) + "\n", "utf-8"
@@ -62,8 +62,8 @@ def read_document(
     """
     try:
         with open_regular(path) as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
             raise ValueError("too large")
         document = json.loads(content.decode("utf-8"))
         if not isinstance(document, dict):
@@ -74,7 +74,7 @@ def read_document(
     except (ValueError, RecursionError, MemoryError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{path} is damaged ({reason}); {remedy}") from None
-    sealed = document.pop(CHECKSUM, None) is not None
+    sealed = document.pop(_CHECKSUM, None) is not None
     if check is not None:
         check(dict(document))
     if must_be_sealed or sealed:

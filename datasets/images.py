@@ -36,7 +36,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Suffixes, lower case, of the files that readers take for images."""
 
-EXPECTED_IMAGES = (
+_EXPECTED_IMAGES = (
     f"{', '.join(IMAGE_FORMATS)} (HEIC and HEIF of telephones cannot be decoded: convert them to "
     "JPEG or PNG)"
 )
@@ -51,7 +51,7 @@ MAX_MEGAPIXELS = 170.0
 BACKDROP = 128
 """Grey value of transparent pixels; white or black would form an edge around a cut-out face."""
 
-BIT_DEPTHS = (8, 9, 10, 12, 14, 16)
+_BIT_DEPTHS = (8, 9, 10, 12, 14, 16)
 """Bit depths of cameras. Files of 16 bits per pixel often use fewer, the low bits."""
 
 _ORIENTATION = 0x0112
@@ -133,7 +133,7 @@ def read_frame(path: Path, depth: int | None = None) -> NDArray[np.uint8]:
 
 
 def bit_depth(paths: Iterable[Path]) -> int | None:
-    """Return the common bit depth of the images of a clip, one of `BIT_DEPTHS`.
+    """Return the common bit depth of the images of a clip, one of `_BIT_DEPTHS`.
 
     It is the smallest depth that contains the brightest pixel: 10-bit frames in files of 16 bits
     reach at most 1023.
@@ -163,7 +163,7 @@ def bit_depth(paths: Iterable[Path]) -> int | None:
 
 
 def _depth_of(brightest: int) -> int:
-    return next((depth for depth in BIT_DEPTHS if brightest < 1 << depth), 16)
+    return next((depth for depth in _BIT_DEPTHS if brightest < 1 << depth), 16)
 
 
 def _open(path: Path, limits: _Limits, *, hashed: bool) -> tuple[NDArray[np.uint8], float, str]:
@@ -197,8 +197,8 @@ def _unidentified(path: Path) -> str:
     if not begin:
         return "the file is empty"
     if begin[4:8] == b"ftyp" and begin[8:12] in _HEIC_BRANDS:
-        return f"a HEIC image; expected {EXPECTED_IMAGES}"
-    return f"none of {EXPECTED_IMAGES}"
+        return f"a HEIC image; expected {_EXPECTED_IMAGES}"
+    return f"none of {_EXPECTED_IMAGES}"
 
 
 def _decode(file: io.BufferedReader, limits: _Limits) -> tuple[NDArray[np.uint8], float]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, unquote_plus
 
-MAX_NAME = 255
+_MAX_NAME = 255
 """Longest file name of the usual file systems, in bytes."""
 
 
@@ -172,7 +172,7 @@ def inside(root: Path, *names: str) -> Path | None:
 
 
 def _child(folder: Path, name: str) -> Path | None:
-    if len(os.fsencode(name)) > MAX_NAME:
+    if len(os.fsencode(name)) > _MAX_NAME:
         return None
     exact = folder / name
     if exact.exists() or not folder.is_dir():

@@ -36,20 +36,6 @@ class DamagedFile(ValueError):
     """The content of a file has changed since it was written."""
 
 
-def sealed_bytes(content: bytes) -> bytes:
-    """Return content with its seal filled in.
-
-    Raises:
-        ValueError: The content has no `UNSEALED`.
-    """
-    at = _find(content)
-    if at is None:
-        raise ValueError("the content has no place for a checksum")
-    blank = content[:at] + _ZEROS + content[at + _DIGITS :]
-    digest = hashlib.sha256(blank).hexdigest().encode()
-    return content[:at] + digest + content[at + _DIGITS :]
-
-
 def seal_file(path: Path) -> None:
     """Fill in the seal of a new file, before it gets its final name.
 

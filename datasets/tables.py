@@ -33,23 +33,23 @@ Numbered = tuple[int, Sequence[object]]
 HEADER_ROWS = 60
 """Number of rows that are searched for the header; SAMM has notes above it."""
 
-MAX_MEMBER_BYTES = 1 << 25
+_MAX_MEMBER_BYTES = 1 << 25
 """Largest unpacked part of an Excel file, in bytes (32 MiB); annotation sheets have below 1 MiB."""
 
-MAX_ROWS = 1 << 20
-MAX_COLUMNS = 1 << 14
+_MAX_ROWS = 1 << 20
+_MAX_COLUMNS = 1 << 14
 """Limits of Excel; only a damaged file has rows or cells beyond them."""
 
-MAX_CELLS = 5_000_000
+_MAX_CELLS = 5_000_000
 """Largest number of filled cells of an Excel sheet."""
 
 MAX_LINE = 1 << 20
 """Largest number of characters of a line of a text file; lines of OpenFace have up to 10,000."""
 
-MAX_CELL = 1 << 15
+_MAX_CELL = 1 << 15
 """Largest number of characters of a cell, the limit of Excel."""
 
-DELIMITERS = (",", ";", "\t", "|")
+_DELIMITERS = (",", ";", "\t", "|")
 
 _AS_CSV = "open it in Excel and save it as .xlsx, or export it as CSV UTF-8"
 _ENCODINGS = ((codecs.BOM_UTF8, "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
@@ -69,7 +69,7 @@ class TableSheet:
     rows: Iterator[Numbered]
 
 
-def normal_title(cell: object) -> str:
+def _normal_title(cell: object) -> str:
     """Return a title for comparison: without case, blanks, underscores and format marks."""
     if cell is None or isinstance(cell, ErrorCell):
         return ""
@@ -84,13 +84,13 @@ def find_columns(cells: Sequence[object], wanted: Columns) -> dict[str, int]:
     """
     places: dict[str, list[int]] = {}
     for index, cell in enumerate(cells):
-        title = normal_title(cell)
+        title = _normal_title(cell)
         if title:
             places.setdefault(title, []).append(index)
     found: dict[str, int] = {}
     for column, names in wanted.items():
         for name in names:
-            here = places.get(normal_title(name), [])
+            here = places.get(_normal_title(name), [])
             if len(here) > 1:
                 titles = ", ".join(letter(index) for index in here)
                 raise ValueError(
@@ -118,7 +118,7 @@ def open_sheets(path: Path, wanted: Columns | None = None) -> Iterator[TableShee
     Args:
         path: An Excel file (.xlsx, .xlsm, .xls) or a text file with delimiters.
         wanted: Columns by which the delimiter of a text file is found; without them the most
-            frequent of `DELIMITERS` in its first lines is used.
+            frequent of `_DELIMITERS` in its first lines is used.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -150,10 +150,10 @@ def open_sheets(path: Path, wanted: Columns | None = None) -> Iterator[TableShee
 def _xlsx_sheets(path: Path, file: BinaryIO) -> Iterator[TableSheet]:
     try:
         with zipfile.ZipFile(file) as archive:
-            large = [m for m in archive.infolist() if m.file_size > MAX_MEMBER_BYTES]
+            large = [m for m in archive.infolist() if m.file_size > _MAX_MEMBER_BYTES]
             needed = [m.filename for m in large if m.filename.endswith((".xml", ".rels"))]
         if needed:
-            raise ValueError(f"its part {needed[0]} is larger than {MAX_MEMBER_BYTES >> 20} MiB")
+            raise ValueError(f"its part {needed[0]} is larger than {_MAX_MEMBER_BYTES >> 20} MiB")
         with warnings.catch_warnings():
             # openpyxl warns of features that it does not support; only values are read here.
             warnings.simplefilter("ignore")
@@ -182,12 +182,12 @@ def _xlsx_rows(path: Path, values: Any, formulas: Any) -> Iterator[Numbered]:
             sheet.reset_dimensions()
         pairs = zip_longest(values.iter_rows(), formulas.iter_rows(), fillvalue=())
         for number, (row, stated) in enumerate(pairs, start=1):
-            if number > MAX_ROWS or len(row) > MAX_COLUMNS:
-                raise ValueError(f"a cell lies beyond row {MAX_ROWS} or column {MAX_COLUMNS}")
+            if number > _MAX_ROWS or len(row) > _MAX_COLUMNS:
+                raise ValueError(f"a cell lies beyond row {_MAX_ROWS} or column {_MAX_COLUMNS}")
             cells = [_xlsx_value(*pair) for pair in zip_longest(row, stated)]
             filled += sum(cell is not None for cell in cells)
-            if filled > MAX_CELLS:
-                raise ValueError(f"more than {MAX_CELLS} filled cells")
+            if filled > _MAX_CELLS:
+                raise ValueError(f"more than {_MAX_CELLS} filled cells")
             yield number, cells
     except Exception as error:
         raise _no_excel(path, error) from None
@@ -204,9 +204,9 @@ def _xlsx_value(cell: Any, formula: Any) -> object:
 
 
 def _xls_sheets(path: Path, file: BinaryIO) -> Iterator[TableSheet]:
-    content = file.read(MAX_MEMBER_BYTES + 1)
-    if len(content) > MAX_MEMBER_BYTES:
-        raise _no_excel(path, ValueError(f"it is larger than {MAX_MEMBER_BYTES >> 20} MiB"))
+    content = file.read(_MAX_MEMBER_BYTES + 1)
+    if len(content) > _MAX_MEMBER_BYTES:
+        raise _no_excel(path, ValueError(f"it is larger than {_MAX_MEMBER_BYTES >> 20} MiB"))
     try:
         with open("/dev/null", "w") as nowhere:
             book = xlrd.open_workbook(
@@ -244,7 +244,7 @@ def _text_rows(path: Path, file: BinaryIO, wanted: Columns | None) -> Iterator[N
     with codecs.getreader(encoding)(file) as text:
         lines = _lines(path, text)
         first = [line for _, line in zip(range(HEADER_ROWS), lines, strict=False)]
-        yield from delimited(path, _again(first, lines), _delimiter(first, wanted))
+        yield from _delimited(path, _again(first, lines), _delimiter(first, wanted))
 
 
 def _again(first: list[str], rest: Iterator[str]) -> Iterator[str]:
@@ -252,7 +252,7 @@ def _again(first: list[str], rest: Iterator[str]) -> Iterator[str]:
     yield from rest
 
 
-def delimited(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[Numbered]:
+def _delimited(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[Numbered]:
     """Split lines into cells.
 
     Raises:
@@ -270,9 +270,9 @@ def delimited(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[Numb
             ) from None
         if cells is None:
             return
-        if max(map(len, cells), default=0) > MAX_CELL:
+        if max(map(len, cells), default=0) > _MAX_CELL:
             raise ValueError(
-                f"{path}, line {reader.line_num}: a cell of more than {MAX_CELL} characters"
+                f"{path}, line {reader.line_num}: a cell of more than {_MAX_CELL} characters"
             )
         # Most cells of an estimator's file are plain numbers without blanks.
         yield (
@@ -344,12 +344,12 @@ def _lines(path: Path, text: Any) -> Iterator[str]:
 def _delimiter(first: Sequence[str], wanted: Columns | None) -> str:
     """Return the delimiter that gives most of the columns, or the most frequent one."""
     best, score = ",", (0, 0)
-    for delimiter in DELIMITERS:
+    for delimiter in _DELIMITERS:
         for line in first:
             titles = line.rstrip("\r\n").split(delimiter)
-            names = {normal_title(title) for title in titles}
+            names = {_normal_title(title) for title in titles}
             known = sum(
-                any(normal_title(name) in names for name in alternatives)
+                any(_normal_title(name) in names for name in alternatives)
                 for alternatives in (wanted or {}).values()
             )
             if (known, len(titles)) > score:

@@ -67,7 +67,7 @@ def assess_generator(
     if embedding:
         usual = AssessmentConfig.model_fields["embeddings"].default
         words.append(f"embeddings={json.dumps([*usual, *embedding])}")
-    run_assessment(Terminal(), config_of(ctx, None, [*words, *(setting or [])]), out, workers)
+    _run_assessment(Terminal(), config_of(ctx, None, [*words, *(setting or [])]), out, workers)
 
 
 def generator_fields(
@@ -94,7 +94,7 @@ def generator_fields(
     return found
 
 
-def run_assessment(terminal: Terminal, config: Any, out: Path, workers: int | None) -> None:
+def _run_assessment(terminal: Terminal, config: Any, out: Path, workers: int | None) -> None:
     """Assess generators with progress, and print which targets are met.
 
     Args:

@@ -18,7 +18,7 @@ from miex.generators.base import generator_facts, generator_names
 from miex.pipeline.faces.models import MODELS, model_file
 from miex.pipeline.workers import cores
 
-SEARCH_VARIABLE = "MIEX_DATA"
+_SEARCH_VARIABLE = "MIEX_DATA"
 """Environment variable with folders to search, separated as in PATH."""
 
 _DEPTH = 3
@@ -129,7 +129,7 @@ def examine(folders: Sequence[Path] = ()) -> list[Finding]:
     for folder in folders:
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder} is not a folder; name one that holds databases")
-    named = [Path(part) for part in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if part]
+    named = [Path(part) for part in os.environ.get(_SEARCH_VARIABLE, "").split(os.pathsep) if part]
     places = [*folders, *named, Path("data"), Path("weights")]
     return [
         *machine(),

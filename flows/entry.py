@@ -94,7 +94,7 @@ def _written(default: Any) -> str:
     return ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
-WHO_MAY_START = (
+_WHO_MAY_START = (
     "Whoever can reach the Prefect server (`prefect config view` shows PREFECT_API_URL) can start"
     " this flow with any parameter, and so read and write files as this user. Keep the server on"
     " 127.0.0.1, or put a proxy that asks for a password and checks the Host header in front of it."
@@ -200,7 +200,7 @@ def run_or_serve(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -
         if given.action == "wait":
             wait_for_deployment(f"{flow.name}/local")
         elif given.action == "serve":
-            print(WHO_MAY_START)
+            print(_WHO_MAY_START)
             wait_for_server()
             flow.serve(name="local", parameters=parameters)
         else:

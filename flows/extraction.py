@@ -138,7 +138,7 @@ def run_calibration(
     terminal.say(f"Next: miex extract-aus ... --estimator {spec} --calibration {out}")
 
 
-def open_pools(texts: Sequence[str]) -> dict[str, AUPool]:
+def _open_pools(texts: Sequence[str]) -> dict[str, AUPool]:
     """Return pools by name, read from files or drawn from expert tables (`expert:NAME`).
 
     Raises:
@@ -160,7 +160,7 @@ def open_pools(texts: Sequence[str]) -> dict[str, AUPool]:
 
 def show_pools(terminal: Terminal, texts: Sequence[str], threshold: float) -> None:
     """Print statistics of pools beside the published counts of real micro-expressions."""
-    pools = open_pools(texts)
+    pools = _open_pools(texts)
     for name, pool in pools.items():
         found = pool.describe(threshold)
         subjects = len({key for key in pool.subjects if key})

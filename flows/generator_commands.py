@@ -59,7 +59,7 @@ def training_set(
     workers: Workers = None,
 ) -> None:
     """Make a generator's training set: crops, landmarks and AUs, split by identity."""
-    run_training_set(Terminal(), faces, out, config_of(ctx, config, setting), workers)
+    _run_training_set(Terminal(), faces, out, config_of(ctx, config, setting), workers)
 
 
 @app.command(
@@ -117,7 +117,7 @@ def run_generator_training(
     return result
 
 
-def run_training_set(
+def _run_training_set(
     terminal: Terminal,
     faces: str,
     out: Path,

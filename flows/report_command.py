@@ -10,7 +10,7 @@ from rich.markup import escape
 from miex.flows.terminal import Terminal
 from miex.pipeline.reports.report import write_report
 
-NUMBERS = "numbers.json"
+_NUMBERS = "numbers.json"
 """File beside a report with all of its numbers."""
 
 _STYLES = {"fault": "bold red", "warning": "yellow", "note": "cyan", "good": "green"}
@@ -46,7 +46,7 @@ def read_findings(report: Path) -> list[dict[str, Any]]:
     Returns:
         Dictionaries with `severity` (fault, warning, note, good) and `text`.
     """
-    numbers = report.parent / NUMBERS
+    numbers = report.parent / _NUMBERS
     if not numbers.is_file():
         return []
     findings: list[dict[str, Any]] = json.loads(numbers.read_text("utf-8")).get("findings", [])

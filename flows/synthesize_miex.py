@@ -54,7 +54,7 @@ def synthesize_miex(
     """
     with locked(out.resolve(), print):
         job = prepare(config, out.resolve(), workers)
-        with shared_server():
+        with _shared_server():
             render_all.with_options(task_runner=create_task_runner(task_runner, workers))(job)
         manifest = complete(job)
     publish(job.out, manifest)
@@ -101,7 +101,7 @@ def complete(job: Job) -> dict[str, Any]:
 
 
 @contextmanager
-def shared_server() -> Iterator[None]:
+def _shared_server() -> Iterator[None]:
     """Let other processes report to the server of this one.
 
     Without a Prefect server every process that runs a task would start a temporary one of its

@@ -28,7 +28,7 @@ ABOUT = About(
     fps=30.0,
 )
 
-EMOTIONS = {
+_EMOTIONS = {
     "03": Emotion.HAPPINESS,
     "04": Emotion.SADNESS,
     "05": Emotion.ANGER,
@@ -93,8 +93,8 @@ def _recording(
     return Annotation(
         subject=subject,
         clip=clip,
-        emotion=EMOTIONS[emotion],
-        emotion_text=EMOTIONS[emotion].value,
+        emotion=_EMOTIONS[emotion],
+        emotion_text=_EMOTIONS[emotion].value,
         onset=frames.numbers[0],
         apex=None,
         offset=frames.numbers[-1],

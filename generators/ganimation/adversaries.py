@@ -68,8 +68,8 @@ class Adversaries:
             network.to(device).to(memory_format=torch.channels_last)
 
         self._reader = reader
-        self.generator = new_generator(recipe, seed)
-        self.average = new_generator(recipe, seed).requires_grad_(False).eval()
+        self.generator = _new_generator(recipe, seed)
+        self.average = _new_generator(recipe, seed).requires_grad_(False).eval()
         self.critic = random_discriminator(seed, image_size, recipe.critic_width)
         for network in (self.generator, self.average, self.critic):
             placed(network)
@@ -281,7 +281,7 @@ class Adversaries:
             kept.lerp_(weight, share)
 
 
-def new_generator(recipe: Recipe, seed: int) -> GANimation | GuidedGANimation:
+def _new_generator(recipe: Recipe, seed: int) -> GANimation | GuidedGANimation:
     """Return an untrained network of the recipe's design."""
     if recipe.design == "guided":
         return random_guided(seed, recipe.width)

@@ -34,7 +34,7 @@ _DARK = 16.0
 """Grey levels added before the logarithm, to reduce noise in dark regions."""
 
 
-def unrolled_brightness(
+def _unrolled_brightness(
     image: NDArray[np.uint8], landmarks: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Return the logarithm of a face's brightness on the chart, without low frequencies.
@@ -81,7 +81,7 @@ def shading_of_aus(faces: Sequence[TrainingFaces], trusted: NDArray[np.bool_]) -
                 continue
             aus = known[rows] - known[rows].mean(axis=0)
             brightness = np.stack(
-                [unrolled_brightness(one.images[row], one.landmarks[row]).ravel() for row in rows]
+                [_unrolled_brightness(one.images[row], one.landmarks[row]).ravel() for row in rows]
             )
             covariance += aus.T @ aus
             moments += aus.T @ (brightness - brightness.mean(axis=0))

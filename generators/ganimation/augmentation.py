@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-PARAMETERS = 7
+_PARAMETERS = 7
 """Number of parameters of an augmentation, each from -1 to 1."""
 
 _BRIGHTNESS, _SATURATION, _CONTRAST = 0.3, 0.5, 0.3
@@ -24,7 +24,7 @@ def draw_augmentations(
     count: int, strength: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Return parameters ``(N, 7)`` for `augment`, uniform up to a strength of 0 to 1."""
-    return rng.uniform(-strength, strength, (count, PARAMETERS)).astype(np.float32)
+    return rng.uniform(-strength, strength, (count, _PARAMETERS)).astype(np.float32)
 
 
 def augment(image: Tensor, parameters: Tensor) -> Tensor:

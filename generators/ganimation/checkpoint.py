@@ -33,7 +33,7 @@ from miex.generators.ganimation.network import WIDTH, GANimation, new_network
 
 Format = Literal["miex", "pumarola", "donydchen"]
 
-PUBLIC_IMAGE_SIZE = 128
+_PUBLIC_IMAGE_SIZE = 128
 """Side of the images that both public codes train on."""
 
 WHERE_FROM = (
@@ -145,7 +145,7 @@ def save_checkpoint(
     network: GANimation | GuidedGANimation,
     path: Path,
     *,
-    image_size: int = PUBLIC_IMAGE_SIZE,
+    image_size: int = _PUBLIC_IMAGE_SIZE,
     card: Mapping[str, str] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
@@ -328,7 +328,7 @@ def _require_finite(where: Path | str, key: str, tensor: Tensor) -> None:
 
 def _read_metadata(path: Path, metadata: Mapping[str, str]) -> tuple[int, dict[str, str]]:
     if _FORMAT not in metadata:
-        return PUBLIC_IMAGE_SIZE, {}
+        return _PUBLIC_IMAGE_SIZE, {}
     try:
         about = json.loads(metadata[_FORMAT])
         version, size = int(about["version"]), int(about["image_size"])

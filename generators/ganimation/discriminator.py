@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from miex.au_sources.action_units import AU_COUNT
 from miex.generators.ganimation.network import WIDTH
 
-LAYERS = 6
+_LAYERS = 6
 """Number of convolutions at 128 pixels; smaller images have fewer, for 2 x 2 patches."""
 
 MIN_SIZE = 16
@@ -49,7 +49,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, image_size: int, width: int = WIDTH) -> None:
         super().__init__()
-        layers = min(LAYERS, image_size.bit_length() - 2)
+        layers = min(_LAYERS, image_size.bit_length() - 2)
         left = image_size >> layers if layers > 0 else 0
         if image_size < MIN_SIZE or left << layers != image_size:
             raise ValueError(

@@ -190,7 +190,7 @@ class GANimationGenerator:
             ) from None
 
 
-def write_random_weights(folder: Path) -> Path:
+def _write_random_weights(folder: Path) -> Path:
     """Write a checkpoint of random weights, for tests and for measurements of speed.
 
     Args:
@@ -216,7 +216,7 @@ FACTS = Facts(
         "*ganimation*.pt",
         "*ganimation*.safetensors",
     ),
-    toy=write_random_weights,
+    toy=_write_random_weights,
 )
 
 

@@ -22,7 +22,7 @@ from miex.generators.ganimation.network import Rendering, blend
 SIZE_STEP = 8
 """Image sides are multiples of this: the network halves an image three times."""
 
-FEATURES = 7
+_FEATURES = 7
 """Number of feature maps of each AU on the chart, in addition to its shading."""
 
 INVERSION_STEPS = 4
@@ -90,9 +90,9 @@ class GuidedGANimation(nn.Module):
         super().__init__()
         c = width
         self.register_buffer("gain", motion_gain())
-        self.register_buffer("painted", painted_aus())
-        self.maps = nn.Parameter(torch.zeros(AU_COUNT, 1 + FEATURES, CHART_SIDE, CHART_SIDE))
-        cells = 4 * (3 + 1 + FEATURES)
+        self.register_buffer("painted", _painted_aus())
+        self.maps = nn.Parameter(torch.zeros(AU_COUNT, 1 + _FEATURES, CHART_SIDE, CHART_SIDE))
+        cells = 4 * (3 + 1 + _FEATURES)
         self.stem = nn.Conv2d(cells, c, 3, padding=1)
         self.down = nn.ModuleList(
             nn.Conv2d(i, o, 4, stride=2, padding=1) for i, o in ((c, 2 * c), (2 * c, 4 * c))
@@ -158,7 +158,7 @@ def motion_gain() -> Tensor:
     return torch.tensor([_GAINS[name] for name in AU_NAMES])
 
 
-def painted_aus() -> Tensor:
+def _painted_aus() -> Tensor:
     """Return 1 for AUs that change the appearance beyond the geometry, ``(17,)``."""
     return torch.tensor([float(name in _PAINTED) for name in AU_NAMES])
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-BLUR = 9
+_BLUR = 9
 """Side of the box filter that separates shading from edges, in pixels, for `teaching`. At 128
 pixels the width of a nose is about 20, of the line of a lip 2."""
 
@@ -142,17 +142,17 @@ def attention_saturation(attention: Tensor, face: Tensor, ceiling: float) -> Ten
 def teaching(image: Tensor, taught: Tensor) -> Tensor:
     """Return the absolute difference to a warp of the same face; shading has a lower weight.
 
-    Loss of this project. Edges (the image without a box blur of `BLUR` pixels) show the geometry of
-    a face; shading (the blurred image) has the weight `SHADING`, so that the adversary may change
-    it.
+    Loss of this project. Edges (the image without a box blur of `_BLUR` pixels) show the geometry
+    of a face; shading (the blurred image) has the weight `SHADING`, so that the adversary may
+    change it.
 
     Args:
         image: Images of the generator.
         taught: Images of `miex.generators.warp`, of the same faces and AUs.
     """
     difference = image.float() - taught
-    padded = F.pad(difference, [BLUR // 2] * 4, mode="reflect")
-    shading = F.avg_pool2d(padded, BLUR, stride=1)
+    padded = F.pad(difference, [_BLUR // 2] * 4, mode="reflect")
+    shading = F.avg_pool2d(padded, _BLUR, stride=1)
     return (difference - shading).abs().mean() + SHADING * shading.abs().mean()
 
 
@@ -184,7 +184,7 @@ def answering(image: Tensor, answer: Tensor, face: Tensor) -> Tensor:
         face: ``(N, 1, S, S)``, 1 in the face, 0 outside.
     """
     difference = (image.float() - answer) * face
-    padded = F.pad(difference, [BLUR // 2] * 4, mode="reflect")
-    shading = F.avg_pool2d(padded, BLUR, stride=1)
+    padded = F.pad(difference, [_BLUR // 2] * 4, mode="reflect")
+    shading = F.avg_pool2d(padded, _BLUR, stride=1)
     area = 3 * face.sum().clamp(min=1)
     return ((difference - shading).abs().sum() + SHADING * shading.abs().sum()) / area

@@ -24,7 +24,7 @@ from miex.generators.ganimation.teacher import Teacher
 from miex.generators.ganimation.training_config import TrainingConfig
 from miex.generators.ganimation.training_set import TrainingFaces, TrainingSet, some_faces
 
-READER = "reader.safetensors"
+_READER = "reader.safetensors"
 """File of the trained `ReadingNetwork` in the folder of a run."""
 
 Progress = Callable[[str, int, int, Mapping[str, float]], None]
@@ -119,7 +119,7 @@ def _reader(
 ) -> ReadingNetwork:
     """Return the AU reader of a run: trained at its first start, loaded by the next ones."""
     network = random_reading_network(config.seed)
-    path = out / READER
+    path = out / _READER
     if path.is_file():
         network.load_state_dict(safetensors.torch.load_file(path))
         network.requires_grad_(False).eval()

@@ -25,16 +25,16 @@ from miex.generators.ganimation.training_set import TrainingFaces, some_faces
 METRICS = "metrics.jsonl"
 GRIDS = "samples"
 
-PATIENCE = 3
+_PATIENCE = 3
 """Number of consecutive validations with the same fault that end the training."""
 
-SATURATED = 0.98
+_SATURATED = 0.98
 """Mean attention over the face above which the output is the input."""
 
-MOTIONLESS = 0.05
+_MOTIONLESS = 0.05
 """Mean change over the face, grey levels (0-255), below which a face has not moved."""
 
-INDIFFERENT = 1e-4
+_INDIFFERENT = 1e-4
 """Standard deviation of the critic's scores, over photographs and renderings, below which they are
 constant."""
 
@@ -286,19 +286,19 @@ class Monitor:
     def _judge(self, step: int, found: Validation) -> None:
         faults = {
             f"the attention is saturated (mean {found.attention:.3f} over the face, above"
-            f" {SATURATED}): the photograph shows through and nothing moves. The usual reasons:"
-            " wrong AUs, unaligned crops, no loss on the attention": found.attention > SATURATED
+            f" {_SATURATED}): the photograph shows through and nothing moves. The usual reasons:"
+            " wrong AUs, unaligned crops, no loss on the attention": found.attention > _SATURATED
             and self._paints,
-            f"no face moves ({found.motion:.3f} grey levels, below {MOTIONLESS}): the losses that"
+            f"no face moves ({found.motion:.3f} grey levels, below {_MOTIONLESS}): the losses that"
             " ask for AUs are too weak beside those that keep the photograph": found.motion
-            < MOTIONLESS,
+            < _MOTIONLESS,
             f"the discriminator says the same of everything (deviation {found.score_spread:.1e},"
-            f" below {INDIFFERENT:g}): lower its learning rate": found.score_spread < INDIFFERENT,
+            f" below {_INDIFFERENT:g}): lower its learning rate": found.score_spread < _INDIFFERENT,
         }
         for number, (reason, is_so) in enumerate(faults.items()):
             key = str(number)
             self._faults[key] = self._faults.get(key, 0) + 1 if is_so else 0
-            if self._faults[key] >= PATIENCE:
+            if self._faults[key] >= _PATIENCE:
                 raise TrainingFailedError(f"step {step}: {reason}")
 
     def _write(self, step: int, values: Mapping[str, float]) -> None:

@@ -73,10 +73,10 @@ class NormalizedConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, C, H, W)`` to ``(N, C', H', W')``."""
-        return instance_norm(self.conv(x), self.norm)
+        return _instance_norm(self.conv(x), self.norm)
 
 
-def instance_norm(x: Tensor, norm: nn.GroupNorm) -> Tensor:
+def _instance_norm(x: Tensor, norm: nn.GroupNorm) -> Tensor:
     """Normalise each channel of each image.
 
     With gradients in bfloat16 on a CPU, images and channels are normalised as the channels of one

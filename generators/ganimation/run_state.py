@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from miex.datasets.files import remove_partial, whole_file
 from miex.datasets.seals import UNSEALED, check_seal
 
-KEPT = 2
+_KEPT = 2
 """Number of states that are kept; if the last one is damaged, the one before it can be used."""
 
 _KEY = "miex-training"
@@ -52,7 +52,7 @@ def save_state(
     with whole_file(path, sealed=True) as temporary:
         # save_file of the library hides the error of the system.
         temporary.write_bytes(safetensors.torch.save(written, metadata))
-    for old in _states(folder)[:-KEPT]:
+    for old in _states(folder)[:-_KEPT]:
         old.unlink()
     return path
 

@@ -13,7 +13,7 @@ from miex.generators.ganimation.recipe import Recipe
 
 Floats = NDArray[np.float32]
 
-HOW_MANY = (0.4, 0.3, 0.2, 0.1)
+_HOW_MANY = (0.4, 0.3, 0.2, 0.1)
 """Probabilities of one, two, three, four AUs in a micro row. Coded micro-expressions have 1.1 to
 1.7 AUs and the expert tables of miex 1.5 to 3.3; the mean is 2.0."""
 
@@ -80,7 +80,7 @@ def micro_changes(count: int, intensity: tuple[float, float], rng: np.random.Gen
     Returns:
         ``(N, 17)``, intensity / 5.
     """
-    active = rng.choice(len(HOW_MANY), size=count, p=HOW_MANY) + 1
+    active = rng.choice(len(_HOW_MANY), size=count, p=_HOW_MANY) + 1
     ranks = rng.random((count, AU_COUNT)).argsort(axis=1).argsort(axis=1)
     values = rng.uniform(*intensity, (count, AU_COUNT)) / MAX_INTENSITY
     return np.where(ranks < active[:, None], values, 0).astype(np.float32)

@@ -23,7 +23,7 @@ from miex.generators.ganimation.network import to_network_range
 from miex.generators.ganimation.training_set import TrainingFaces
 from miex.generators.warp import MAX_SIZE, MIN_SIZE, WarpGenerator
 
-FEW = 256
+_FEW = 256
 """Largest number of faces that are prepared in this process; others take seconds to start."""
 
 _RAISE, _MARGIN = 0.9, 0.25
@@ -114,7 +114,7 @@ def _prepare_all(faces: TrainingFaces, workers: int | None) -> Iterable[Prepared
     """Return the state of `warp` for each face, in order, with float16 arrays."""
     columns = (faces.images, faces.landmarks, faces.origins)
     workers = workers or os.cpu_count() or 1
-    if len(faces) <= FEW or workers == 1:
+    if len(faces) <= _FEW or workers == 1:
         yield from map(_prepare, *columns)
         return
     # Forking a process with CUDA or threads is not safe.

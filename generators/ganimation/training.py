@@ -35,7 +35,7 @@ from miex.generators.ganimation.training_config import TrainingConfig
 from miex.generators.ganimation.training_set import TrainingSet
 
 WEIGHTS = "generator.safetensors"
-SUMMARY = "training.json"
+_SUMMARY = "training.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ def _held_out(
 
 def _is_exported(out: Path, step: int) -> bool:
     """Return whether an earlier run exported the weights of this step with their summary."""
-    summary = out / SUMMARY
+    summary = out / _SUMMARY
     if not (out / WEIGHTS).is_file() or not summary.is_file():
         return False
     return bool(json.loads(summary.read_text("utf-8")).get("step") == step)
@@ -251,7 +251,7 @@ def _export(
         card=card,
         dtype=torch.float16,
     )
-    with whole_file(out / SUMMARY) as temporary:
+    with whole_file(out / _SUMMARY) as temporary:
         temporary.write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", "utf-8")
 
 

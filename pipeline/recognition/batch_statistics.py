@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from miex.pipeline.recognition.cache import Batches, CachedInputs
 from miex.pipeline.recognition.recognizers.base import Recognizer
 
-MOST_SAMPLES = 1024
+_MOST_SAMPLES = 1024
 """Largest number of samples for the statistics: the standard error of their mean is then a
 thirtieth of the standard deviation of the samples."""
 
@@ -41,7 +41,8 @@ def recompute_batch_statistics(
         inputs: Cached representations.
         indices: The training samples.
         batch_size: Samples per batch, at least two.
-        seed: Seed of the choice of samples, if there are more than `MOST_SAMPLES`, and their order.
+        seed: Seed of the choice of samples, if there are more than `_MOST_SAMPLES`, and their
+        order.
         device: The device.
 
     Returns:
@@ -76,7 +77,7 @@ def _even_batches(
     indices: NDArray[np.int64], batch_size: int, seed: int
 ) -> list[NDArray[np.int64]]:
     """Return batches of similar size, since all have the same weight; none has a single sample."""
-    order = np.random.default_rng(seed).permutation(indices)[:MOST_SAMPLES]
+    order = np.random.default_rng(seed).permutation(indices)[:_MOST_SAMPLES]
     count = max(1, min(-(-len(order) // batch_size), len(order) // 2))
     return np.array_split(order, count)
 

@@ -90,7 +90,7 @@ def evaluate(
     own = build(recognizer_class(config.recognizer).Config, config.config)
     for changes in (config.pretraining, config.finetuning):
         own.hyperparameters(changes)
-    require_distinct(material.clips, material.pretraining_clips, material.training_clips)
+    _require_distinct(material.clips, material.pretraining_clips, material.training_clips)
     split = protocol.split(infos, config.fold_seed, config.folds)
     folds = split.folds
     tested = [infos[index] for fold in folds for index in fold.test]
@@ -133,7 +133,7 @@ def with_own_preset(config: EvaluationConfig) -> EvaluationConfig:
     return config.model_copy(update={"config": own})
 
 
-def require_distinct(inputs: CachedInputs, *trained: CachedInputs | None) -> None:
+def _require_distinct(inputs: CachedInputs, *trained: CachedInputs | None) -> None:
     """Refuse clips that look the same pixel by pixel under two names.
 
     Trained on under one name and tested on under the other, a recording leaks. Recordings of one

@@ -41,7 +41,7 @@ from miex.pipeline.recognition.training_data import (
 )
 
 
-def pretrain_for(
+def _pretrain_for(
     recognizer: AnyRecognizer,
     config: EvaluationConfig,
     inputs: CachedInputs,
@@ -141,7 +141,7 @@ def run_fold(
     together = isinstance(recognizer, FittedRecognizer) and config.finetune
     pretraining = material.pretraining
     if pretraining is not None and not together:
-        checkpoint, refused = pretrain_for(
+        checkpoint, refused = _pretrain_for(
             _fresh(config, config.space_of_pretraining, seed),
             config,
             *pretraining,
@@ -158,7 +158,7 @@ def run_fold(
         card = replace(card, weights=recognizer.weights, stages=checkpoint.card.stages)
     best = list(fold.test)
     if pretraining is not None and together:
-        refused = fit_together(recognizer, config, material, card, fold, seed)
+        refused = _fit_together(recognizer, config, material, card, fold, seed)
     elif config.finetune:
         about["epoch"] = finetune(
             recognizer, config, material, card, fold, seed, on_step, about["warnings"].append
@@ -234,7 +234,7 @@ def _require_unseen(checkpoint: Checkpoint, fold: Fold) -> None:
         )
 
 
-def fit_together(
+def _fit_together(
     recognizer: AnyRecognizer,
     config: EvaluationConfig,
     material: Material,

@@ -90,7 +90,7 @@ def pretrain(
     recognizer = _fresh(job.recognizer, config, space, job.run)
     stage: TrainingStage = "alone" if job.alone else "pretraining"
     hyper = recognizer.config.hyperparameters(job.training, stage)
-    inputs, name = open_synthetic(
+    inputs, name = _open_synthetic(
         job.synthetic, space, recognizer.representation, cache, job.run.device, on_stage
     )
     card = train(
@@ -205,7 +205,7 @@ def run_evaluation(
     clips, rejections = open_real(job.clips, space, recognizer, cache, device, on_stage, read)
     synthetic, name = None, ""
     if job.synthetic.datasets:
-        synthetic, name = open_synthetic(
+        synthetic, name = _open_synthetic(
             job.synthetic, config.space_of_pretraining, representation, cache, device, on_stage
         )
     about: dict[str, Any] = {
@@ -234,7 +234,7 @@ def run_evaluation(
     return evaluate(config, material, out, on_fold, on_step)
 
 
-def open_synthetic(
+def _open_synthetic(
     data: SyntheticData,
     space: LabelSpace,
     representation: Representation,

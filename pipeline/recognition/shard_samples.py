@@ -36,7 +36,7 @@ _ABOUT = (
     "template",
 )
 
-SYNTHESIZED = "synthesized"
+_SYNTHESIZED = "synthesized"
 """`SampleInfo.apex_rule` of synthesized samples, whose apex is known."""
 
 
@@ -182,6 +182,6 @@ def _info(
         database="miex",
         subject=row["identity"],
         lineage=frozenset(lineage),
-        apex_rule=SYNTHESIZED,
+        apex_rule=_SYNTHESIZED,
         au_source=row["au_source"],
     )

@@ -11,7 +11,7 @@ from miex.au_sources.action_units import AU_NAMES
 from miex.pipeline.reports.effects import Effect, jensen_shannon, measure_effect
 from miex.pipeline.reports.pixels import Pixels
 from miex.pipeline.reports.samples import Samples
-from miex.pipeline.reports.statistics import active_aus, counts_of
+from miex.pipeline.reports.statistics import active_aus
 
 _LEAST_VALUES = 10
 
@@ -122,8 +122,3 @@ def category_divergence(first: Sequence[str], second: Sequence[str]) -> float:
     codes = {name: code for code, name in enumerate(sorted({*first, *second}))}
     # The divergence of few different numbers is that of their counts, whatever the numbers are.
     return jensen_shannon([codes[n] for n in first], [codes[n] for n in second])
-
-
-def _class_shares(samples: Samples) -> dict[str, float]:
-    """Return the share of the samples in each class."""
-    return {name: n / max(len(samples), 1) for name, n in counts_of(samples.emotion).items()}

@@ -188,7 +188,7 @@ def duplicated_faces(evidence: Evidence) -> Iterable[Finding]:
         yield Finding("alike_faces", "warning", text, len(alike), "faces", examples)
 
 
-def foreign_faces(evidence: Evidence) -> Iterable[Finding]:
+def _foreign_faces(evidence: Evidence) -> Iterable[Finding]:
     """Report frames that show another person than the sample or its template."""
     samples, pixels = evidence.samples, evidence.pixels
     if pixels is None or not pixels.decoded.any():
@@ -208,17 +208,17 @@ def foreign_faces(evidence: Evidence) -> Iterable[Finding]:
     yield Finding("foreign_frames", "fault", text, rows.size, "samples", _names(samples, rows))
 
 
-def unreadable_frames(evidence: Evidence) -> Iterable[Finding]:
+def _unreadable_frames(evidence: Evidence) -> Iterable[Finding]:
     """Report frames that cannot be decoded."""
     if evidence.pixels is None or not evidence.pixels.unreadable:
         return
     rows = np.array(evidence.pixels.unreadable)
     text = f"{rows.size:,} samples have frames that cannot be decoded or differ in size."
     names = _names(evidence.samples, rows)
-    yield Finding("unreadable_frames", "fault", text, rows.size, "samples", names)
+    yield Finding("_unreadable_frames", "fault", text, rows.size, "samples", names)
 
 
-def too_frequent_aus(evidence: Evidence) -> Iterable[Finding]:
+def _too_frequent_aus(evidence: Evidence) -> Iterable[Finding]:
     """Report AUs that are much more frequent than in any real database, with the class."""
     constant = set(always_on(evidence))
     found = []
@@ -266,7 +266,7 @@ def _share_in_real_classes(evidence: Evidence, au: int, overall: float) -> float
     return sum(shares[name] * count / clips for name, count in _MEGC2019_CLASSES.items())
 
 
-def too_many_aus(evidence: Evidence) -> Iterable[Finding]:
+def _too_many_aus(evidence: Evidence) -> Iterable[Finding]:
     """Warn if samples have more active AUs than real micro-expressions."""
     mean, (low, high) = evidence.groups[ALL, ALL].mean_active, REAL_AUS_PER_CLIP
     text = (
@@ -281,7 +281,7 @@ def too_many_aus(evidence: Evidence) -> Iterable[Finding]:
         yield Finding("cardinality", "good", f"{text}.", mean, "cardinality")
 
 
-def repeated_aus(evidence: Evidence) -> Iterable[Finding]:
+def _repeated_aus(evidence: Evidence) -> Iterable[Finding]:
     """Report AU vectors that several samples share."""
     count, total = evidence.coverage.duplicates, len(evidence.samples)
     if not count:
@@ -291,10 +291,10 @@ def repeated_aus(evidence: Evidence) -> Iterable[Finding]:
         f"{count:,} samples ({_share(count / total)}) repeat the AUs of another one; the most "
         f"frequent pair of AU vectors occurs {evidence.coverage.most_repeated:,} times."
     )
-    yield Finding("repeated_aus", severity, text, count, "coverage")
+    yield Finding("_repeated_aus", severity, text, count, "coverage")
 
 
-def missing_aus(evidence: Evidence) -> Iterable[Finding]:
+def _missing_aus(evidence: Evidence) -> Iterable[Finding]:
     """Report AUs that were not measured."""
     group = evidence.groups[ALL, ALL]
     absent = {
@@ -305,10 +305,10 @@ def missing_aus(evidence: Evidence) -> Iterable[Finding]:
     if absent:
         worst = ", ".join(f"{name} in {count:,}" for name, count in list(absent.items())[:6])
         text = f"{len(absent)} AUs are not measured everywhere ({worst}); they enter no mean there."
-        yield Finding("missing_aus", "note", text, sum(absent.values()), "aus", tuple(absent))
+        yield Finding("_missing_aus", "note", text, sum(absent.values()), "aus", tuple(absent))
 
 
-def unbalanced_classes(evidence: Evidence) -> Iterable[Finding]:
+def _unbalanced_classes(evidence: Evidence) -> Iterable[Finding]:
     """Warn of classes of very different size."""
     counts = {
         emotion: group.samples
@@ -325,7 +325,7 @@ def unbalanced_classes(evidence: Evidence) -> Iterable[Finding]:
         yield Finding("imbalance", "note", text, ratio, "counts")
 
 
-def too_strong(evidence: Evidence) -> Iterable[Finding]:
+def _too_strong(evidence: Evidence) -> Iterable[Finding]:
     """Warn of intensities above the range of the generator."""
     if evidence.samples.dataset is None:
         return
@@ -338,7 +338,7 @@ def too_strong(evidence: Evidence) -> Iterable[Finding]:
             "believable."
         )
         yield Finding(
-            "too_strong",
+            "_too_strong",
             "warning",
             text,
             count,
@@ -347,7 +347,7 @@ def too_strong(evidence: Evidence) -> Iterable[Finding]:
         )
 
 
-def lost_identity(evidence: Evidence) -> Iterable[Finding]:
+def _lost_identity(evidence: Evidence) -> Iterable[Finding]:
     """Warn of apex frames in which the identity of the template is lost."""
     values = evidence.samples.measures.get("identity_similarity")
     if values is None or np.isnan(values).all():
@@ -360,7 +360,7 @@ def lost_identity(evidence: Evidence) -> Iterable[Finding]:
             f"{_LOST_IDENTITY})."
         )
         yield Finding(
-            "lost_identity", "warning", text, low.size, "identity", _names(evidence.samples, low)
+            "_lost_identity", "warning", text, low.size, "identity", _names(evidence.samples, low)
         )
     else:
         least = float(np.nanmin(values))
@@ -368,7 +368,7 @@ def lost_identity(evidence: Evidence) -> Iterable[Finding]:
             f"The identity is kept in all {measured:,} samples in which it was measured (least "
             f"cosine {least:.3f})."
         )
-        yield Finding("lost_identity", "good", text, least, "identity")
+        yield Finding("_lost_identity", "good", text, least, "identity")
 
 
 CHECKS: tuple[Callable[[Evidence], Iterable[Finding]], ...] = (
@@ -376,16 +376,16 @@ CHECKS: tuple[Callable[[Evidence], Iterable[Finding]], ...] = (
     swapped_labels,
     constant_aus,
     duplicated_faces,
-    foreign_faces,
-    unreadable_frames,
-    too_many_aus,
-    too_frequent_aus,
-    too_strong,
-    lost_identity,
+    _foreign_faces,
+    _unreadable_frames,
+    _too_many_aus,
+    _too_frequent_aus,
+    _too_strong,
+    _lost_identity,
     expressive_onsets,
-    repeated_aus,
-    unbalanced_classes,
-    missing_aus,
+    _repeated_aus,
+    _unbalanced_classes,
+    _missing_aus,
 )
 """Every check, in the order in which equally severe findings are told."""
 

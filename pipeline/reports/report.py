@@ -110,7 +110,7 @@ def write_report(
     path = folder / "index.html"
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    write_numbers(folder, report_numbers(report))
+    write_numbers(folder, _report_numbers(report))
     return path
 
 
@@ -191,7 +191,7 @@ def _default_folder(paths: Sequence[Path]) -> Path:
     return paths[0].with_name(f"{paths[0].stem}-report")
 
 
-def report_numbers(report: Report) -> dict[str, Any]:
+def _report_numbers(report: Report) -> dict[str, Any]:
     """Return every number of a report by table; see `write_numbers`."""
     evidence = report.evidence
     samples, faces, coverage = evidence.samples, evidence.faces, evidence.coverage

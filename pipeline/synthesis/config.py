@@ -24,7 +24,7 @@ from miex.datasets.labels import LABEL_SPACES, find_label_space
 from miex.generators.base import GeneratorConfig
 from miex.pipeline.faces.config import FaceConfig
 
-MAX_SAMPLES = 100_000_000
+_MAX_SAMPLES = 100_000_000
 """Sample numbers have eight digits; MiE-X has 45,000 samples."""
 
 
@@ -224,14 +224,14 @@ class SynthesisConfig(FrozenConfig):
     samples: Annotated[int | None, Flag()] = Field(
         None,
         ge=1,
-        le=MAX_SAMPLES,
+        le=_MAX_SAMPLES,
         description="number of samples; by default one for each combination of identity, class "
         "and source",
     )
     au_triplets: Annotated[int | None, Flag()] = Field(
         None,
         ge=1,
-        le=MAX_SAMPLES,
+        le=_MAX_SAMPLES,
         description="number of distinct (onset AUs, apex AUs, label) triplets, which several "
         "identities share; by default every sample has its own triplet",
     )

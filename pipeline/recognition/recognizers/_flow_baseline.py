@@ -25,7 +25,7 @@ from miex.pipeline.recognition.representations.published_flow import (
 )
 from miex.pipeline.recognition.sample import MIN_SIDE
 
-STRAIN_GAIN = 10.0
+_STRAIN_GAIN = 10.0
 """Gain of the strain, chosen by this project: a strain of 0.1 occurs with a motion of about a
 pixel, and with this gain u, v and strain have the same order of magnitude."""
 
@@ -33,7 +33,7 @@ _NOISE_SCALES = (0.45, 1.0, 2.0)
 """Standard deviations of the Gaussians that smooth white noise, in pixels of 28: at these scales
 the published images have two to three times the energy of rendered ones."""
 
-FLOW_TOY = ToySize(
+_FLOW_TOY = ToySize(
     {"flow_side": 64, "method": "dis"}, {"epochs": 15, "learning_rate": 3e-3, "batch_size": 16}
 )
 """Toy size of these recognizers."""
@@ -123,7 +123,7 @@ class FlowBaseline(Recognizer):
         takes_strain: Whether strain is the third channel of the input, after u and v.
     """
 
-    toy = FLOW_TOY
+    toy = _FLOW_TOY
     takes_flow_images = True
     takes_strain: ClassVar[bool] = True
     class_layers = ("head",)
@@ -191,7 +191,7 @@ def scaled(flow: Tensor, config: FlowBaselineConfig) -> Tensor:
         return flow
     if config.scaling == "image":
         return stretched(flow)
-    gains = flow.new_tensor([1.0, 1.0, STRAIN_GAIN])[: flow.shape[1]]
+    gains = flow.new_tensor([1.0, 1.0, _STRAIN_GAIN])[: flow.shape[1]]
     return flow * gains[:, None, None]
 
 

@@ -27,7 +27,7 @@ from torchvision.models import ResNet, ResNet18_Weights
 
 from miex.datasets.files import sha256_file
 
-RANDOM = "random"
+_RANDOM = "random"
 """`Recognizer.weights` of a network without pretrained weights."""
 
 _NESTED = ("state_dict", "model_state_dict", "model", "net")
@@ -125,14 +125,14 @@ def _timm_weights(name: str) -> _Published | None:
 
 def _fill(network: nn.Module, name: str, weights: str, published: _Published | None) -> str:
     """Load the weights that `weights` names, and return their description."""
-    if weights == RANDOM:
-        return RANDOM
+    if weights == _RANDOM:
+        return _RANDOM
     if weights not in ("auto", "imagenet"):
         return f"{weights}: {_load(network, name, Path(weights).expanduser())}"
     if published is not None and published.file is not None:
         return f"{published.title}: {_load(network, name, published.file)}"
     if weights == "auto":
-        return RANDOM
+        return _RANDOM
     if published is None:
         raise ValueError(
             f"there are no published ImageNet weights of {name}; use random, or give a file"

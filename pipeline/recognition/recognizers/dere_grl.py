@@ -44,7 +44,7 @@ from miex.pipeline.recognition.representations.landmark_graph import (
 )
 from miex.pipeline.recognition.sample import ClipFrames
 
-CENTRE_RATE = 0.5
+_CENTRE_RATE = 0.5
 """alpha of the centres' update (Wen et al., A Discriminative Feature Learning Approach for Deep
 Face Recognition, ECCV 2016, section 4.1)."""
 
@@ -162,7 +162,7 @@ def moved_centres(centres: Tensor, weights: Tensor, labels: Tensor) -> Tensor:
     # No matrix product, which autocast would round.
     total = (member[..., None] * weights[:, None]).sum(0)
     difference = count * centres - total
-    return centres - CENTRE_RATE * difference / (1 + count)
+    return centres - _CENTRE_RATE * difference / (1 + count)
 
 
 class SpatialConvolution(nn.Module):
@@ -202,7 +202,7 @@ class BackboneLayer(nn.Module):
         return functional.relu(self.norms[1](self.temporal(nodes)))
 
 
-def fold_time(channels: int, hidden: int, out: int, mixing: Tensor) -> nn.Sequential:
+def _fold_time(channels: int, hidden: int, out: int, mixing: Tensor) -> nn.Sequential:
     """Create GC and a TC over three frames, ``(B, channels, 3, N)`` to ``(B, out, 1, N)``."""
     return nn.Sequential(
         SpatialConvolution(channels, hidden, mixing),
@@ -248,13 +248,15 @@ class DereGrl(Recognizer):
             rows = actions * len(COMPONENTS)
             self.decompose = nn.ModuleDict(
                 {
-                    name: fold_time(width, width, actions, normalised_adjacency(joined[part, part]))
+                    name: _fold_time(
+                        width, width, actions, normalised_adjacency(joined[part, part])
+                    )
                     for name, part in COMPONENTS.items()
                 }
             )
         if config.reconstruction:
             mixing = (torch.eye(rows) + torch.full((rows, rows), 1 / rows)) / 2
-            self.relate = fold_time(width, width, width, mixing)
+            self.relate = _fold_time(width, width, width, mixing)
             self.register_buffer("weight_centres", torch.zeros(classes, rows))
         self.classifier = nn.Linear(rows * width * _FRAMES, classes)
 

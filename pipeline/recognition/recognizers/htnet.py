@@ -113,7 +113,7 @@ class HTNet(FlowBaseline):
         flow = scaled(inputs["flow"], self.config)
         if self.config.published:
             flow = flow * self.config.input_scale
-        tokens = self.embed(four_patches(flow))
+        tokens = self.embed(_four_patches(flow))
         for level, blocks in enumerate(self.levels):
             tokens = tokens + self.positions[level]
             for block in blocks:  # type: ignore[attr-defined]
@@ -124,7 +124,7 @@ class HTNet(FlowBaseline):
         return logits
 
 
-def four_patches(flow: Tensor) -> Tensor:
+def _four_patches(flow: Tensor) -> Tensor:
     """Crop the four patches and combine them, each half of the face in a row.
 
     Args:

@@ -101,10 +101,10 @@ class RCN(FlowBaseline):
         if variant == "c":
             # Channels of input and classifier maps differ, so that the mean weight is used.
             looked = functional.adaptive_avg_pool2d(flow, side)
-            attention = class_attention(looked, weights.mean(1, keepdim=True))
+            attention = _class_attention(looked, weights.mean(1, keepdim=True))
             maps = maps * functional.interpolate(attention, maps.shape[-2:])
         if variant in ("a", "f"):
-            attention = class_attention(functional.adaptive_avg_pool2d(maps, side), weights)
+            attention = _class_attention(functional.adaptive_avg_pool2d(maps, side), weights)
         if variant == "f":
             maps = self.block(maps, functional.interpolate(attention, maps.shape[-2:]))
         else:
@@ -116,7 +116,7 @@ class RCN(FlowBaseline):
         return logits
 
 
-def class_attention(maps: Tensor, weights: Tensor) -> Tensor:
+def _class_attention(maps: Tensor, weights: Tensor) -> Tensor:
     """Return class activation maps of the classifier, which need no other parameters.
 
     Args:

@@ -26,11 +26,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-ORIENTATIONS = 8
+_ORIENTATIONS = 8
 """As in the half-octave pyramid of Wadhwa et al. 2013. With four, texture between two of them moves
 about 10 % too little."""
 
-BANDWIDTH = 0.5
+_BANDWIDTH = 0.5
 """Octaves from one band to the next. With half an octave texture can move about twice as far as
 with a whole one before its envelope limits the motion (Wadhwa et al. 2013)."""
 
@@ -120,7 +120,7 @@ def _phase_changes(onset: Tensor, apex: Tensor, pyramid: _Pyramid) -> list[list[
                 coarse = functional.interpolate(
                     changes[-1][index], turn.shape[-2:], mode="bilinear", align_corners=False
                 )
-                expected = coarse * 2**BANDWIDTH
+                expected = coarse * 2**_BANDWIDTH
                 turn = turn + 2 * math.pi * ((expected - turn) / (2 * math.pi)).round()
             current.append(turn)
         changes.append(current)
@@ -161,20 +161,20 @@ def _pyramid(height: int, width: int, device: torch.device) -> _Pyramid:
     x = torch.fft.fftshift(torch.fft.fftfreq(width, dtype=torch.float64))
     octave = torch.log2(torch.hypot(y[:, None], x[None, :]).clamp_min(1e-9) * 2)
     angle = torch.atan2(y[:, None], x[None, :])
-    levels = int(math.log2(min(height, width) / 2 / _LONGEST) / BANDWIDTH)
-    power = ORIENTATIONS - 1
-    norm = 2**power * math.factorial(power) / math.sqrt(ORIENTATIONS * math.factorial(2 * power))
+    levels = int(math.log2(min(height, width) / 2 / _LONGEST) / _BANDWIDTH)
+    power = _ORIENTATIONS - 1
+    norm = 2**power * math.factorial(power) / math.sqrt(_ORIENTATIONS * math.factorial(2 * power))
     passed = torch.zeros_like(octave)
     bands = []
     for level in range(1, levels + 1):
-        distance = ((octave + level * BANDWIDTH) / BANDWIDTH).abs().clamp_max(1)
+        distance = ((octave + level * _BANDWIDTH) / _BANDWIDTH).abs().clamp_max(1)
         radial = torch.cos(math.pi / 2 * distance)
         passed += radial**2
-        highest = 2 ** (-(level - 1) * BANDWIDTH)
+        highest = 2 ** (-(level - 1) * _BANDWIDTH)
         rows, columns = _middle(height, highest), _middle(width, highest)
         oriented = []
-        for number in range(ORIENTATIONS):
-            towards = torch.cos(angle - math.pi * number / ORIENTATIONS).clamp_min(0)
+        for number in range(_ORIENTATIONS):
+            towards = torch.cos(angle - math.pi * number / _ORIENTATIONS).clamp_min(0)
             response = (radial * norm * towards**power)[rows, columns]
             oriented.append(_Band(rows, columns, response.float().to(device)))
         bands.append(tuple(oriented))

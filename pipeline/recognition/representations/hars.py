@@ -90,7 +90,7 @@ def _rotate(turn: Tensor, points: Tensor) -> Tensor:
     )
 
 
-def face_box(points: Tensor) -> Tensor:
+def _face_box(points: Tensor) -> Tensor:
     """Return the box of the face: cheek to cheek, brows to chin (section 3.2.1, equation 2).
 
     Args:
@@ -104,7 +104,7 @@ def face_box(points: Tensor) -> Tensor:
     return torch.stack([x[:, 1], y[:, 19] - lid_to_brow, x[:, 15], y[:, 8]], dim=-1)
 
 
-def brow_boxes(points: Tensor) -> tuple[Tensor, Tensor]:
+def _brow_boxes(points: Tensor) -> tuple[Tensor, Tensor]:
     """Return boxes of the brows (section 3.2.2): 25 % wider on each side, shifted up by 25 %.
 
     Args:
@@ -125,7 +125,7 @@ def _brow(points: Tensor, first: int, last: int, arch: int, lid: int) -> Tensor:
     )
 
 
-def mouth_box(points: Tensor) -> Tensor:
+def _mouth_box(points: Tensor) -> Tensor:
     """Return the box of the mouth (section 3.2.2): 25 % wider, half the way to the nose higher.
 
     Args:
@@ -142,7 +142,7 @@ def mouth_box(points: Tensor) -> Tensor:
     )
 
 
-def cheek_boxes(points: Tensor) -> tuple[Tensor, Tensor]:
+def _cheek_boxes(points: Tensor) -> tuple[Tensor, Tensor]:
     """Return boxes of the cheeks: side of the face to nostril, lower lid to lip.
 
     Args:
@@ -158,8 +158,8 @@ def cheek_boxes(points: Tensor) -> tuple[Tensor, Tensor]:
     )
 
 
-def nose_box(points: Tensor) -> Tensor:
-    """Return the box of the nose between the inner eye corners, from its root to `mouth_box`.
+def _nose_box(points: Tensor) -> Tensor:
+    """Return the box of the nose between the inner eye corners, from its root to `_mouth_box`.
 
     Args:
         points: Upright landmarks ``(B, 68, 2)``.
@@ -181,9 +181,9 @@ def cuts(landmarks: Tensor, upper: Upper = "brows", lower: Lower = "mouth") -> C
         lower: Region in the lower row of the puzzle.
     """
     turn, points = upright(landmarks)
-    left, right = brow_boxes(points) if upper == "brows" else cheek_boxes(points)
-    below = mouth_box(points) if lower == "mouth" else nose_box(points)
-    return Cuts(turn, face_box(points), left, right, below)
+    left, right = _brow_boxes(points) if upper == "brows" else _cheek_boxes(points)
+    below = _mouth_box(points) if lower == "mouth" else _nose_box(points)
+    return Cuts(turn, _face_box(points), left, right, below)
 
 
 def face_grid(where: Cuts, side: int) -> Tensor:
