@@ -29,7 +29,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from miex.datasets.config import FrozenConfig, explain
 from miex.generators.base import generator_names
-from miex.pipeline.recognition.recognizers.base import recognizer_class, recognizer_names
+from miex.pipeline.recognition.recognizer_config import recognizer_facts, recognizer_names
 
 Metric = Literal["uf1", "uar", "accuracy"]
 
@@ -123,7 +123,7 @@ class Experiment(FrozenConfig):
         if value != "recognizers":
             return value
         return [
-            {"name": recognizer_class(name).title, "settings": {"evaluation.recognizer": name}}
+            {"name": recognizer_facts(name)["title"], "settings": {"evaluation.recognizer": name}}
             for name in recognizer_names()
         ]
 
