@@ -258,7 +258,7 @@ def test_a_published_sheet_is_not_called_faulty():
     odds[0, 2], odds[1, 8], odds[2, [0, 1]] = 0.95, 0.95, 0.95
     on = rng.random((600, 17)) < odds[np.repeat([0, 1, 2], 200)]
     labels = emotion.tolist()
-    for row in range(0, 30):
+    for row in range(10):
         labels[row], labels[row + 200] = labels[row + 200], labels[row]
     samples = _pool_like(on.astype(np.float32), labels)
     evidence = Evidence(
@@ -273,5 +273,5 @@ def test_a_published_sheet_is_not_called_faulty():
     doubt = found["swapped_labels"]
     assert doubt.severity == "warning"
     assert "possibly" in doubt.text
-    assert 50 <= doubt.number <= 70
+    assert 15 <= doubt.number <= 30
     assert not [each for each in found.values() if each.severity == "fault"]
