@@ -153,12 +153,14 @@ def _faster(recognizer: str) -> str:
 class _Losses:
     """Describe the state of a training in a few words: loss, and accuracy over recent batches."""
 
+    PREFIX = "loss "
+
     def __init__(self) -> None:
         self._accuracies: deque[float] = deque(maxlen=20)
 
     def note(self, terms: Mapping[str, float]) -> str:
         """Return the note of a step."""
-        text = f"loss {terms['loss']:.3f}"
+        text = f"{self.PREFIX}{terms['loss']:.3f}"
         if "accuracy" not in terms:
             return text
         self._accuracies.append(terms["accuracy"])
@@ -193,14 +195,16 @@ class _Folds:
     def __init__(self, stages: Stages, faster: str) -> None:
         self._stages, self._faster = stages, faster
         self._losses = _Losses()
+        self._fold = ""
         self._began = time.monotonic()
 
     def step(self, step: int, steps: int, terms: Mapping[str, float]) -> None:
         """Report a step of the current training."""
         meter = self._stages.of("folds", "folds")
+        if not meter.note.startswith(_Losses.PREFIX):
+            self._fold = meter.note
         if step == 1:
             self._losses, self._began = _Losses(), time.monotonic()
-            self._fold = meter.note
         else:
             # The first step also loads and compiles.
             meter.expect((time.monotonic() - self._began) * steps / (step - 1))

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from miex.flows import progress as module
+from miex.flows import recognition
 from miex.flows.progress import duration, fitted, pace, rough
 from miex.flows.terminal import Terminal
 
@@ -32,6 +33,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     moved = Clock()
     monkeypatch.setattr(module, "time", moved)
+    monkeypatch.setattr(recognition, "time", moved)
     return moved
 
 
@@ -225,3 +227,19 @@ def test_expected_times_of_minutes_have_no_seconds() -> None:
         "7 min",
         "1 h 58 min",
     ]
+
+
+def test_the_trainings_of_a_fold_estimate_the_evaluation(clock: Clock) -> None:
+    terminal, err = plain()
+    with terminal.stages() as stages:
+        folds = recognition._Folds(stages, "-r ststnet")
+        meter = stages.of("folds", "folds")
+        meter.note = "seed 0, sub01"
+        meter.to(0, 12)
+        for stage in (1, 2):  # pretraining and fine-tuning
+            for step in range(1, 4):
+                folds.step(step, 40, {"loss": 0.5, "accuracy": 0.75})
+                clock.now += 60
+            assert meter.note == "loss 0.500, accuracy 75 %, step 3 of 40, seed 0, sub01", stage
+    assert "long folds: about " in err.getvalue()
+    assert err.getvalue().count("faster: -r ststnet") == 1
