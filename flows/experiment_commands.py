@@ -125,11 +125,15 @@ def _list(terminal: Terminal) -> None:
 
 
 def _show_plan(terminal: Terminal, plan: "Plan") -> None:
+    from miex.pipeline.experiments.clip_roles import needed_databases
     from miex.pipeline.experiments.run import show_plan
 
     terminal.say(escape(f"{plan.experiment.title}: {plan.experiment.paper}"))
     for name, about in plan.experiment.inputs.items():
         terminal.say(escape(f"  {name}: {about.about}{', optional' if about.optional else ''}"))
+    databases = needed_databases(plan.experiment)
+    if databases:
+        terminal.say(escape(f"  clips: {', '.join(databases)}"))
     folders = {folder for cell in plan.cells for folder in cell.datasets}
     for reason, cells in show_plan(plan).items():
         said = f"cannot be computed: {reason}" if reason else f"to compute, {len(folders)} datasets"

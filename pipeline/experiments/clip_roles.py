@@ -74,6 +74,14 @@ class ClipRoles:
         return TrainingClips(databases=tuple(sources), only=only)
 
 
+def needed_databases(experiment: Experiment) -> list[str]:
+    """Return the databases that an experiment tests, pretrains on or trains with."""
+    names = [name for protocol in _protocols(experiment) for name in protocol.databases]
+    for row in experiment.rows:
+        names += [*row.pretraining_clips, *row.training_clips]
+    return list(dict.fromkeys(names))
+
+
 def _protocols(experiment: Experiment) -> list[Protocol]:
     every = [experiment.settings, *(each.settings for each in experiment.columns)]
     every += [row.settings for row in experiment.rows]

@@ -58,7 +58,8 @@ def select_similar(table: FaceTable, config: SimilarConfig, out: Path) -> FaceTa
             " queries or a smaller each"
         )
     content = pq.read_table(table.path, page_checksum_verification=True)
-    points = five_points(floats(content["landmarks"]).reshape(-1, 68, 2)) / table.config.size
+    points = five_points(floats(content["landmarks"]).reshape(-1, 68, 2)).astype(np.float64)
+    points /= table.config.size
     queries = _queries(table, content, config)
     distances = np.stack([_distances(points, query) for query in queries])
     chosen, nearest = _take_turns(distances, queries, config.each)
@@ -111,8 +112,9 @@ def _queries(table: FaceTable, content: pa.Table, config: SimilarConfig) -> list
     return [table.identities.index(name) for name in dict.fromkeys(config.queries)]
 
 
-def _distances(points: NDArray[np.float32], query: int) -> NDArray[np.float64]:
-    return np.linalg.norm(points - points[query], axis=2).mean(1).astype(np.float64)
+def _distances(points: NDArray[np.float64], query: int) -> NDArray[np.float64]:
+    distances: NDArray[np.float64] = np.linalg.norm(points - points[query], axis=2).mean(1)
+    return distances
 
 
 def _take_turns(

@@ -89,6 +89,14 @@ def test_a_plan_says_what_can_be_computed_and_what_not(
     assert "2 cells cannot be computed: needs faces (a face table)" in empty
 
 
+def test_a_plan_names_the_databases_that_it_takes(tmp_path: Path) -> None:
+    result = call("mie_x_table_1", "--dry-run", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.stdout.split())
+    assert "clips: casme2, smic, samm, mmew, ckplus" in said
+    assert "clips of mmew (--clips mmew:FOLDER)" in said
+
+
 def test_a_field_that_is_missing_is_named(tiny: Path) -> None:
     tiny.write_text(yaml.safe_dump(CONTENT | {"place": None} | {"colums": []}), encoding="utf-8")
     said = " ".join(call(tiny, "--dry-run").stderr.split())
