@@ -93,7 +93,7 @@ def test_a_plan_names_the_databases_that_it_takes(tmp_path: Path) -> None:
     result = call("mie_x_table_1", "--dry-run", "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
     said = " ".join(result.stdout.split())
-    assert "clips: casme2, smic, samm, mmew, ckplus" in said
+    assert "clips: casme2, smic, samm, ckplus, mmew" in said
     assert "clips of mmew (--clips mmew:FOLDER)" in said
 
 
