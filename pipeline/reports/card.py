@@ -66,8 +66,8 @@ def dataset_card(manifest: Mapping[str, Any]) -> str:
     """
     config = manifest["config"]
     sources = manifest["inputs"]["sources"]
-    filters = {"number": "{:,}".format, "sentence": _sentence, "counted": _counted}
-    body = load_template(_TEMPLATE, **filters).render(
+    template = load_template(_TEMPLATE, number="{:,}".format, sentence=_sentence, counted=_counted)
+    body = template.render(
         manifest=manifest,
         counts=manifest["counts"],
         faces=manifest["inputs"]["faces"],
