@@ -12,19 +12,10 @@ from miex.pipeline.reports.evidence import Evidence, Finding, Severity
 from miex.pipeline.reports.face_statistics import alike_faces
 from miex.pipeline.reports.onset_expressions import expressive_onsets
 from miex.pipeline.reports.pool_comparison import OVERSHOOT_FACTOR, OVERSHOOT_SHARE
-from miex.pipeline.reports.references import (
-    MIEX_NULL_SHARE,
-    REAL_AUS_PER_CLIP,
-    RealDatabase,
-)
+from miex.pipeline.reports.references import MIEX_NULL_SHARE, REAL_AUS_PER_CLIP, RealDatabase
 from miex.pipeline.reports.samples import Samples
 from miex.pipeline.reports.statistics import ACTIVE_FROM, ALL
-from miex.pipeline.reports.suspects import (
-    doubt_labels,
-    foreign_frames,
-    same_pictures,
-    shared_by,
-)
+from miex.pipeline.reports.suspects import doubt_labels, foreign_frames, same_pictures, shared_by
 
 _ALWAYS_ON = 0.9
 """An AU that is on in so large a share of every class says nothing about any of them. The most
