@@ -36,8 +36,8 @@ _SECONDS = {
     "links": 0.05,
     "photographs": 0.3,
     "frames": 0.08,
-    "samples": 0.06,
-    "sample passes": 0.0008,
+    "samples": 0.07,
+    "sample passes": 0.0009,
     "clips": 0.25,
 }
 """Seconds per unit on one core of a virtual server (2 cores, Xeon at 2.1 GHz), see
