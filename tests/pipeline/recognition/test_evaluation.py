@@ -186,7 +186,7 @@ def test_all_synthetic_samples_of_test_subjects(
 ) -> None:
     samples = as_synthetic(toy_samples(4, seed=8), dict.fromkeys(range(4), "s0"))
     inputs = toy_inputs(create_recognizer("dere_grl", 3), samples)
-    with pytest.raises(ValueError, match="all 4 synthetic samples descend from people"):
+    with pytest.raises(ValueError, match="all 4 samples to pretrain on descend from people"):
         evaluate(CONFIG, Material(clips, inputs, "x"), tmp_path)
 
 
