@@ -26,6 +26,7 @@ from miex.au_sources.action_units import (
     require_aus,
 )
 from miex.datasets.documents import read_document, write_document
+from miex.datasets.given_files import require_file
 
 _Array: TypeAlias = NDArray[np.float64]
 
@@ -278,10 +279,7 @@ class Calibration:
             FileNotFoundError: No such file.
             ValueError: The file holds something else.
         """
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"calibration {path} is absent; expected a file that `Calibration.write` wrote"
-            )
+        require_file(path, "calibration", "`miex calibrate` writes one")
         # What comes with miex is protected by the package's own checksums.
         shipped = path.parent == SHIPPED
         document = read_document(

@@ -15,7 +15,9 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from miex.au_sources.action_units import AU_COUNT, AU_NAMES, AU_NUMBERS, MAX_INTENSITY
 from miex.datasets.config import FrozenConfig
 from miex.datasets.documents import place_in_yaml
+from miex.datasets.given_files import read_text
 from miex.datasets.labels import Emotion, parse_emotion
+from miex.datasets.paths import exists
 from miex.datasets.registry import Registry
 
 _PROTOTYPICAL = "prototypical"
@@ -232,14 +234,16 @@ def load_table(name_or_path: str | Path) -> ExpertTable:
     """
     known = str(name_or_path) in table_names()
     path = _path_of(str(name_or_path)) if known else Path(name_or_path)
-    if not path.is_file():
+    if not exists(path):
         raise FileNotFoundError(
-            f"no expert table {str(name_or_path)!r}; expected one of {', '.join(table_names())} or "
-            "the path of a YAML file"
+            f"no expert table {str(name_or_path)[:200]!r}; expected one of"
+            f" {', '.join(table_names())} or the path of a YAML file"
         )
+    remedy = f"give one of {', '.join(table_names())} or the path of a YAML file"
+    text = read_text(path, "expert table", remedy)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_TableLoader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        content = yaml.load(text, Loader=_TableLoader)
+    except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{path}: not a YAML table{place_in_yaml(error)}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

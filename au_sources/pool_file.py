@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from miex.au_sources.action_units import AU_COUNT, AU_NAMES, MAX_INTENSITY, AUArray
 from miex.datasets.files import whole_file
+from miex.datasets.given_files import require_file
 from miex.datasets.labels import Emotion
 from miex.datasets.seals import warn_unsealed
 
@@ -138,8 +139,7 @@ def read_table(path: Path) -> Any:
         ValueError: Not Parquet, not a pool, or a value that no pool may hold; the message names
             file, row and field.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no AU pool at {path}; expected a Parquet file")
+    require_file(path, "AU pool", "`miex extract-aus` writes one")
     try:
         with pq.ParquetFile(path) as file:
             table = file.read()

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from miex.datasets.documents import place_in_yaml
 from miex.datasets.flags import default_of, group_of, is_model, parameters
+from miex.datasets.given_files import read_text
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -80,10 +81,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         FileNotFoundError: There is no such file.
         ValueError: It is not YAML, or something else than fields.
     """
+    text = read_text(path, "config in YAML", "give a file of `field: value` lines")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(text)
     # The library's message quotes lines of a file that may be anybody's.
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ValueError(f"{path} is not YAML{place_in_yaml(error)}") from None
     if not isinstance(content, dict | None):
         raise ValueError(f"{path}: expected `field: value` lines, found {type(content).__name__}")

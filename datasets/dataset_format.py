@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from miex.datasets.documents import read_document
+from miex.datasets.given_files import require_folder
 from miex.datasets.image_tables import hub_features
 from miex.datasets.paths import require_plain
-from miex.datasets.seals import DamagedFile
+from miex.datasets.seals import DamagedFile, known_sha256
 
 FORMAT = "miex-dataset/1"
 """Format name and version in every manifest and shard; other formats are refused."""
@@ -27,6 +28,12 @@ MANIFEST_REMEDY = (
     "start the same `miex synthesize` command again: it writes the manifest anew from the shards"
 )
 """Remedy for a damaged manifest, for messages."""
+
+SHARD_REMEDY = (
+    "start the same `miex synthesize` command again, which renders damaged shards again, or copy it"
+    " again"
+)
+"""Remedy for a damaged shard, for messages."""
 
 _FIELDS = {
     "name": str,
@@ -163,7 +170,9 @@ class DatasetFolder:
                 the folder.
         """
         path = Path(folder) / MANIFEST
-        if not path.is_file():
+        remedy = "give a folder that `miex synthesize` made"
+        require_folder(Path(folder), "dataset of miex", remedy)
+        if not path.exists():
             raise FileNotFoundError(
                 f"{folder} holds no finished miex dataset: {MANIFEST} is missing. If a run was "
                 "interrupted there, start the same `miex synthesize` command again."
@@ -189,15 +198,41 @@ class DatasetFolder:
     def __len__(self) -> int:
         return sum(int(shard["rows"]) for shard in self.manifest["shards"])
 
+    def intact(self, number: int) -> Path:
+        """Return the path of a shard whose SHA-256 is that of the manifest.
+
+        Each unchanged shard is read once in a process.
+
+        Raises:
+            FileNotFoundError: It is missing.
+            ValueError: It is damaged, or was changed.
+        """
+        path = self.shards[number]
+        try:
+            right = known_sha256(path) == self.manifest["shards"][number]["sha256"]
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"{path} is missing; `miex verify {self.folder}` says what else is; {SHARD_REMEDY}"
+            ) from None
+        if not right:
+            raise DamagedFile(
+                f"{path} is damaged: its SHA-256 is not that of the manifest; {SHARD_REMEDY}"
+            )
+        return path
+
+    def intact_shards(self) -> Iterator[Path]:
+        """Return every shard in order, each verified when its turn comes; see `intact`."""
+        return (self.intact(number) for number in range(len(self.manifest["shards"])))
+
     def table(self, columns: Sequence[str]) -> pa.Table:
         """Return some columns of every row; without `frames` the table stays small."""
         return pa.concat_tables(
-            [pq.read_table(path, columns=list(columns)) for path in self.shards]
+            [pq.read_table(path, columns=list(columns)) for path in self.intact_shards()]
         )
 
     def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Yield every row as a dictionary; the memory does not grow with the dataset."""
-        for path in self.shards:
+        for path in self.intact_shards():
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(64, columns=list(columns) if columns else None):
                     yield from batch.to_pylist()
@@ -208,7 +243,7 @@ class DatasetFolder:
         Raises:
             KeyError: The dataset has no such sample.
         """
-        for path in self.shards:
+        for path in self.intact_shards():
             found = pq.read_table(path, filters=[("sample_id", "==", sample_id)])
             if found.num_rows:
                 return dict(found.to_pylist()[0])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from miex.datasets.files import whole_file
-from miex.datasets.paths import open_regular
+from miex.datasets.given_files import read_given
 from miex.datasets.seals import UNSEALED, check_bytes
 
 _CHECKSUM = "checksum"
@@ -58,18 +58,14 @@ def read_document(
 
     Raises:
         FileNotFoundError: There is no such file.
+        OSError: It cannot be read.
         ValueError: The document is damaged or no JSON object; one line that names the file.
     """
+    content = read_given(path, what, remedy, most=_MAX_BYTES)
     try:
-        with open_regular(path) as file:
-            content = file.read(_MAX_BYTES + 1)
-        if len(content) > _MAX_BYTES:
-            raise ValueError("too large")
         document = json.loads(content.decode("utf-8"))
         if not isinstance(document, dict):
             raise ValueError(f"it holds a {type(document).__name__}, expected an object")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"no {what} at {path}; {remedy}") from None
     # RecursionError: thousands of nested brackets.
     except (ValueError, RecursionError, MemoryError) as error:
         reason = " ".join(str(error).split())[:200]

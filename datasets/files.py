@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from miex.datasets.paths import open_regular
-from miex.datasets.seals import seal_file
+from miex.datasets.seals import remember_hash, seal_file
 
 PARTIAL = ".partial"
 """Suffix of a file that is being written; such files may be deleted when nothing runs."""
@@ -39,11 +39,12 @@ def whole_file(path: Path, *, sealed: bool = False) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        if sealed:
-            seal_file(temporary)
+        sha256 = seal_file(temporary) if sealed else None
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        if sha256 is not None:
+            remember_hash(path, sha256)
         _sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -15,6 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from miex.datasets.given_files import require_file
+from miex.datasets.seals import SEAL, UNSEALED
+
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 """Type of an image column. It must be nullable for Hugging Face to recognize it."""
 
@@ -50,7 +53,7 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
 
 
 def described(schema: pa.Schema, form: str, notes: Mapping[str, Any]) -> pa.Schema:
-    """Return a schema with the metadata that `open_image_table` checks.
+    """Return a schema with the metadata that `open_image_table` checks, and a place for the seal.
 
     Args:
         schema: The columns.
@@ -61,6 +64,7 @@ def described(schema: pa.Schema, form: str, notes: Mapping[str, Any]) -> pa.Sche
         {
             _NOTES: json.dumps({"format": form, **notes}, sort_keys=True).encode(),
             b"huggingface": json.dumps(hub_features(schema)).encode(),
+            SEAL: UNSEALED,
         }
     )
 
@@ -86,9 +90,9 @@ def open_image_table(
     Raises:
         FileNotFoundError: The file does not exist.
         ValueError: The file is damaged, is no Parquet file, no such table, or has another format.
+        OSError: The file cannot be read.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no {what} at {path}; {remedy}")
+    require_file(path, what, remedy)
     try:
         with pq.ParquetFile(path) as file:
             found, rows = file.schema_arrow, file.metadata.num_rows

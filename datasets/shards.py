@@ -84,7 +84,7 @@ class MiexDataset(Dataset[Any]):
 
         Raises:
             IndexError: There is no such number.
-            ValueError: A frame cannot be decoded; the message names sample and frame.
+            ValueError: The shard is damaged, or a frame cannot be decoded; the message names it.
         """
         size = len(self)
         number = index + size if index < 0 else index
@@ -95,7 +95,7 @@ class MiexDataset(Dataset[Any]):
         return _sample(self._row(shard, row), self.transform)
 
     def _row(self, shard: int, row: int) -> dict[str, Any]:
-        path = self._dataset.shards[shard]
+        path = self._dataset.intact(shard)
         if shard not in self._starts:
             with pq.ParquetFile(path) as file:
                 counts = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]

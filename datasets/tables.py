@@ -239,7 +239,7 @@ def _xls_value(cell: Any, datemode: int) -> object:
 
 
 def _text_rows(path: Path, file: BinaryIO, wanted: Columns | None) -> Iterator[Numbered]:
-    encoding = _encoding(path, file)
+    encoding = text_encoding(path, file)
     file.seek(0)
     with codecs.getreader(encoding)(file) as text:
         lines = _lines(path, text)
@@ -284,8 +284,12 @@ def _delimited(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[Num
         )
 
 
-def _encoding(path: Path, file: BinaryIO) -> str:
-    """Return the encoding of the file; it is read once as a whole."""
+def text_encoding(path: Path, file: BinaryIO) -> str:
+    """Return the encoding of a text file; it is read once as a whole.
+
+    Raises:
+        ValueError: The file is no text in UTF-8, UTF-16 or GBK.
+    """
     begin = file.read(4096)
     for mark, name in _ENCODINGS:
         if begin.startswith(mark):

@@ -97,7 +97,8 @@ def _written(default: Any) -> str:
 _WHO_MAY_START = (
     "Whoever can reach the Prefect server (`prefect config view` shows PREFECT_API_URL) can start"
     " this flow with any parameter, and so read and write files as this user. Keep the server on"
-    " 127.0.0.1, or put a proxy that asks for a password and checks the Host header in front of it."
+    " 127.0.0.1, and give it a password: PREFECT_SERVER_API_AUTH_STRING=user:password for the"
+    " server, PREFECT_API_AUTH_STRING for those who use it. It answers requests for any Host."
 )
 """Said by every served flow: Prefect's server asks nobody who they are."""
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miex.au_sources.action_units import AU_COUNT, AU_NAMES
+from miex.datasets.given_files import require_file
 
 Array = NDArray[np.float64]
 
@@ -176,9 +177,8 @@ def _pairs(path: Path) -> list[tuple[str, str]]:
 
 
 def _require(path: Path) -> Path:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is absent; expected OpenFace's folder `AU_predictors` (in OpenFace 2.2: "
-            "lib/local/FaceAnalyser/AU_predictors, and part of its release archives), complete"
-        )
-    return path
+    remedy = (
+        "give OpenFace's folder `AU_predictors` (in OpenFace 2.2: "
+        "lib/local/FaceAnalyser/AU_predictors, and part of its release archives), complete"
+    )
+    return require_file(path, "file of OpenFace", remedy)

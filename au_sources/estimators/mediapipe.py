@@ -28,6 +28,7 @@ from miex.au_sources.estimators.base import (
     require_images,
     require_landmarks,
 )
+from miex.datasets.given_files import read_given
 from miex.datasets.registry import Facts
 
 _MODEL = "face_landmarker.task"
@@ -75,13 +76,12 @@ class MediaPipeEstimator:
                 "the estimator `mediapipe` needs the package mediapipe: "
                 "`pip install 'miex[mediapipe]'`"
             ) from None
-        if not model.is_file():
-            raise FileNotFoundError(
-                f"MediaPipe's model {model} is absent; expected the file `{_MODEL}` with "
-                "blendshapes, which Google offers for download on the page of MediaPipe's face "
-                "landmarker (ai.google.dev/edge/mediapipe/solutions/vision/face_landmarker)"
-            )
-        content = model.read_bytes()
+        remedy = (
+            f"give the file `{_MODEL}` with blendshapes, which Google offers for download on the "
+            "page of MediaPipe's face landmarker "
+            "(ai.google.dev/edge/mediapipe/solutions/vision/face_landmarker)"
+        )
+        content = read_given(model, "model of MediaPipe", remedy)
         self._version = f"mediapipe {installed}, {hashlib.sha256(content).hexdigest()[:12]}"
         # MediaPipe closes itself in `__del__`, which fails with a traceback while the interpreter
         # exits, and earlier too unless its own exit handler ran first. The last one

@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from miex.datasets.documents import place_in_yaml
+from miex.datasets.given_files import read_text
 
 _FOLDER = Path(__file__).parents[1] / "corrections"
 """Files of this project, one per database."""
@@ -48,11 +49,11 @@ def read_corrections(path: Path) -> Corrections:
         FileNotFoundError: There is no such file.
         ValueError: The file holds no such list, or a frame number is no number.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no file of corrections at {path}")
+    remedy = f"give a YAML list of entries with {', '.join(Correction.model_fields)}"
+    text = read_text(path, "file of corrections", remedy)
     try:
-        entries = _LIST.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")) or [])
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        entries = _LIST.validate_python(yaml.safe_load(text) or [])
+    except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{path} is no YAML{place_in_yaml(error)}") from None
     except ValidationError as error:
         first = error.errors()[0]

@@ -13,6 +13,7 @@ from miex.datasets.clips.frames import FrameFolder, index_frames
 from miex.datasets.clips.report import make_report, summary
 from miex.datasets.clips.sheets import Row, read_rows
 from miex.datasets.faces.base import SourceSpec
+from miex.datasets.given_files import require_file, require_folder
 from miex.datasets.paths import given_path, inside
 from miex.datasets.tables import Columns
 
@@ -272,12 +273,14 @@ def find(
 
     Raises:
         FileNotFoundError: None of them exists; the message lists them.
+        OSError, ValueError: The given path is no folder (`images`) or no file (other options).
     """
     if given is not None:
         path = given_path(root, given)
-        if not path.exists():
-            raise FileNotFoundError(f"{database}: {option}: nothing at {path}")
-        return path
+        way = f"write {database}:{root}?{option}=PATH"
+        if option == "images":
+            return require_folder(path, f"{what} of {database}", way)
+        return require_file(path, f"{what} of {database}", way)
     for name in names:
         if (root / name).exists():
             return root / name

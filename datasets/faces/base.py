@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from miex.datasets.base import FaceSource
+from miex.datasets.given_files import require_folder
 from miex.datasets.paths import exists, split_options
 from miex.datasets.registry import Registry, modules_in
 
@@ -64,6 +65,17 @@ class SourceSpec:
                 f"{self.name}: nothing at {self.path}; give a path that exists, as {self.name}:PATH"
             )
         return self.path
+
+    def existing_folder(self) -> Path:
+        """Return the path, which must be a folder for this source.
+
+        Raises:
+            ValueError: None was given.
+            FileNotFoundError: It is not there.
+            NotADirectoryError: It is a file.
+        """
+        path = self.existing_path()
+        return require_folder(path, f"folder of {self.name}", f"write {self.name}:FOLDER")
 
     def known_options(self, *known: str) -> Mapping[str, str]:
         """Return the options, if the source knows all of them.

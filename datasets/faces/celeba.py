@@ -4,13 +4,17 @@ The identity file has one line per image, ``000001.jpg 2880``: file name and ide
 """
 
 import os
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 from miex.datasets.base import FaceSource, Photograph, Rejection
+from miex.datasets.cells import whole_number
 from miex.datasets.faces.base import SourceSpec, register_face_source
 from miex.datasets.images import IMAGE_SUFFIXES
+from miex.datasets.lines import read_lines
+from miex.datasets.paths import printable
 from miex.datasets.registry import Facts
 
 _IDENTITY_FILE = "identity_CelebA.txt"
@@ -30,7 +34,7 @@ class CelebA:
 
     Raises:
         FileNotFoundError: There is no identity file or no folder of images.
-        ValueError: A line of the identity file cannot be read, or no image exists.
+        ValueError: No line of the identity file can be read, or no image exists.
     """
 
     name = "celeba"
@@ -60,20 +64,9 @@ class CelebA:
         photographs: list[Photograph] = []
         skipped: list[Rejection] = []
         there = {path.name for path in self.images.iterdir()}
-        seen: set[str] = set()
-        for number, line in enumerate(_lines(self.identity_file), start=1):
-            fields = line.split()
-            if not fields:
-                continue
-            if len(fields) != 2 or not fields[1].isdigit() or "/" in fields[0]:
-                raise ValueError(
-                    f"{self.identity_file}, line {number}: {_shown(fields)}expected a file "
-                    "name and an identity number"
-                )
-            file, identity = fields
-            if file in seen:
-                raise ValueError(f"{self.identity_file}, line {number}: {file} occurs twice")
-            seen.add(file)
+        listed_as, bad = _identities(self.identity_file)
+        skipped += bad
+        for file, identity in listed_as.items():
             origin = f"{self.name}:{file}"
             # The lossless release has the same names with another suffix.
             actual = next(
@@ -87,25 +80,50 @@ class CelebA:
         for name in sorted(there - listed):
             is_image = Path(name).suffix.lower() in IMAGE_SUFFIXES
             reason = "not_in_the_identity_file" if is_image else "not_an_image_file"
-            skipped.append(Rejection(f"{self.name}:{name}", reason, "no identity is stated"))
+            origin = f"{self.name}:{printable(name)}"
+            skipped.append(Rejection(origin, reason, "no identity is stated"))
         if not photographs:
             raise ValueError(
-                f"{self.images}: none of the {len(seen)} images of {self.identity_file} is there"
+                f"{self.images}: none of the {len(listed_as)} images of {self.identity_file} is"
+                " there"
             )
         return photographs, skipped
+
+
+_REMEDY = "give CelebA's identity_CelebA.txt, lines such as `000001.jpg 2880`"
+
+
+def _identities(path: Path) -> tuple[dict[str, str], list[Rejection]]:
+    """Return the identity of each file, and the lines that cannot be used.
+
+    Raises:
+        ValueError: No line can be read; the message tells of the first.
+    """
+    found: dict[str, str] = {}
+    bad: list[Rejection] = []
+    for line in read_lines(path, "list of identities", _REMEDY):
+        fields = re.split(r"[\s,;]+", line.text.strip())
+        identity = whole_number(fields[1]) if len(fields) == 2 else None
+        problem = line.problem
+        if not problem and (identity is None or "/" in fields[0]):
+            problem = f"{_shown(fields)}expected a file name and an identity number"
+        elif not problem and found.get(fields[0], identity) != identity:
+            del found[fields[0]]
+            problem = f"{fields[0]} occurs twice, with two identities; neither is used"
+        if problem or identity is None:
+            bad.append(Rejection(f"celeba:{path.name}, line {line.number}", "bad_line", problem))
+        else:
+            found[fields[0]] = identity
+    if not found:
+        told = f"line {bad[0].origin.rpartition(' ')[2]}: {bad[0].detail}" if bad else "blank"
+        raise ValueError(f"{path} holds no line of a list of identities ({told}); {_REMEDY}")
+    return found, bad
 
 
 def _shown(fields: Sequence[str]) -> str:
     """Return the file name of a wrong line; nothing if the file is no list of images."""
     is_image = Path(fields[0]).suffix.lower() in IMAGE_SUFFIXES
     return f"{fields[0][:80]!r}, " if is_image else ""
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is no text file") from None
 
 
 def _first_existing(root: Path, candidates: Sequence[str], what: str) -> Path:
@@ -131,4 +149,4 @@ def open_celeba(spec: SourceSpec) -> FaceSource:
     for key, path in paths.items():
         if not path.exists():
             raise FileNotFoundError(f"celeba: {key}: nothing at {path}")
-    return CelebA(spec.existing_path(), **paths)
+    return CelebA(spec.existing_folder(), **paths)

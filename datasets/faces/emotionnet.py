@@ -6,7 +6,6 @@ columns for AU 1 to 60: 1 present, 0 absent, 999 not labelled. The images are do
 the first URL, with a hash of the URL if two URLs have the same last part.
 """
 
-import codecs
 import hashlib
 import os
 import re
@@ -22,10 +21,11 @@ from numpy.typing import NDArray
 
 from miex.datasets.base import FaceSource, Photograph, Rejection
 from miex.datasets.faces.base import SourceSpec, register_face_source
+from miex.datasets.given_files import require_folder
 from miex.datasets.images import IMAGE_SUFFIXES
-from miex.datasets.paths import open_regular
+from miex.datasets.lines import read_lines
+from miex.datasets.paths import printable
 from miex.datasets.registry import Facts
-from miex.datasets.tables import MAX_LINE
 
 _AU_COLUMNS = 60
 """Number of AU columns; column k, from 1, is AU k."""
@@ -53,45 +53,56 @@ class EmotionNetRow:
     aus: NDArray[np.float32]
 
 
-def read_list(path: Path) -> Iterator[EmotionNetRow]:
+def read_list(path: Path) -> Iterator[EmotionNetRow | Rejection]:
     """Read a list line by line.
+
+    Yields:
+        Rows, and a rejection with its reason for a line that is no row.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A line cannot be read; the message names it.
+        ValueError: The file is no text, or no line is a row; the message names the first.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no EmotionNet list at {path}")
-    with open_regular(path) as binary:
-        file = codecs.getreader("utf-8-sig")(binary, "replace")
-        number = 0
-        while line := file.readline(MAX_LINE):
-            number += 1
-            if len(line) >= MAX_LINE:
-                raise ValueError(f"{path}, line {number}: longer than {MAX_LINE} characters")
-            if line.strip():
-                yield _parse(line, f"{path}, line {number}")
+    first: Rejection | None = None
+    found = False
+    remedy = f"give a list of EmotionNet: lines of {_AU_COLUMNS + 2} tab-separated columns"
+    for line in read_lines(path, "list of EmotionNet", remedy):
+        where = f"{path.name}, line {line.number}"
+        try:
+            if line.problem:
+                raise ValueError(line.problem)
+            row = _parse(line.text)
+        except ValueError as error:
+            bad = Rejection(f"emotionnet:{where}", "bad_line", str(error))
+            first = first or bad
+            yield bad
+            continue
+        found = True
+        yield row
+    if not found:
+        told = f"line {first.origin.rpartition(' ')[2]}: {first.detail}" if first else "blank"
+        raise ValueError(f"{path} holds no line of a list of EmotionNet ({told}); {remedy}")
 
 
-def _parse(line: str, where: str) -> EmotionNetRow:
+def _parse(line: str) -> EmotionNetRow:
     fields = [field.strip().strip("'\"") for field in line.rstrip("\r\n").split("\t")]
     while len(fields) > _AU_COLUMNS + 2 and not fields[-1]:
         fields.pop()
     if len(fields) != _AU_COLUMNS + 2:
         raise ValueError(
-            f"{where}: {len(fields)} tab-separated columns, expected {_AU_COLUMNS + 2}: two URLs "
+            f"{len(fields)} tab-separated columns, expected {_AU_COLUMNS + 2}: two URLs "
             "and AU 1 to 60"
         )
     if not fields[0].startswith(("http://", "https://")):
-        raise ValueError(f"{where}: {fields[0][:80]!r} in the first column is no URL")
+        raise ValueError(f"{fields[0][:80]!r} in the first column is no URL")
     try:
         values = np.array([float(field) for field in fields[2:]], dtype=np.float32)
     except ValueError as error:
-        raise ValueError(f"{where}: {error}; expected 1, 0 or 999") from None
+        raise ValueError(f"{error}; expected 1, 0 or 999") from None
     wrong = ~np.isin(values, (0.0, 1.0, _UNLABELLED))
     if wrong.any():
         au = int(np.flatnonzero(wrong)[0])
-        raise ValueError(f"{where}: AU{au + 1} is {values[au]:g}, expected 1, 0 or 999")
+        raise ValueError(f"AU{au + 1} is {values[au]:g}, expected 1, 0 or 999")
     values[values == _UNLABELLED] = np.nan
     return EmotionNetRow(fields[0], fields[1], values)
 
@@ -151,18 +162,21 @@ class EmotionNet:
     def __init__(self, lists: Sequence[Path], images: Path) -> None:
         if not lists:
             raise FileNotFoundError("EmotionNet: no URL list was given")
-        if not images.is_dir():
-            raise FileNotFoundError(
-                f"EmotionNet: no folder of images at {images}; download it with "
-                f"`miex faces-download LIST -o {images.parent}`"
-            )
+        remedy = f"download it with `miex faces-download LIST -o {images.parent}`"
+        require_folder(images, "folder of images of EmotionNet", remedy)
         self.lists = tuple(lists)
         self.images = images
 
-    def rows(self) -> Iterator[EmotionNetRow]:
-        """Yield every line of every list."""
+    def rows(self) -> Iterator[EmotionNetRow | Rejection]:
+        """Yield every line of every list; see `read_list`."""
         for path in self.lists:
-            yield from read_list(path)
+            try:
+                yield from read_list(path)
+            except ValueError as error:
+                # A text file beside the lists is none of them.
+                if len(self.lists) == 1:
+                    raise
+                yield Rejection(f"{self.name}:{path.name}", "no_list", str(error))
 
     def photographs(self) -> Sequence[Photograph]:
         """See `FaceSource.photographs`."""
@@ -174,10 +188,12 @@ class EmotionNet:
 
     @cached_property
     def _scan(self) -> tuple[list[Photograph], list[Rejection]]:
-        names = dict.fromkeys(image_names([row.url for row in self.rows()]))
+        rows = list(self.rows())
+        skipped = [row for row in rows if isinstance(row, Rejection)]
+        urls = [row.url for row in rows if not isinstance(row, Rejection)]
+        names = dict.fromkeys(image_names(urls))
         there = {path.name for path in self.images.iterdir() if path.is_file()}
         photographs: list[Photograph] = []
-        skipped: list[Rejection] = []
         for name in names:
             origin = f"{self.name}:{name}"
             if name in there:
@@ -188,7 +204,8 @@ class EmotionNet:
         for name in sorted(there - set(names)):
             if Path(name).suffix.lower() in IMAGE_SUFFIXES:
                 detail = "no line of the lists names it"
-                skipped.append(Rejection(f"{self.name}:{name}", "not_in_the_lists", detail))
+                origin = f"{self.name}:{printable(name)}"
+                skipped.append(Rejection(origin, "not_in_the_lists", detail))
         if not photographs:
             raise ValueError(
                 f"EmotionNet: none of the {len(names)} listed images is in {self.images}; download "
@@ -218,7 +235,7 @@ def open_emotionnet(spec: SourceSpec) -> FaceSource:
     The options `lists` (a file) and `images` (a folder) name files elsewhere.
     """
     options = spec.known_options("lists", "images")
-    root = spec.existing_path()
+    root = spec.existing_folder()
     found = sorted({*root.glob("*.txt"), *root.glob("*.tsv")} - {root / DEAD_LINKS})
     lists = [Path(os.path.expanduser(options["lists"]))] if "lists" in options else found
     if not lists:

@@ -20,6 +20,7 @@ import httpx
 from PIL import Image
 from pydantic import Field
 
+from miex.datasets.base import Rejection
 from miex.datasets.config import FrozenConfig
 from miex.datasets.faces.emotionnet import DEAD_LINKS, image_names, read_list
 from miex.datasets.files import remove_partial, whole_file
@@ -65,7 +66,7 @@ class DownloadSummary:
         downloaded: Number of files downloaded by this run.
         already_there: Number of files downloaded by an earlier run.
         failed: Number of failures by reason: ``http_404``, ``timeout``, ``unreachable``,
-            ``not_an_image``, ``too_large``, ``truncated``, ``bad_url``.
+            ``not_an_image``, ``too_large``, ``truncated``, ``bad_url``, ``bad_line``.
         seconds: Duration of this run.
     """
 
@@ -126,18 +127,18 @@ def download_emotionnet(
 
     Raises:
         FileNotFoundError: There is no such list.
-        ValueError: A line cannot be read, or the lists are empty.
+        ValueError: A list has no line that can be read.
         DiskFullError: The disk is full.
     """
     started = time.monotonic()
-    links = _links(lists)
+    links, bad_lines = _links(lists)
     images, record = out / _IMAGES, out / DEAD_LINKS
     with locked(images):
         images.mkdir(parents=True, exist_ok=True)
         remove_partial(images)
         dead = {} if retry_failed else _known_dead(record)
         counts: Counter[str] = Counter()
-        failures: list[str] = []
+        failures = [f"{bad.origin}\t{bad.reason}\t{bad.detail}\t\n" for bad in bad_lines]
         with record.open("a", encoding="utf-8") as log:
 
             def on_outcome(link: _Link, outcome: str | _LinkError) -> None:
@@ -150,7 +151,8 @@ def download_emotionnet(
                     on_progress(counts.total(), len(links), dict(counts))
 
             asyncio.run(_fetch_all(links, dead, images, config or DownloadConfig(), on_outcome))
-        summary = _summary(len(links), counts, time.monotonic() - started)
+        counts.update(bad.reason for bad in bad_lines)
+        summary = _summary(len(links) + len(bad_lines), counts, time.monotonic() - started)
         with whole_file(record) as temporary:
             temporary.write_text("".join(failures), encoding="utf-8")
         with whole_file(out / _SUMMARY) as temporary:
@@ -158,16 +160,19 @@ def download_emotionnet(
     return summary
 
 
-def _links(lists: Sequence[Path]) -> list[_Link]:
-    pairs = dict.fromkeys((row.url, row.original_url) for path in lists for row in read_list(path))
-    if not pairs:
-        raise ValueError(f"no URL in {', '.join(map(str, lists))}")
+def _links(lists: Sequence[Path]) -> tuple[list[_Link], list[Rejection]]:
+    """Return the links of the lists, and the lines that are none."""
+    rows = [row for path in lists for row in read_list(path)]
+    bad = [row for row in rows if isinstance(row, Rejection)]
+    pairs = dict.fromkeys(
+        (row.url, row.original_url) for row in rows if not isinstance(row, Rejection)
+    )
     names = image_names([url for url, _ in pairs])
     links: dict[str, _Link] = {}
     for name, (url, original) in zip(names, pairs, strict=True):
         urls = (url, original) if original and original != url else (url,)
         links.setdefault(name, _Link(name, urls))
-    return list(links.values())
+    return list(links.values()), bad
 
 
 def _known_dead(path: Path) -> "dict[str, _LinkError]":

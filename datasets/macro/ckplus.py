@@ -143,7 +143,7 @@ _FACTS = Facts(
 def open_ckplus(spec: SourceSpec, frames: bool) -> ClipReader:
     """Open `ckplus:FOLDER`, with the options `images`, `emotions` and `facs`."""
     options = spec.known_options("images", "emotions", "facs")
-    root = spec.existing_path()
+    root = spec.existing_folder()
     emotions = find(
         _ABOUT.name,
         root,

@@ -93,6 +93,6 @@ _FACTS = Facts(
 def open_mmew_macro(spec: SourceSpec, frames: bool) -> ClipReader:
     """Open `mmew_macro:FOLDER`, with the option `images`. The frames are the annotation."""
     options = spec.known_options("images")
-    root = spec.existing_path()
+    root = spec.existing_folder()
     images = find(_ABOUT.name, root, _IMAGES, "folder of frames", options.get("images"))
     return ClipDatabase(_ABOUT, root, lambda: _scan(images), images=images)

@@ -90,7 +90,7 @@ def open_oulu_casia(spec: SourceSpec, frames: bool) -> ClipReader:
     for value, known in ((spectrum, _SPECTRA), (light, _LIGHTS)):
         if value not in known:
             raise ValueError(f"oulu_casia: {value!r} is unknown, expected {' or '.join(known)}")
-    root = spec.existing_path()
+    root = spec.existing_folder()
     bases = [options["images"]] if "images" in options else ["PreProcess_Img", "PreProcess", "."]
     folders = [f"{base}/{spectrum}_Acropped/{light}" for base in bases]
     images = find(_ABOUT.name, root, folders, f"folder of {spectrum} {light}")

@@ -132,6 +132,6 @@ def open_ravdess(spec: SourceSpec, frames: bool) -> ClipReader:
                 f"ravdess: {name}={options[name]!r} is unknown, expected "
                 f"{' or '.join(known.values())}"
             )
-    root = spec.existing_path()
+    root = spec.existing_folder()
     channel, intensity = options.get("channel"), options.get("intensity")
     return ClipDatabase(ABOUT, root, lambda: scan(root, channel, intensity), images=root)

@@ -12,7 +12,6 @@ There is only flow: no frames, no frame numbers, no AUs. A part of the list can 
 every result states its share of the 442 clips.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +30,8 @@ from miex.datasets.clips.base import (
 from miex.datasets.clips.database import find
 from miex.datasets.clips.flow_images import FlowImage
 from miex.datasets.clips.report import make_report, summary
+from miex.datasets.clips.sheets import Row as SheetRow
+from miex.datasets.clips.sheets import read_rows
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import LABEL_SPACES, Emotion
 from miex.datasets.micro.megc2019 import CLIPS, EXPECTED, own_names
@@ -76,63 +77,52 @@ class Row:
         return (self.database, *own_names(self.database, self.subject, self.clip))
 
 
-def _read_table(path: Path) -> list[Row]:
-    """Read the table of clips; blank lines are ignored.
+def _read_table(path: Path) -> tuple[list[Row], list[Rejection]]:
+    """Read the table of clips.
+
+    Returns:
+        Usable rows, and a rejection with its reason for every other row.
 
     Raises:
-        ValueError: A column is missing, a line cannot be read, or a clip occurs twice.
+        FileNotFoundError: There is no such file.
+        ValueError: A column is missing, no row can be used, or a clip occurs twice.
     """
     rows: list[Row] = []
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = csv.reader(file)
-        header = [cell.strip().casefold() for cell in next(lines, [])]
-        places = {name: _place(path, header, name, known) for name, known in _COLUMNS.items()}
-        for number, cells in enumerate(lines, start=2):
-            if any(cell.strip() for cell in cells):
-                rows.append(_row(path, number, cells, places))
+    bad: list[Rejection] = []
+    for sheet_row in read_rows(path, _COLUMNS, what="table of clips"):
+        try:
+            rows.append(_row(sheet_row))
+        except ValueError as error:
+            origin = f"{NAME}:{path.name}, row {sheet_row.number}"
+            bad.append(Rejection(origin, "bad_row", str(error)))
     twice = [key for key, count in Counter(row.key for row in rows).items() if count > 1]
     if twice:
         raise ValueError(f"{path}: {origin_of(*twice[0])} occurs twice; keep one line of it")
     if not rows:
-        raise ValueError(f"{path}: no line below the header; expected one for each clip")
-    return rows
+        raise ValueError(f"{path}: no row can be used; {bad[0].detail}")
+    return rows, bad
 
 
-def _place(path: Path, header: Sequence[str], name: str, known: Sequence[str]) -> int:
-    for each in known:
-        if each in header:
-            return header.index(each)
-    raise ValueError(
-        f"{path}, line 1: no column of the {name}; expected {' or '.join(known)}, found"
-        f" {', '.join(header) or 'nothing'}"
-    )
-
-
-def _row(path: Path, number: int, cells: Sequence[str], places: dict[str, int]) -> Row:
-    values = {
-        name: cells[place].strip() if place < len(cells) else "" for name, place in places.items()
-    }
-    for name in ("subject", "clip"):
-        if not values[name]:
-            raise ValueError(f"{path}, line {number}: the {name} is empty")
-    if values["dataset"] not in EXPECTED:
-        raise ValueError(
-            f"{path}, line {number}: dataset is {values['dataset']!r}, expected one of"
-            f" {', '.join(EXPECTED)}"
-        )
+def _row(row: SheetRow) -> Row:
+    values = {name: row.text(name) for name in _COLUMNS}
+    database = values["dataset"].casefold()
+    if database not in EXPECTED:
+        expected = ", ".join(EXPECTED)
+        raise row.error("dataset", f"{values['dataset']!r}, expected one of {expected}")
     if values["label"] not in ("0", "1", "2"):
-        raise ValueError(
-            f"{path}, line {number}: label is {values['label']!r}, expected 0 (negative),"
-            " 1 (positive) or 2 (surprise)"
-        )
+        expected = "0 (negative), 1 (positive) or 2 (surprise)"
+        raise row.error("label", f"{values['label']!r}, expected {expected}")
+    # Excel makes the number 6 of SAMM's subject 006.
+    subject = values["subject"].zfill(3) if database == "samm" else values["subject"]
     try:
-        own_names(values["dataset"], values["subject"], values["clip"])
+        own_names(database, subject, values["clip"])
     except ValueError:
-        raise ValueError(
-            f"{path}, line {number}: subject {values['subject']!r} is none of"
-            f" {values['dataset']}; expected a name such as sub01, s01 or 006"
+        raise row.error(
+            "subject",
+            f"{values['subject']!r} is none of {database}; expected a name such as sub01, s01 or"
+            " 006",
         ) from None
-    return Row(values["dataset"], values["subject"], values["clip"], int(values["label"]), number)
+    return Row(database, subject, values["clip"], int(values["label"]), row.number)
 
 
 class Megc2019Flow:
@@ -171,12 +161,11 @@ class Megc2019Flow:
 
     @cached_property
     def _built(self) -> tuple[list[Clip], list[Rejection]]:
-        rows = _read_table(self._table)
+        rows, rejections = _read_table(self._table)
         files: dict[str, Path] = {}
         if self._images is not None:
             files = {_stem(path): path for path in sorted(self._images.glob("*.png"))}
         clips: list[Clip] = []
-        rejections: list[Rejection] = []
         for row in rows:
             # Some copies of the layout repeat the subject, some do not.
             stems = (f"{row.subject}_{row.clip}", row.clip)

@@ -72,7 +72,7 @@ _FACTS = Facts(
 def open_smic(spec: SourceSpec, frames: bool) -> ClipReader:
     """Open `smic:FOLDER`, with the option `images`; the frames are always read."""
     options = spec.known_options("images")
-    root = spec.existing_path()
+    root = spec.existing_folder()
     images = root
     if "images" in options or not subfolders(root, _SUBJECTS):
         images = find(_ABOUT.name, root, _IMAGES, "folder of subjects", options.get("images"))

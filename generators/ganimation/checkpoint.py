@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from miex.datasets.files import whole_file
+from miex.datasets.given_files import read_given
 from miex.datasets.hub import GENERATOR_FILE, local_checkpoint
 from miex.datasets.seals import UNSEALED, check_bytes
 from miex.generators.ganimation.guided_network import GuidedGANimation, random_guided
@@ -35,6 +36,9 @@ Format = Literal["miex", "pumarola", "donydchen"]
 
 _PUBLIC_IMAGE_SIZE = 128
 """Side of the images that both public codes train on."""
+
+_MAX_BYTES = 1 << 32
+"""A larger file is no generator; the public ones have 34 MB."""
 
 WHERE_FROM = (
     "such files are: <N>_net_gen.pth, trained ones are linked in the README of"
@@ -89,12 +93,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             with missing, unexpected or misshapen tensors. The message names the file and the key.
     """
     path = local_checkpoint(path, GENERATOR_FILE)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such checkpoint file; {WHERE_FROM}")
-    content = path.read_bytes()
+    content = read_given(path, "checkpoint of a generator", WHERE_FROM, most=_MAX_BYTES)
     tensors, metadata = _read_tensors(path, content)
     size, card = _read_metadata(path, metadata)
-    if _FORMAT in metadata:
+    # The public formats are not those of safetensors with metadata, so that all others are ours.
+    if metadata:
         check_bytes(path, content, "fetch it again, or train again")
     network: GANimation | GuidedGANimation
     name: Format

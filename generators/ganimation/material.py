@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import safetensors
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from miex.datasets.files import whole_file
 from miex.datasets.processes import Processes
+from miex.datasets.seals import UNSEALED, check_seal
 from miex.generators.ganimation.batches import PairedFaces
 from miex.generators.ganimation.computing import choose_dtype
 from miex.generators.ganimation.guided_network import motion_gain
@@ -121,7 +124,7 @@ def _reader(
     network = random_reading_network(config.seed)
     path = out / _READER
     if path.is_file():
-        network.load_state_dict(safetensors.torch.load_file(path))
+        network.load_state_dict(_read_reader(path))
         network.requires_grad_(False).eval()
         return network.to(processes.device)
     tell("reader", 0, config.recipe.reading_steps, {})
@@ -133,6 +136,16 @@ def _reader(
     tell("reader", config.recipe.reading_steps, config.recipe.reading_steps, {"error": error})
     if processes.rank == 0:
         state = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
-        with whole_file(path) as temporary:
-            temporary.write_bytes(safetensors.torch.save(state))
+        with whole_file(path, sealed=True) as temporary:
+            temporary.write_bytes(safetensors.torch.save(state, {"sha256": UNSEALED}))
     return network
+
+
+def _read_reader(path: Path) -> dict[str, Tensor]:
+    remedy = "delete it, and it is taught again"
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged ({error}); {remedy}") from None
+    check_seal(path, remedy)
+    return tensors

@@ -5,6 +5,7 @@ The folder of a run holds `generator.safetensors` (the weights so far, half prec
 """
 
 import json
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from miex.au_sources.action_units import AUArray
-from miex.datasets.files import whole_file
+from miex.datasets.documents import read_document, write_document
 from miex.datasets.interrupts import deferred_interrupt
 from miex.datasets.locks import locked
 from miex.datasets.processes import Processes
@@ -33,6 +34,8 @@ from miex.generators.ganimation.monitor import WATCHED, Monitor, Watch, constant
 from miex.generators.ganimation.run_state import load_state, save_state
 from miex.generators.ganimation.training_config import TrainingConfig
 from miex.generators.ganimation.training_set import TrainingSet
+
+_log = logging.getLogger("miex")
 
 WEIGHTS = "generator.safetensors"
 _SUMMARY = "training.json"
@@ -208,7 +211,11 @@ def _is_exported(out: Path, step: int) -> bool:
     summary = out / _SUMMARY
     if not (out / WEIGHTS).is_file() or not summary.is_file():
         return False
-    return bool(json.loads(summary.read_text("utf-8")).get("step") == step)
+    try:
+        return bool(read_document(summary, "summary", "it is written again").get("step") == step)
+    except ValueError as error:
+        _log.warning("%s", error)
+        return False
 
 
 def _about(data: TrainingSet) -> dict[str, Any]:
@@ -251,8 +258,7 @@ def _export(
         card=card,
         dtype=torch.float16,
     )
-    with whole_file(out / _SUMMARY) as temporary:
-        temporary.write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", "utf-8")
+    write_document(out / _SUMMARY, dict(sorted(about.items())), indent=1)
 
 
 def _version(package: str) -> str:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from miex.au_sources.action_units import AU_COUNT, AUArray, require_aus
-from miex.datasets.files import sha256_file, whole_file
+from miex.datasets.files import whole_file
 from miex.datasets.image_tables import (
     IMAGE,
     described,
@@ -30,6 +30,7 @@ from miex.datasets.image_tables import (
     image_value,
     open_image_table,
 )
+from miex.datasets.seals import check_seal, known_sha256
 from miex.generators.ganimation.training_notes import AUAgreement, TrainingNotes
 
 FORMAT = "miex-training-set/1"
@@ -153,7 +154,7 @@ def write_training_set(path: Path, rows: Iterable[TrainingRow], notes: TrainingN
     schema = described(SCHEMA, FORMAT, asdict(notes))
     checked = _checked(rows)
     with (
-        whole_file(path) as temporary,
+        whole_file(path, sealed=True) as temporary,
         pq.ParquetWriter(
             temporary,
             schema,
@@ -241,6 +242,7 @@ class TrainingSet:
             raise ValueError(
                 f"{path} was made by another version of miex ({error}); {remedy}"
             ) from None
+        check_seal(path, f"{remedy}, or copy it again")
         return cls(path, notes, rows)
 
     def __len__(self) -> int:
@@ -259,7 +261,7 @@ class TrainingSet:
     @cached_property
     def sha256(self) -> str:
         """Hash of the file, hexadecimal."""
-        return sha256_file(self.path)
+        return known_sha256(self.path)
 
     def table(self, columns: Sequence[str]) -> pa.Table:
         """Return some columns of every row; without `crop` the table stays small.

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from miex.datasets.given_files import require_file
 from miex.pipeline.assessment.config import IDENTITY as IDENTITY
 from miex.pipeline.assessment.config import TEXTURE as TEXTURE
 from miex.pipeline.assessment.realism import Embed, scaled, texture
@@ -52,9 +53,8 @@ def open_embedding(spec: str) -> Embed:
     if name == TEXTURE and not file:
         return texture
     if name in ("mobilefacenet", "inception") and file:
-        path = Path(file)
-        if not path.is_file():
-            raise FileNotFoundError(f"embedding {name}: the file {path} does not exist")
+        path = Path(file).expanduser()
+        require_file(path, f"model of the embedding {name}", f"write {name}:FILE")
         return _mobilefacenet(path) if name == "mobilefacenet" else _inception(path)
     raise ValueError(
         f"embedding {spec!r}: expected {IDENTITY}, {TEXTURE}, mobilefacenet:FILE.onnx or "

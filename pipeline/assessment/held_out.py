@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from miex.datasets.base import Face, FaceQuality
 from miex.datasets.files import sha256_file
+from miex.datasets.given_files import require_file
 from miex.generators.ganimation.training_set import FORMAT as TRAINING_FORMAT
 from miex.generators.ganimation.training_set import Split, TrainingSet
 from miex.pipeline.faces.crop import eye_centre_distance
@@ -75,8 +76,7 @@ def open_held_out(path: Path, identities: int | None = None, seed: int = 0) -> H
 
 
 def _is_training_set(path: Path) -> bool:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; make a face table with `miex faces`")
+    require_file(path, "face table or training set", "`miex faces` makes a face table")
     try:
         metadata = pq.read_schema(path).metadata or {}
     except (pa.ArrowException, OSError):

@@ -28,6 +28,8 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from miex.datasets.config import FrozenConfig, explain
+from miex.datasets.documents import place_in_yaml
+from miex.datasets.given_files import read_text
 from miex.generators.base import generator_names
 from miex.pipeline.recognition.recognizer_config import recognizer_facts, recognizer_names
 
@@ -232,15 +234,14 @@ def load_experiment(name: str) -> Experiment:
             not fit is named.
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else _FOLDER / f"{name}.yaml"
-    if not path.is_file():
-        if path.parent == _FOLDER:
-            known = ", ".join(experiment_names())
-            raise ValueError(f"no experiment is called {name!r}; there are: {known}")
-        raise FileNotFoundError(f"{path}: no such file")
+    if not path.is_file() and path.parent == _FOLDER:
+        known = ", ".join(experiment_names())
+        raise ValueError(f"no experiment is called {name!r}; there are: {known}")
+    text = read_text(path, "experiment in YAML", "`miex experiment` lists those that there are")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML ({' '.join(str(error).split())})") from None
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ValueError(f"{path} is no YAML{place_in_yaml(error)}") from None
     if not isinstance(content, dict):
         raise ValueError(
             f"{path}: expected `field: value` lines, found {type(content).__name__}; the heads of"

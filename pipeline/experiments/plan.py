@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from miex.datasets.config import build
+from miex.datasets.given_files import require_file
 from miex.generators.base import GeneratorConfig, create_generator
 from miex.pipeline.experiments.clip_roles import ClipRoles
 from miex.pipeline.experiments.config import (
@@ -135,8 +136,7 @@ def _check_files(experiment: Experiment, files: Mapping[str, str]) -> None:
         if name not in experiment.inputs:
             known = ", ".join(experiment.inputs) or "none"
             raise ValueError(f"{experiment.name} takes no file called {name!r}; it takes: {known}")
-        if not Path(path).expanduser().is_file():
-            raise FileNotFoundError(f"{name}={path}: no such file")
+        require_file(Path(path).expanduser(), f"file for {name}", "give another path")
         about = experiment.inputs[name].about
         if "face table" in about and not path.endswith(".parquet"):
             raise ValueError(

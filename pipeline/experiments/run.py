@@ -10,7 +10,6 @@ The table is rewritten after every cell. An interrupted experiment resumes when 
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from functools import cache as remember
@@ -20,7 +19,8 @@ from typing import Any
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import open_clips
 from miex.datasets.dataset_format import DatasetFolder
-from miex.datasets.files import sha256_file, whole_file
+from miex.datasets.documents import read_document, write_document
+from miex.datasets.files import sha256_file
 from miex.datasets.labels import LABEL_SPACES, LabelSpace
 from miex.pipeline.experiments.config import Experiment
 from miex.pipeline.experiments.page import write_table
@@ -108,18 +108,12 @@ def _claim(out: Path, inputs: Inputs) -> None:
         clips = "\n".join(map(repr, open_clips(spec).clips()))
         found[spec] = hashlib.sha256(clips.encode()).hexdigest()
     path = out / _INPUTS
-    try:
-        before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError:
-        raise ValueError(f"{path} is damaged; give another --out, or delete {out}") from None
+    remedy = f"give another --out, or delete {out} to begin anew"
+    before = read_document(path, "list of inputs", remedy) if path.exists() else {}
     for name, sha256 in found.items():
         if before.get(name, sha256) != sha256:
-            raise ValueError(
-                f"{name} is not what it was when {out} was begun; give another --out, or delete"
-                " the folder to begin anew"
-            )
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(before | found, indent=2) + "\n", encoding="utf-8")
+            raise ValueError(f"{name} is not what it was when {out} was begun; {remedy}")
+    write_document(path, before | found)
 
 
 def _paths(inputs: Inputs) -> dict[str, str]:

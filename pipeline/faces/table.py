@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from miex.datasets.base import Face, FaceQuality, Rejection
 from miex.datasets.encoding import ImageConfig, encode_frame
-from miex.datasets.files import sha256_file, whole_file
+from miex.datasets.files import whole_file
 from miex.datasets.image_tables import (
     IMAGE,
     described,
@@ -31,7 +31,7 @@ from miex.datasets.image_tables import (
     image_value,
     open_image_table,
 )
-from miex.datasets.seals import SEAL, UNSEALED, check_seal
+from miex.datasets.seals import check_seal, known_sha256
 from miex.pipeline.faces.config import FaceConfig
 
 FORMAT = "miex-faces/1"
@@ -155,7 +155,7 @@ def write_face_table(
     """
     content = {**asdict(notes), "config": notes.config.model_dump(mode="json")}
     schema = described(SCHEMA, FORMAT, content)
-    extra = {_REJECTIONS_KEY: pack_rejections(rejections), SEAL: UNSEALED}
+    extra = {_REJECTIONS_KEY: pack_rejections(rejections)}
     schema = schema.with_metadata(schema.metadata | extra)
     with whole_file(path, sealed=True) as temporary:
         _write_groups(temporary, batches, schema)
@@ -254,7 +254,7 @@ class FaceTable:
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the file, hexadecimal."""
-        return sha256_file(self.path)
+        return known_sha256(self.path)
 
     @cached_property
     def rejections(self) -> list[Rejection]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from miex.datasets.files import whole_file
+from miex.datasets.given_files import require_file
 from miex.datasets.hub import RECOGNIZER_FILE, local_checkpoint
 from miex.datasets.labels import LABEL_SPACES, LabelSpace
 from miex.datasets.seals import UNSEALED, check_seal
@@ -276,8 +277,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     path = local_checkpoint(path, CHECKPOINT)
     if path.is_dir():
         path = path / CHECKPOINT
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such checkpoint; `miex pretrain` writes them")
+    require_file(path, "checkpoint of a recognizer", "`miex pretrain` writes them")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})[_FORMAT])

@@ -17,7 +17,7 @@ import numpy as np
 from miex.datasets.base import Rejection
 from miex.datasets.config import build
 from miex.datasets.documents import read_document, write_document
-from miex.datasets.files import sha256_file, whole_file
+from miex.datasets.files import sha256_file
 from miex.datasets.locks import locking
 from miex.pipeline.recognition.au_baseline import predict_from_aus
 from miex.pipeline.recognition.cache import CachedInputs
@@ -287,13 +287,13 @@ def _claim(out: Path, identity: Mapping[str, Any]) -> str:
     path = out / "evaluation.json"
     text = json.dumps(identity, indent=2, sort_keys=True)
     wanted = _deciding(json.loads(text))
-    if path.is_file():
+    if path.exists():
+        remedy = f"give another folder, or delete {out} to begin anew"
+        content = read_document(path, "evaluation", remedy)
         try:
-            found = _deciding(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise ValueError(
-                f"{path} is damaged; give another folder, or delete {out} to begin anew"
-            ) from None
+            found = _deciding(content)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} is damaged (it lacks {error}); {remedy}") from None
         if found != wanted:
             both = sorted(found.keys() | wanted.keys())
             names = ", ".join(name for name in both if found.get(name) != wanted.get(name))
@@ -302,8 +302,7 @@ def _claim(out: Path, identity: Mapping[str, Any]) -> str:
                 f" another folder, or delete {out} to begin anew"
             )
     else:
-        with whole_file(path) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
+        write_document(path, json.loads(text))
     return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
 
 

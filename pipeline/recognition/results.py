@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from miex.datasets.documents import read_document, write_document
 from miex.datasets.files import whole_file
+from miex.datasets.given_files import require_folder
 from miex.datasets.seals import SEAL, UNSEALED, check_seal
 from miex.pipeline.recognition.metrics import (
     Counts,
@@ -79,7 +80,8 @@ class Result:
             ValueError: The result is damaged or has another format.
         """
         path = Path(folder) / RESULT
-        if not path.is_file():
+        require_folder(Path(folder), "result of an evaluation", "`miex evaluate` writes one")
+        if not path.exists():
             raise FileNotFoundError(
                 f"{folder} holds no finished evaluation: {RESULT} is missing; start the same"
                 " `miex evaluate` command again to finish one that was interrupted"

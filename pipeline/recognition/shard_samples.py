@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from miex.datasets.dataset_format import DatasetFolder, decode_frames
-from miex.datasets.files import sha256_file
+from miex.datasets.dataset_format import SHARD_REMEDY, DatasetFolder, decode_frames
 from miex.datasets.labels import LabelSpace
+from miex.datasets.seals import known_sha256
 from miex.pipeline.recognition.landmarks import FOLLOW_VERSION, follow
 from miex.pipeline.recognition.sample import ANYONE, Sample, SampleInfo, Subject, person_of
 
@@ -63,7 +63,7 @@ class ShardBlock:
             ValueError: The shard differs from its manifest, or a frame cannot be decoded.
         """
         # Caches use this hash, and Parquet pages have no checksums.
-        if sha256_file(self.path) != self.sha256:
+        if known_sha256(self.path) != self.sha256:
             raise ValueError(_damaged(self.path, "its sha256 is not that of the manifest"))
         columns = ["sample_id", "frames", "apex_index", *(["landmarks"] if landmarks else [])]
         infos = iter(self.infos)
@@ -82,10 +82,7 @@ class ShardBlock:
 
 
 def _damaged(path: Path, what: str) -> str:
-    return (
-        f"{path} is damaged ({(what.strip() or 'unreadable').splitlines()[0]}); run the same"
-        " `miex synthesize` again, which renders damaged shards again, or copy it again"
-    )
+    return f"{path} is damaged ({(what.strip() or 'unreadable').splitlines()[0]}); {SHARD_REMEDY}"
 
 
 def _samples(batch: pa.RecordBatch, infos: Sequence[SampleInfo]) -> list[Sample]:
@@ -145,10 +142,7 @@ def shard_blocks(
         for source in dataset.manifest["inputs"]["sources"]
     }
     blocks = []
-    for shard in dataset.manifest["shards"]:
-        path = dataset.folder / shard["path"]
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing; `miex verify {dataset.folder}` says more")
+    for shard, path in zip(dataset.manifest["shards"], dataset.intact_shards(), strict=True):
         try:
             rows = pq.read_table(path, columns=list(_ABOUT)).to_pylist()
         except (pa.ArrowException, OSError) as error:

@@ -107,7 +107,7 @@ def inspect_pixels(
 def _parts(dataset: DatasetFolder) -> Iterator[tuple[Path, int, int]]:
     """Return (shard, row group, number of its first row)."""
     start = 0
-    for path in dataset.shards:
+    for path in dataset.intact_shards():
         with open_shard(path) as file:
             for group in range(file.num_row_groups):
                 yield path, group, start

@@ -107,7 +107,7 @@ def read_dataset(dataset: DatasetFolder) -> Samples:
     columns: dict[str, list[Any]] = {name: [] for name in (*_TEXTS, *_ORIGIN)}
     numbers: dict[str, list[Values]] = {n: [] for n in ("label", "attempt", *_MEASURED)}
     vectors: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
-    for path in dataset.shards:
+    for path in dataset.intact_shards():
         with open_shard(path) as file:
             _check_schema(path, file.schema_arrow)
             for batch in file.iter_batches(_BATCH, columns=list(_COLUMNS)):

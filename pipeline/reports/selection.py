@@ -115,7 +115,7 @@ def read_rows(
     """Read rows by their number in the dataset, ascending; only their row groups are read."""
     wanted = np.asarray(numbers, dtype=np.int64)
     start = 0
-    for path in dataset.shards:
+    for path in dataset.intact_shards():
         with open_shard(path) as file:
             for group in range(file.num_row_groups):
                 stop = start + file.metadata.row_group(group).num_rows

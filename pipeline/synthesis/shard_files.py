@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from miex.datasets.dataset_format import COLUMN_NOTES, FORMAT, SCHEMA
-from miex.datasets.files import sha256_file, whole_file
+from miex.datasets.files import whole_file
 from miex.datasets.image_tables import hub_features
-from miex.datasets.seals import SEAL, UNSEALED
+from miex.datasets.seals import SEAL, UNSEALED, known_sha256
 from miex.pipeline.synthesis.render import Rejection
 
 _ROW_GROUP = 128
@@ -152,7 +152,7 @@ def _record(folder: Path, path: Path, footer: dict[str, Any], rows: int) -> Shar
         number=footer["number"],
         path=path.relative_to(folder).as_posix(),
         rows=rows,
-        sha256=sha256_file(path),
+        sha256=known_sha256(path),
         bytes=path.stat().st_size,
         first=footer["first"],
         last=footer["last"],
@@ -162,9 +162,23 @@ def _record(folder: Path, path: Path, footer: dict[str, Any], rows: int) -> Shar
 
 def shard_fingerprint(path: Path) -> str | None:
     """Return the fingerprint of the job of a shard, or None if the shard cannot be read."""
+    footer = read_footer(path)
+    return None if footer is None else str(footer["fingerprint"])
+
+
+def read_footer(path: Path) -> dict[str, Any] | None:
+    """Return what a shard states of itself, or None if it cannot be read.
+
+    Returns:
+        `fingerprint`, `number`, `count`, `first`, `last`, `rejections`, and `config`.
+    """
     try:
         with pq.ParquetFile(path) as file:
-            return str(json.loads(file.metadata.metadata[_FOOTER_KEY.encode()])["fingerprint"])
+            metadata = file.metadata.metadata
+            footer: dict[str, Any] = json.loads(metadata[_FOOTER_KEY.encode()])
+            footer["config"] = json.loads(file.schema_arrow.metadata[b"miex.config"])
+        expected = {"fingerprint", "number", "count", "first", "last", "rejections"}
+        return footer if expected <= footer.keys() else None
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException):
         return None
 

@@ -19,9 +19,11 @@ from miex.datasets.dataset_format import (
     decode_frames,
 )
 from miex.datasets.files import sha256_file
+from miex.datasets.given_files import require_folder
 from miex.datasets.seals import DamagedFile
 from miex.pipeline.synthesis.manifest import NOT_ANNOTATED
 from miex.pipeline.synthesis.shard_files import shard_fingerprint
+from miex.pipeline.synthesis.verify_manifest import check_manifest
 from miex.pipeline.workers import cores, map_in_threads
 
 _GROUPS = {"by_class": "class", "by_emotion": "emotion", "by_au_source": "kind of source"}
@@ -62,6 +64,7 @@ def verify(
         FileNotFoundError: The folder holds no finished dataset.
         ValueError: Its manifest cannot be read.
     """
+    require_folder(folder, "dataset of miex", "give a folder that `miex synthesize` made")
     changed = False
     try:
         dataset = DatasetFolder.open(folder)
@@ -82,6 +85,7 @@ def verify(
         problems += _check_counts(dataset, counts)
     except (KeyError, TypeError, AttributeError) as error:
         problems.append(Problem(MANIFEST, f"its counts are incomplete: {error!r}"))
+    problems += [Problem(MANIFEST, what) for what in check_manifest(dataset)]
     # A wrong checksum is reported only if no problem names the field that was changed.
     if changed and not any(problem.where == MANIFEST for problem in problems):
         what = f"its checksum is wrong: the file was changed or is damaged; {MANIFEST_REMEDY}"

@@ -62,7 +62,7 @@ def test_every_wrong_field_is_named(overrides: dict[str, object], message: str) 
     [
         (b"1: 2\n", "there is no such field"),
         (b"name: x\nnamee: y\n", "namee: there is no such field"),
-        (b"\xff\xfe\x00", "is not YAML"),
+        (b"\xff\xfe\x00", "is no text in UTF-8"),
         (b"seed: [", "is not YAML"),
         (b"- 1\n", "expected `field: value` lines, found list"),
     ],

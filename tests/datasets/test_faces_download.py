@@ -223,7 +223,7 @@ def test_an_interrupted_run_keeps_what_is_whole(tmp_path, server):
 
 
 def test_an_empty_list(tmp_path):
-    with pytest.raises(ValueError, match="no URL in"):
+    with pytest.raises(ValueError, match=r"list\.txt is empty"):
         download_emotionnet([write_list(tmp_path / "list.txt")], tmp_path / "out")
 
 

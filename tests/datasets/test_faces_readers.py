@@ -1,4 +1,5 @@
 import importlib.util
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -219,7 +220,7 @@ class TestCelebA:
         ("text", "message"),
         [
             ("000001.jpg\n", "line 1: '000001.jpg', expected a file name and an identity"),
-            ("000001.jpg 1\n000001.jpg 2\n", "line 2: 000001.jpg occurs twice"),
+            ("000001.jpg 1\n000001.jpg 2\n", "line 2: 000001.jpg occurs twice, with two"),
             ("../../etc/x.jpg 1\n", "line 1"),
             ("000007.jpg 1\n", "none of the 1 images"),
         ],
@@ -236,6 +237,17 @@ class TestCelebA:
         touch(tmp_path, "identity_CelebA.txt")
         with pytest.raises(FileNotFoundError, match="folder of images"):
             CelebA(tmp_path)
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+    @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+    def test_a_bad_line_costs_itself(self, tmp_path, encoding, end):
+        touch(tmp_path, *(f"images/{n}.jpg" for n in range(6)))
+        lines = ["0.jpg 1", "", "1.jpg,2", "2.jpg", "3.jpg 3.0", "x" * (1 << 20), "4.jpg 5 6"]
+        (tmp_path / "identity_CelebA.txt").write_bytes((end.join(lines) + end).encode(encoding))
+        source = open_face_source(f"celeba:{tmp_path}")
+        assert identities(source) == {"celeba:0.jpg": "1", "celeba:1.jpg": "2", "celeba:3.jpg": "3"}
+        bad = [skip.origin for skip in source.skipped() if skip.reason == "bad_line"]
+        assert bad == [f"celeba:identity_CelebA.txt, line {n}" for n in (4, 6, 7)]
 
 
 def line(url: str, original: str = "", **aus: int) -> str:
@@ -288,7 +300,7 @@ class TestEmotionNet:
         ("text", "message"),
         [
             ("https://a.example/1.jpg\tx\t1\t0\n", "line 1: 4 tab-separated columns, expected 62"),
-            (line("https://a.example/1.jpg") + line("ftp://b"), "line 2: 'ftp://b' .* is no URL"),
+            (line("ftp://b"), "line 1: 'ftp://b' .* is no URL"),
             (line("https://a.example/1.jpg", au4=3), "line 1: AU4 is 3, expected 1, 0 or 999"),
             (line("https://a.example/1.jpg").replace("999\n", "yes\n"), "line 1: .*'yes'"),
         ],
@@ -297,6 +309,34 @@ class TestEmotionNet:
         (tmp_path / "list.txt").write_text(text)
         with pytest.raises(ValueError, match=message):
             list(read_list(tmp_path / "list.txt"))
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+    @pytest.mark.parametrize("end", ["\n", "\r\n"])
+    def test_a_bad_line_costs_itself(self, tmp_path, encoding, end):
+        touch(tmp_path, "images/1.jpg", "images/7.jpg")
+        good = [line(f"https://a.example/{n}.jpg", au1=1).strip("\n") for n in (1, 7)]
+        bad = [
+            "http://[::1/3.jpg\t1",
+            "ftp://x",
+            "y" * (1 << 20),
+            "\t\t",
+            "https://a.example/2.jpg",
+        ]
+        text = end.join([good[0], "", *bad, good[1], ""])
+        (tmp_path / "list.txt").write_bytes(text.encode(encoding))
+        (tmp_path / "readme.txt").write_text("no list at all\n")
+        source = open_face_source(f"emotionnet:{tmp_path}")
+        assert set(identities(source)) == {"emotionnet:1.jpg", "emotionnet:7.jpg"}
+        reasons = Counter(skip.reason for skip in source.skipped())
+        assert reasons == {"bad_line": 5, "no_list": 1}
+
+    def test_a_line_in_another_encoding_costs_itself(self, tmp_path):
+        touch(tmp_path, "images/1.jpg")
+        good = line("https://a.example/1.jpg").encode()
+        (tmp_path / "list.txt").write_bytes(good + b"https://a.example/\xe9.jpg\t1\n")
+        source = open_face_source(f"emotionnet:{tmp_path}")
+        assert set(identities(source)) == {"emotionnet:1.jpg"}
+        assert [skip.reason for skip in source.skipped()] == ["bad_line"]
 
     def test_what_is_missing_is_named(self, tmp_path):
         with pytest.raises(FileNotFoundError, match=r"no list \*.txt"):
@@ -307,7 +347,7 @@ class TestEmotionNet:
         (tmp_path / "images").mkdir()
         with pytest.raises(ValueError, match="none of the 1 listed images"):
             open_face_source(f"emotionnet:{tmp_path}").photographs()
-        with pytest.raises(FileNotFoundError, match="no EmotionNet list"):
+        with pytest.raises(FileNotFoundError, match="no list of EmotionNet at"):
             list(read_list(tmp_path / "nothing.txt"))
         with pytest.raises(FileNotFoundError, match="no URL list"):
             EmotionNet([], tmp_path)

@@ -101,12 +101,15 @@ def test_images_and_lines_without_each_other_are_counted(published: Path) -> Non
 @pytest.mark.parametrize(
     ("clips", "message"),
     [
-        ((("casme2", "sub01", "EP02_01f", 3),), "line 2: label is '3', expected 0"),
-        ((("casme", "sub01", "EP02_01f", 1),), "line 2: dataset is 'casme', expected one of"),
-        ((("smic", "x", "x_po_02", 1),), "line 2: subject 'x' is none of smic"),
-        ((("casme2", "", "EP02_01f", 1),), "line 2: the subject is empty"),
+        ((("casme2", "sub01", "EP02_01f", 3),), r"row 2, column D \(label\): '3', expected 0"),
+        (
+            (("casme", "sub01", "EP02_01f", 1),),
+            r"row 2, column A \(dataset\): 'casme', expected one of",
+        ),
+        ((("smic", "x", "x_po_02", 1),), r"row 2, column B \(sub\): 'x' is none of smic"),
+        ((("casme2", "", "EP02_01f", 1),), r"row 2, column B \(sub\): the cell is empty"),
         ((CLIPS[0], CLIPS[0]), "casme2:sub01/EP02_01f occurs twice"),
-        ((), "no line below the header"),
+        ((), "no rows below the header"),
     ],
 )
 def test_a_damaged_table_is_named(
@@ -117,9 +120,31 @@ def test_a_damaged_table_is_named(
         open_clips(f"megc2019_flow:{published}").clips()
 
 
+def test_a_bad_row_costs_itself(published: Path) -> None:
+    write_table(published / TABLES[0], (*CLIPS, ("casme2", "sub09", "EP01", 7)))
+    report = open_clips(f"megc2019_flow:{published}").report()
+    assert report.clips == 4
+    assert [each.reason for each in report.rejections] == ["bad_row"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_table_as_excel_exports_it(published: Path, encoding: str) -> None:
+    lines = ["Dataset;Sub;Filename_O;Label", *(";".join(map(str, clip)) for clip in CLIPS)]
+    text = "\r\n".join([*lines[:2], ";;;", *lines[2:], ""])
+    (published / TABLES[0]).write_bytes(text.encode(encoding))
+    assert len(open_clips(f"megc2019_flow:{published}").clips()) == 4
+
+
+def test_a_folder_where_the_table_is_expected(published: Path) -> None:
+    with pytest.raises(ValueError, match="is a folder, expected a regular file, a table of clips"):
+        open_clips(f"megc2019_flow:{published}?table=datasets")
+    with pytest.raises(NotADirectoryError, match="is a file, expected a folder"):
+        open_clips(f"megc2019_flow:{published}?images={TABLES[0]}")
+
+
 def test_a_table_without_a_column_says_which(published: Path) -> None:
     (published / TABLES[0]).write_text("dataset,sub,label\ncasme2,sub01,1\n")
-    with pytest.raises(ValueError, match="no column of the clip; expected filename_o or clip"):
+    with pytest.raises(ValueError, match="has no column 'filename_o', only: dataset, sub, label"):
         open_clips(f"megc2019_flow:{published}").clips()
 
 

@@ -81,7 +81,7 @@ def test_files_elsewhere(fictitious, tmp_path):
     clips = open_clips(f"casme2:{tmp_path}?sheet=mine.xlsx&images={images}").clips()
     assert len(clips) == 7
     assert len(open_clips(f"casme2:{tmp_path / 'mine.xlsx'}?images={images}").clips()) == 7
-    with pytest.raises(FileNotFoundError, match="casme2: sheet: nothing at"):
+    with pytest.raises(FileNotFoundError, match="no annotation sheet of casme2 at"):
         open_clips(f"casme2:{tmp_path}?sheet=other.xlsx")
 
 

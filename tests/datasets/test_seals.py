@@ -41,9 +41,7 @@ def test_every_flipped_bit_is_noticed(document):
                 silent.append(place)
             except ValueError:
                 continue
-    # A bit of the mark itself: the content is whole, and the missing checksum is warned of.
-    mark = range(whole.index(b'"checksum"'), whole.index(b"miex-sha256:") + 12)
-    assert set(silent) <= set(mark)
+    assert silent == []
 
 
 def test_a_file_without_a_seal_is_read_with_a_warning(tmp_path, caplog):
@@ -57,7 +55,7 @@ def test_a_file_without_a_seal_is_read_with_a_warning(tmp_path, caplog):
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff\xfe", b"{", b"[" * 100_000, b'"x"'])
 def test_damaged_documents_are_told_in_one_line(tmp_path, content):
     (tmp_path / "d.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"d.json is damaged .*; write it again") as caught:
+    with pytest.raises(ValueError, match=r"d.json is (damaged|empty) .*; write it again") as caught:
         read_document(tmp_path / "d.json", "document", "write it again")
     assert "\n" not in str(caught.value)
 

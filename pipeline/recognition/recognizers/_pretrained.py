@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torchvision.models import ResNet, ResNet18_Weights
 
 from miex.datasets.files import sha256_file
+from miex.datasets.given_files import require_file
 
 _RANDOM = "random"
 """`Recognizer.weights` of a network without pretrained weights."""
@@ -183,11 +184,8 @@ _DAMAGED = (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeE
 
 def _read(path: Path) -> dict[str, Tensor]:
     """Return parameters by name from both formats, without the prefix of `DataParallel`."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no weights file {path}; expected auto, imagenet, random, or a .safetensors or .pth"
-            " file"
-        )
+    remedy = "give auto, imagenet, random, or a .safetensors or .pth file"
+    require_file(path, "file of weights", remedy)
     try:
         if path.suffix == ".safetensors":
             content: Any = load_file(path)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from miex.datasets.files import sha256_file
+from miex.datasets.given_files import require_file
 
 _WHERE_FROM = (
     "the public checkpoint is magnet_epoch12_loss7.28e-02.pth, release v1.0 of"
@@ -197,8 +198,7 @@ def load_magnification_network(path: Path) -> tuple[MagnificationNetwork, str]:
         ValueError: The file cannot be read, or holds another network; the message names the key.
     """
     path = path.expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such magnification checkpoint; {_WHERE_FROM}")
+    require_file(path, "magnification checkpoint", _WHERE_FROM)
     stored = _read(path)
     network = MagnificationNetwork()
     own = network.state_dict()

@@ -97,7 +97,7 @@ def test_what_is_missing_is_said(monkeypatch, tmp_path):
         with pytest.raises(ModuleNotFoundError, match=r"pip install 'miex\[mediapipe\]'"):
             create_estimator("mediapipe")
     monkeypatch.setattr(module.importlib.metadata, "version", lambda name: "9.9")
-    with pytest.raises(FileNotFoundError, match=r"x\.task is absent.*Google"):
+    with pytest.raises(FileNotFoundError, match=r"no model of MediaPipe at .*x\.task.*Google"):
         create_estimator(f"mediapipe:{tmp_path / 'x.task'}")
 
 

@@ -194,7 +194,9 @@ def test_the_spec_chooses_folder_and_calibration(model_folder, images, landmarks
 def test_models_that_are_absent(tmp_path):
     with pytest.raises(ValueError, match="AU_predictors"):
         create_estimator("openface-models")
-    with pytest.raises(FileNotFoundError, match=r"main_static_svms\.txt is absent.*OpenFace 2\.2"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no file of OpenFace at .*main_static_svms\.txt.*OpenFace 2\.2"
+    ):
         create_estimator(f"openface-models:{tmp_path}")
 
 

@@ -206,7 +206,7 @@ def test_files_that_are_no_checkpoints_are_named(public_state, tmp_path):
     save_checkpoint(random_network(0), tmp_path / "ours")
     ours = (tmp_path / "ours").read_bytes()
     for content, message in (
-        (b"", "neither safetensors nor a file of torch.save"),
+        (b"", "is empty"),
         (b"<!DOCTYPE html><html>", "it may be a web page"),
         (whole[: len(whole) // 2], "damaged or cut off"),
         (b"\x80\x02 garbage", "damaged or cut off|refused"),
@@ -220,8 +220,10 @@ def test_files_that_are_no_checkpoints_are_named(public_state, tmp_path):
     torch.save(torch.zeros(3), path)
     with pytest.raises(ValueError, match="holds one Tensor, expected a state dict"):
         load_checkpoint(path)
-    with pytest.raises(FileNotFoundError, match=r"no such checkpoint file; .*donydchen"):
+    with pytest.raises(ValueError, match=r"is a folder, expected a regular file.*donydchen"):
         load_checkpoint(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint of a generator at .*donydchen"):
+        load_checkpoint(tmp_path / "absent")
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_the_command(trained: Checkpoint, tiny_dataset: Path, cache: Path, tmp_p
     start = ["--debug", "inspect", folder]
     with pytest.raises(ValueError, match="no samples are given: name a database with --clips"):
         CliRunner().invoke(app, start, catch_exceptions=False)
-    with pytest.raises(FileNotFoundError, match="no such checkpoint"):
+    with pytest.raises(FileNotFoundError, match="no checkpoint of a recognizer"):
         CliRunner().invoke(app, [*start[:2], str(tmp_path), *options], catch_exceptions=False)
     with pytest.raises(ValueError, match="no layer 'nose' with feature maps"):
         CliRunner().invoke(app, [*start, *options, "--layer", "nose"], catch_exceptions=False)

@@ -118,5 +118,5 @@ def test_the_folder_of_a_training_stands_for_its_recognizer(tmp_path: Path) -> N
     source = fresh()
     save_checkpoint(tmp_path / CHECKPOINT, source, card_of(source))
     assert load_checkpoint(tmp_path).path == tmp_path / CHECKPOINT
-    with pytest.raises(FileNotFoundError, match="no such checkpoint"):
+    with pytest.raises(FileNotFoundError, match="no checkpoint of a recognizer"):
         load_checkpoint(tmp_path / "empty")

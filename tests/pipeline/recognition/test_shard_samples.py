@@ -72,17 +72,16 @@ def test_a_damaged_shard_is_named_and_leaves_nothing_behind(
     copy = tmp_path / "copy"
     shutil.copytree(small_dataset, copy)
     shards = sorted((copy / "data").glob("*.parquet"))
+    blocks = shard_blocks(DatasetFolder.open(copy))
     content = bytearray(shards[1].read_bytes())
     content[len(content) // 2] ^= 1
     shards[1].write_bytes(content)
-    blocks = shard_blocks(DatasetFolder.open(copy))
     cache = tmp_path / "cache"
     pair = FramePair(FramesConfig(side=32))
     with pytest.raises(ValueError, match=rf"{shards[1].name} is damaged \(its sha256"):
         open_inputs(blocks, pair, cache)
     assert len(list(cache.rglob("*.safetensors"))) == 1
-    shards[2].write_bytes(content[:5000])
-    with pytest.raises(ValueError, match=rf"{shards[2].name} is damaged .*miex synthesize"):
+    with pytest.raises(ValueError, match=rf"{shards[1].name} is damaged: its SHA-256.*synthesize"):
         shard_blocks(DatasetFolder.open(copy))
 
 

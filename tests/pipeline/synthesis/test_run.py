@@ -169,6 +169,7 @@ def test_verify_compares_every_count_and_the_folder(made: Path, tmp_path: Path) 
         "emotion anger",
         "kind of source expert",
         "rejected",
+        "rejections differ from those that the shards state",
     }
 
 

@@ -1,0 +1,172 @@
+"""Kill every long command at random moments, resume it, and compare with an uninterrupted run.
+
+    python tests/campaign/kills.py [--kills 6] [--seed 18] [--only COMMAND] [--pairs 3]
+
+Prints one row for each command: kills, runs that were resumed, outputs that are equal byte by byte,
+leftovers, tracebacks; then one row for each command that was started twice at once.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+LEFTOVERS = ("*.partial", "*.parts", "*.lock", "unfinished.safetensors")
+
+TIMES = ("run.json", "sheet.png", "metrics.jsonl", "index.html", ".locks")
+"""Files that state how long a run took, or show it, and so differ from run to run."""
+
+
+def miex(*words: str | Path) -> list[str]:
+    return [sys.executable, "-m", "miex", *map(str, words)]
+
+
+def commands(folder: Path) -> dict[str, list[str]]:
+    """Return each command without its output, at a tiny size."""
+    faces, data, clips = folder / "faces.parquet", folder / "data", folder / "smic"
+    synthesize = ["--faces", faces, "--samples", 24, "--set", "rows_per_shard=4", "-j", 1]
+    train = ["-r", "ststnet", "--epochs", 4, "--device", "cpu", "--cache", folder / "cache"]
+    return {
+        "faces": miex("faces", "samples", "-j", 1),
+        "synthesize": miex("synthesize", "--generator", "warp", *map(str, synthesize)),
+        "extract-aus": miex("extract-aus", "samples", "--source", "early_mae"),
+        "pretrain": miex("pretrain", data, *map(str, train)),
+        "evaluate": miex("evaluate", "--clips", f"smic:{clips}", "-p", "loso", *map(str, train)),
+    }
+
+
+def out_of(name: str, folder: Path) -> Path:
+    return folder / ("out.parquet" if name in ("faces", "extract-aus") else "out")
+
+
+def contents(out: Path) -> dict[str, str]:
+    """Return the hash of every file of an output that should not differ between runs."""
+    files = [out] if out.is_file() else sorted(path for path in out.rglob("*") if path.is_file())
+    return {
+        path.relative_to(out.parent).as_posix(): _hash(path)
+        for path in files
+        if path.name not in TIMES and "report" not in path.parts
+    }
+
+
+def _hash(path: Path) -> str:
+    content = path.read_bytes()
+    if path.suffix == ".json":
+        document = json.loads(content)
+        for name in ("checksum", "seconds", "about"):
+            document.pop(name, None)
+        content = json.dumps(document, sort_keys=True).encode()
+    return hashlib.sha256(content).hexdigest()
+
+
+def run(command: Sequence[str], out: Path, seconds: float | None = None) -> tuple[int, str]:
+    """Run a command, killed after some seconds; return its exit status and standard error."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [*command, "-o", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        env=environment, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        told = process.communicate(timeout=seconds)[1]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        told = process.communicate()[1]
+    return process.returncode, told
+
+
+def leftovers(out: Path) -> list[str]:
+    return sorted(
+        str(path.relative_to(out.parent)) for mark in LEFTOVERS for path in out.parent.rglob(mark)
+    )
+
+
+def kill_often(name: str, command: list[str], scratch: Path, kills: int, seed: int) -> list[object]:
+    """Kill a command at random moments, resume it, and return the row of the table."""
+    rng = random.Random(f"{seed} {name}")
+    whole = out_of(name, scratch / f"{name}-whole")
+    began = time.monotonic()
+    status, told = run(command, whole)
+    seconds = time.monotonic() - began
+    if status:
+        raise RuntimeError(f"{name} does not run: {told}")
+    right = contents(whole)
+    killed = equal = resumed = left = tracebacks = 0
+    for number in range(kills):
+        out = out_of(name, scratch / f"{name}-{number}")
+        out.parent.mkdir()
+        status, told = run(command, out, rng.uniform(0.15, 0.95) * seconds)
+        killed += status == -signal.SIGKILL
+        tracebacks += "Traceback" in told
+        status, told = run(command, out)
+        tracebacks += "Traceback" in told
+        resumed += status == 0
+        equal += status == 0 and contents(out) == right
+        left += bool(leftovers(out))
+        shutil.rmtree(out.parent)
+    return [name, killed, resumed, equal, left, tracebacks, f"{seconds:.1f}"]
+
+
+def run_twice(name: str, command: list[str], scratch: Path, pairs: int) -> list[object]:
+    """Start a command twice at once, some times, and return the row of the table."""
+    right = contents(out_of(name, scratch / f"{name}-whole"))
+    fine = equal = tracebacks = 0
+    for number in range(pairs):
+        out = out_of(name, scratch / f"{name}-pair-{number}")
+        out.parent.mkdir()
+        both = [
+            subprocess.Popen(
+                [*command, "-o", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True,
+            )
+            for _ in range(2)
+        ]  # fmt: skip
+        told = [process.communicate()[1] for process in both]
+        fine += all(process.returncode == 0 for process in both)
+        tracebacks += sum("Traceback" in text for text in told)
+        equal += contents(out) == right
+        shutil.rmtree(out.parent)
+    return [name, pairs, fine, equal, tracebacks]
+
+
+def show(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    for row in (titles, *rows):
+        print("  ".join(str(cell).rjust(11) for cell in row), flush=True)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=6)
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=18)
+    parser.add_argument("--only", action="append")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        setup = commands(scratch)
+        chosen = {name: setup[name] for name in given.only or setup}
+        run(setup["faces"], scratch / "faces.parquet")
+        if {"pretrain"} & chosen.keys():
+            run(setup["synthesize"], scratch / "data")
+        if {"evaluate"} & chosen.keys():
+            run(miex("fictitious", "smic"), scratch / "smic")
+        rows = [
+            kill_often(name, command, scratch, given.kills, given.seed)
+            for name, command in chosen.items()
+        ]
+        show(["command", "killed", "resumed", "equal", "leftovers", "tracebacks", "seconds"], rows)
+        pairs = [run_twice(name, each, scratch, given.pairs) for name, each in chosen.items()]
+        show(["command", "pairs", "both end", "equal", "tracebacks"], pairs)
+
+
+if __name__ == "__main__":
+    main()
