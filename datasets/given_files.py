@@ -2,7 +2,7 @@
 
 A folder given for a file, a file for a folder, a FIFO or device (which would block or never end),
 an empty file, a link to nothing and a file without permission each give one line that names the
-path, what was expected, and the way out.
+path, what was expected, and the remedy.
 """
 
 import os
@@ -20,7 +20,7 @@ def require_file(path: Path, what: str, remedy: str, *, empty: bool = False) -> 
     Args:
         path: As the user gave it.
         what: What it should be, for messages: ``face table``.
-        remedy: The way out.
+        remedy: What the user can do, for messages.
         empty: Accept a file of 0 bytes.
 
     Raises:

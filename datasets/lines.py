@@ -35,7 +35,7 @@ def read_lines(path: Path, what: str, remedy: str) -> Iterator[Line]:
     Args:
         path: The list.
         what: What it is, for messages.
-        remedy: The way out where it is none.
+        remedy: What the user can do, for messages.
 
     Raises:
         FileNotFoundError: No such file.

@@ -11,7 +11,7 @@ from miex.au_sources.expert_table import load_table
 from miex.au_sources.pool import AUPool
 from miex.datasets.clips.corrections import read_corrections
 from miex.datasets.clips.sheets import read_rows
-from miex.datasets.config import read_yaml
+from miex.datasets.config import FrozenConfig, build
 from miex.datasets.dataset_format import DatasetFolder
 from miex.datasets.documents import read_document
 from miex.datasets.faces.emotionnet import read_list
@@ -33,7 +33,7 @@ FILES: dict[str, Callable[[Path], object]] = {
     "expert table": load_table,
     "calibration": Calibration.read,
     "corrections": read_corrections,
-    "config": read_yaml,
+    "config": lambda path: build(FrozenConfig, file=path),
     "recognizer": recognizers.load_checkpoint,
     "generator": generators.load_checkpoint,
     "sheet": lambda path: read_rows(path, {"subject": ("subject",)}),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from miex.datasets.dataset_format import DatasetFolder
-from miex.datasets.documents import CHECKSUM, write_document
+from miex.datasets.documents import write_document
 from miex.pipeline.make_dataset import synthesize
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.verify import verify
@@ -65,7 +65,7 @@ def test_every_changed_field_is_told(
     CHANGES[name](manifest)
     (out / "manifest.json").unlink()
     if resealed:
-        del manifest[CHECKSUM]
+        del manifest["checksum"]
         write_document(out / "manifest.json", manifest)
     else:
         (out / "manifest.json").write_text(json.dumps(manifest, indent=2))
