@@ -28,7 +28,7 @@ def test_the_sizes_suit_the_experiments(compare, name, tmp_path) -> None:
     files = {}
     for each in ("faces", "real_mie", "early_mae"):
         files[each] = str(tmp_path / f"{each}.parquet")
-        Path(files[each]).touch()
+        Path(files[each]).write_bytes(b"not looked at")
     scale = Scale(identities=compare.IDENTITIES, samples=compare.SAMPLES)
     plan = plan_experiment(experiment, Inputs(files=files), tmp_path, scale)
     jobs = {cell.column.name: cell.job for cell in plan.cells}

@@ -2,64 +2,14 @@
 works by mouse and by keyboard."""
 
 import shlex
-from collections.abc import Iterator
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from report_pages import FIRST
 
 from miex.datasets.dataset_format import DatasetFolder
 from miex.pipeline.reports.report import write_report
-
-FIRST = ".gallery-card:not([hidden]) .gallery-view"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """One tab of a headless browser for the whole module."""
-    pytest.importorskip("websockets", reason="comes with prefect; the tests talk to the browser")
-    import browser
-
-    program = browser.chromium()
-    if program is None:
-        pytest.skip(f"no browser: none of {', '.join(browser.NAMES)} is on the path")
-    with browser.open_page(program) as page:
-        yield page
-
-
-@pytest.fixture(scope="module")
-def reports(make_dataset, tmp_path_factory):
-    """Reports on pairs and on films, by name."""
-    folder = tmp_path_factory.mktemp("reports")
-    pairs = make_dataset(folder / "pairs", identities=8, name="pairs")
-    films = make_dataset(folder / "films", identities=2, frames=10, name="films")
-    return {"pairs": write_report(pairs), "films": write_report(films)}
-
-
-@pytest.fixture
-def page(chromium):
-    chromium.complaints.clear()
-    chromium.requests.clear()
-    chromium.size(1280, 800)
-    chromium.media("")
-    # Off the cards: a mouse that rests on one flips it.
-    chromium.call("Input.dispatchMouseEvent", type="mouseMoved", x=2, y=2)
-    yield chromium
-    assert chromium.complaints == []
-    assert chromium.requests == []
-
-
-@pytest.fixture
-def pairs(page, reports):
-    page.open(reports["pairs"])
-    return page
-
-
-@pytest.fixture
-def films(page, reports):
-    page.open(reports["films"])
-    return page
 
 
 def shown(page, number=0):
@@ -340,36 +290,6 @@ def test_the_panel_steps_and_goes_on(films):
     assert not films.run("document.querySelector('.gallery-panel').open")
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_the_screen(page, reports, width, scheme):
-    page.size(width, 844)
-    page.media(prefers_color_scheme=scheme)
-    page.open(reports["pairs"])
-    assert page.run("document.documentElement.scrollWidth <= innerWidth")
-    page.click(FIRST)
-    assert page.run(
-        """(() => { const panel = document.querySelector('.gallery-panel');
-        const box = panel.getBoundingClientRect();
-        return box.left >= 0 && box.right <= innerWidth && box.bottom <= innerHeight
-          && panel.scrollWidth <= panel.clientWidth })()"""
-    )
-
-
-def test_paper_shows_onset_beside_apex(pairs):
-    pairs.media("print")
-    boxes = pairs.run(
-        """['onset', 'apex'].map((name) => {
-        const image = document.querySelector('.gallery-' + name);
-        const box = image.getBoundingClientRect();
-        return [box.left, box.right, box.top, getComputedStyle(image).visibility] })"""
-    )
-    assert boxes[0][1] <= boxes[1][0]
-    assert boxes[0][2] == boxes[1][2]
-    assert boxes[0][3] == boxes[1][3] == "visible"
-    assert not pairs.run("document.querySelector('.gallery-tools').checkVisibility()")
-
-
 def test_markup_in_names_stays_text(page, make_dataset, tmp_path):
     folder = make_dataset(tmp_path / "<b onclick=x>'&", identities=1)
     name = "</script><i title='\"'>{{ 7 * 7 }}"
@@ -384,43 +304,3 @@ def test_markup_in_names_stays_text(page, make_dataset, tmp_path):
     assert name in page.run("document.querySelector('.gallery-row').textContent")
     command = page.run("document.querySelector('.gallery-command code').textContent")
     assert shlex.split(command)[2] == str(folder)
-
-
-@pytest.mark.parametrize(("width", "shown"), [(1280, "wide"), (390, "narrow")])
-def test_charts_are_drawn_for_the_width_of_the_page(pairs, width, shown):
-    pairs.size(width, 900)
-    hidden = {"wide": "narrow", "narrow": "wide"}[shown]
-    assert pairs.run(f"document.querySelectorAll('.on-{shown} svg').length") > 5
-    visible = "[...document.querySelectorAll('.on-{}')].filter(e => e.offsetHeight).length"
-    assert pairs.run(visible.format(hidden)) == 0
-    assert pairs.run(visible.format(shown)) > 5
-    # The smallest letters of all visible drawings, in pixels of the screen.
-    smallest = pairs.run(
-        "Math.min(...[...document.querySelectorAll('svg text')]"
-        ".filter(t => t.getBoundingClientRect().height)"
-        ".map(t => parseFloat(getComputedStyle(t).fontSize) * t.getScreenCTM().a))"
-    )
-    assert smallest >= (11 if width == 1280 else 9.5)
-
-
-@pytest.mark.parametrize("width", [1280, 390])
-def test_the_navigation_stays_in_sight(pairs, width):
-    pairs.size(width, 900)
-    pairs.run("document.querySelector('#aus').scrollIntoView({behavior: 'instant'})")
-    top = "Math.round(document.querySelector('nav').getBoundingClientRect().top)"
-    assert pairs.run("scrollY") > 500
-    assert pairs.run(top) == 0
-    heading = "document.querySelector('#aus h2').getBoundingClientRect().top"
-    assert pairs.run(heading) >= pairs.run("document.querySelector('nav').offsetHeight")
-
-
-def test_heat_maps_have_scales_and_groups_have_names(pairs):
-    scales = pairs.run(
-        "[...document.querySelectorAll('.on-wide .heatmap .scale')].map(e => e.textContent)"
-    )
-    assert scales
-    assert all(text.startswith("0") and text.endswith("%") for text in scales)
-    text = pairs.run("document.body.textContent")
-    assert "all sources, all classes" in text
-    assert "expert table casme3" in text
-    assert "all, all" not in text
