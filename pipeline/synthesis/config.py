@@ -208,9 +208,9 @@ class SynthesisConfig(FrozenConfig):
         "three_class", description="classes of the samples"
     )
     sources: Annotated[tuple[str, ...], Flag(option="--source")] = Field(
-        ("expert:miex", "expert:du2014", "expert:casme3"),
+        ("expert:micro", "expert:miex", "expert:casme3"),
         min_length=1,
-        description="AU sources: expert:TABLE (miex, du2014, casme3 or a YAML file) or "
+        description="AU sources: expert:TABLE (micro, miex, casme3, du2014 or a YAML file) or "
         "pool:FILE.parquet",
     )
     intensity: Annotated[tuple[float, float], Flag()] = Field(

@@ -99,4 +99,4 @@ def test_options_list_what_may_be_chosen(name: str, option: str, choices: list[s
 def test_options_show_the_defaults_of_the_model() -> None:
     shown = {each.name: each.default for each in COMMANDS["synthesize"].params}
     assert (shown["frames"], shown["image_format"], shown["drift"]) == (2, "webp", False)
-    assert shown["sources"] == ["expert:miex", "expert:du2014", "expert:casme3"]
+    assert shown["sources"] == ["expert:micro", "expert:miex", "expert:casme3"]
