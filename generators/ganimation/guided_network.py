@@ -29,9 +29,9 @@ INVERSION_STEPS = 4
 """Fixed-point steps that invert the field; the motion is larger than that of `warp`."""
 
 _GAINS = {
-    "AU01": 1.2, "AU02": 1.3, "AU04": 1.8, "AU05": 3.0, "AU06": 1.0, "AU07": 3.0, "AU09": 0.7,
-    "AU10": 0.9, "AU12": 1.0, "AU14": 1.0, "AU15": 1.2, "AU17": 1.8, "AU20": 0.7, "AU23": 0.6,
-    "AU25": 1.5, "AU26": 0.8, "AU45": 1.4,
+    "AU01": 1.5, "AU02": 1.4, "AU04": 2.5, "AU05": 3.0, "AU06": 1.0, "AU07": 3.2, "AU09": 0.7,
+    "AU10": 0.9, "AU12": 1.0, "AU14": 1.5, "AU15": 1.2, "AU17": 2.0, "AU20": 0.7, "AU23": 0.6,
+    "AU25": 1.1, "AU26": 0.9, "AU45": 1.4,
 }  # fmt: skip
 """Motion of the face by an AU relative to `warp`. `warp` is linear with the full range of a 3-D
 model at intensity 5, and AUs differ in their motion: at intensity 2 AU05 .09, AU45 .18,
