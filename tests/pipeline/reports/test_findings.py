@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from changed_shards import replace_shard
 
 from miex.au_sources.expert import ExpertSource
 from miex.au_sources.expert_table import load_table
@@ -67,7 +68,8 @@ def save(folder: Path, rows: Rows) -> None:
     for path in shards(folder):
         file = pq.read_table(path)
         part = rows[start : start + len(file)]
-        pq.write_table(pa.Table.from_pylist(part, schema=file.schema), path, row_group_size=64)
+        table = pa.Table.from_pylist(part, schema=file.schema)
+        replace_shard(path, table, row_group_size=64)
         start += len(part)
 
 
