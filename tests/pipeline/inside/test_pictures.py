@@ -225,7 +225,7 @@ def test_counts_of_a_dataset(tiny_dataset: Path) -> None:
     rows = list(dataset.rows(["label", "fine_emotion", "au_estimator"]))
     au12 = AU_NUMBERS.index(12)
     for each in counts:
-        table = each.name.split()[-2]
+        table = each.name.split()[-1]
         some = [row for row in rows if f" {table} " in row["au_estimator"]]
         happy = sum(row["fine_emotion"] == "happiness" for row in some)
         assert each.samples.tolist() == [sum(row["label"] == n for row in some) for n in range(3)]
