@@ -167,8 +167,9 @@ class Megc2019Flow:
             files = {_stem(path): path for path in sorted(self._images.glob("*.png"))}
         clips: list[Clip] = []
         for row in rows:
-            # Some copies of the layout repeat the subject, some do not.
-            stems = (f"{row.subject}_{row.clip}", row.clip)
+            # Some copies of the layout repeat the subject, with its zeros or without; some do not.
+            unpadded = row.subject.lstrip("0")
+            stems = (f"{row.subject}_{row.clip}", f"{unpadded}_{row.clip}", row.clip)
             stem = next((each for each in stems if each in files), None)
             if self._images is not None and stem is None:
                 detail = f"{self._table.name}, line {row.line}: no image '{stems[0]} .png'"
