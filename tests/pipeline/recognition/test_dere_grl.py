@@ -232,7 +232,7 @@ def test_centres_move_in_training_alone(inputs):
 def test_ablations(inputs, config, terms, rows):
     model = make(**config)
     losses = model.loss(inputs, torch.arange(6) % 3)
-    assert set(losses) == {"loss", *terms}
+    assert set(losses) == {"loss", "accuracy", *terms}
     losses["loss"].backward()
     assert all(p.grad is not None for p in model.parameters())
     assert model.decomposition(inputs).features.shape == (6, rows, 48)

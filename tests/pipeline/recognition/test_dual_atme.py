@@ -152,7 +152,7 @@ def test_branches_look_at_their_own_input(inputs):
     ):
         model = create(**config).eval()
         assert torch.equal(model(inputs), model(changed)) == same, config
-    assert set(create(branches="face").loss(inputs, LABELS)) == {"loss"}
+    assert set(create(branches="face").loss(inputs, LABELS)) == {"loss", "accuracy"}
 
 
 def test_strain_is_lifted_to_the_size_of_the_flow(inputs):
