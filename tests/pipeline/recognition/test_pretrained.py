@@ -167,7 +167,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(ValueError, match="holds a list"):
         resnet18(str(tmp_path / "list.pth"))
-    with pytest.raises(FileNotFoundError, match=r"no weights file .*expected auto, imagenet"):
+    with pytest.raises(FileNotFoundError, match=r"no file of weights at .*; give auto, imagenet"):
         resnet18(str(tmp_path / "absent.pth"))
 
 

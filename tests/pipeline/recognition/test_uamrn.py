@@ -275,7 +275,7 @@ def test_a_checkpoint_needs_no_magnification_file(tmp_path: Path) -> None:
     inputs = _inputs(2)
     assert torch.equal(again.eval()(inputs), network(inputs))
     assert again.weights == network.weights
-    with pytest.raises(FileNotFoundError, match="no such magnification checkpoint"):
+    with pytest.raises(FileNotFoundError, match="no magnification checkpoint at"):
         _network(magnification="auto", magnification_weights=path)
 
 
