@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from changed_shards import replace_shard
 from PIL import Image
 
 from miex.datasets.dataset_format import MANIFEST, SCHEMA, DatasetFolder, decode_frames
@@ -105,7 +106,7 @@ def test_unmeasured_aus_stay_unmeasured(make_dataset, tmp_path):
         rows = pq.read_table(path).to_pylist()
         for row in rows:
             row["aus"] = [[float("nan"), *vector[1:]] for vector in row["aus"]]
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), path)
+        replace_shard(path, pa.Table.from_pylist(rows, schema=SCHEMA))
     for entry in data_of(gallery_section(DatasetFolder.open(folder)))["samples"]:
         assert [vector[0] for vector in entry["row"]["aus"]] == [None, None]
 
@@ -133,7 +134,7 @@ def test_samples_that_cannot_be_decoded_are_named(make_dataset, tmp_path, damage
         for row in rows[: damaged - len(broken)]:
             row["frames"][1]["bytes"] = b"no image"
             broken.append(row["sample_id"])
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), path)
+        replace_shard(path, pa.Table.from_pylist(rows, schema=SCHEMA))
     section = gallery_section(DatasetFolder.open(folder))
     if damaged == 6:
         assert section == ""
