@@ -128,10 +128,10 @@ def test_a_damaged_shard_is_named(make_dataset, tmp_path):
     folder = make_dataset(tmp_path / "d", identities=1)
     shard = sorted((folder / "data").iterdir())[1]
     shard.write_bytes(shard.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=f"{shard.name} cannot be read.*miex verify"):
+    with pytest.raises(ValueError, match=f"{shard.name} is damaged.*miex synthesize"):
         contact_sheet(folder)
     shard.unlink()
-    with pytest.raises(ValueError, match=f"{shard.name} cannot be read"):
+    with pytest.raises(FileNotFoundError, match=f"{shard.name} is missing.*miex verify"):
         contact_sheet(folder)
 
 
