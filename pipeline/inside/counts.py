@@ -100,7 +100,8 @@ def count_dataset(dataset: DatasetFolder) -> list[AUCounts]:
         The counts of each AU source.
 
     Raises:
-        ValueError: A shard is missing or damaged.
+        FileNotFoundError: A shard is missing.
+        ValueError: A shard is damaged.
     """
     found = read_dataset(dataset)
     classes = dataset.manifest["label_space"]["classes"]

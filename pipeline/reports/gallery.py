@@ -99,7 +99,8 @@ def gallery_section(
         chosen but cannot be decoded.
 
     Raises:
-        ValueError: A shard is missing or damaged, or `samples` or `seed` is out of range.
+        FileNotFoundError: A shard is missing.
+        ValueError: A shard is damaged, or `samples` or `seed` is out of range.
     """
     if dataset is None or not len(dataset):
         return ""

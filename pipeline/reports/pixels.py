@@ -67,7 +67,8 @@ def inspect_pixels(
         on_samples: Progress callback: (samples done, samples in total).
 
     Raises:
-        ValueError: A shard is missing or damaged.
+        FileNotFoundError: A shard is missing.
+        ValueError: A shard is damaged.
     """
     count = len(dataset)
     rng = np.random.default_rng(seed)

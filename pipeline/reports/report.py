@@ -87,7 +87,7 @@ def write_report(
         Path of the HTML file. It is self-contained: one file to send or to print.
 
     Raises:
-        FileNotFoundError: A target is absent, or its synthesis did not finish.
+        FileNotFoundError: A target or a shard is missing, or a synthesis did not finish.
         ValueError: A target is no dataset or pool, of another version or schema, or damaged.
         DiskFullError: The disk is full; no half-written file stays.
     """

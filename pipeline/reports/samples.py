@@ -101,7 +101,8 @@ def read_dataset(dataset: DatasetFolder) -> Samples:
     """Read every column that is asked for here, but no frame.
 
     Raises:
-        ValueError: The manifest lacks a field, or a shard is missing, damaged or of another schema.
+        FileNotFoundError: A shard is missing.
+        ValueError: The manifest lacks a field, or a shard is damaged or of another schema.
     """
     _check_manifest(dataset)
     columns: dict[str, list[Any]] = {name: [] for name in (*_TEXTS, *_ORIGIN)}

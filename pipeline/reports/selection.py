@@ -68,7 +68,8 @@ def choose_samples(dataset: DatasetFolder, count: int, seed: int) -> list[dict[s
         Complete rows, ordered by class, source and place in the dataset.
 
     Raises:
-        ValueError: `count` or `seed` does not fit, or a shard is missing or damaged.
+        FileNotFoundError: A shard is missing.
+        ValueError: `count` or `seed` does not fit, or a shard is damaged.
     """
     if count < 1 or seed < 0:
         raise ValueError(f"samples: {count}, seed: {seed}; expected at least 1 and at least 0")

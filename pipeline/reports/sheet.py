@@ -82,7 +82,7 @@ def contact_sheet(
         Path of the image.
 
     Raises:
-        FileNotFoundError: No dataset there.
+        FileNotFoundError: No dataset there, or a shard is missing.
         ValueError: The dataset is empty or damaged, or `samples` or `seed` is out of range.
     """
     dataset = DatasetFolder.open(Path(folder))
@@ -99,6 +99,7 @@ def draw_contact_sheet(
     """Draw what `contact_sheet` writes.
 
     Raises:
+        FileNotFoundError: A shard is missing.
         ValueError: The dataset is empty or damaged, or `samples` or `seed` is out of range.
     """
     return draw_sheet(sheet_cards(dataset, samples, seed, on_stage), dataset)
@@ -110,6 +111,7 @@ def sheet_cards(
     """Return the samples of a sheet, balanced over classes, AU sources and identities.
 
     Raises:
+        FileNotFoundError: A shard is missing.
         ValueError: The dataset is empty or damaged, or `samples` or `seed` is out of range.
     """
     rows = choose_samples(dataset, samples, seed)
