@@ -35,7 +35,7 @@ def run_synthesis(
         The manifest.
     """
     for line in source_notes(config):
-        terminal.tell(line)
+        terminal.note(line)
     resumed = any(out.glob("data/*.parquet"))
     with terminal.stages() as stages:
 

@@ -74,6 +74,11 @@ class Terminal:
         """Print a line of the result without markup, so that brackets in a path are kept."""
         self.out.print(text, markup=False)
 
+    def note(self, text: str) -> None:
+        """Print a line about what begins, without markup, where progress is shown."""
+        if self._progress:
+            self.err.print(text, markup=False)
+
     def fail(self, text: str) -> None:
         """Print one red line to standard error."""
         self.err.print(f"[bold red]error:[/] [red]{escape(text)}[/]")

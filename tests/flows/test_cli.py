@@ -59,6 +59,7 @@ def dataset(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("6 samples, 12 frames, 2 identities")
     assert f"miex verify '{folder}'" in result.stdout
+    assert result.stderr.startswith("AU source expert: table miex")
     assert "render: 6 samples in" in result.stderr
     assert "\x1b" not in result.output
     return folder
@@ -111,7 +112,7 @@ def test_the_shown_config_is_a_config_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("synthesize", "-c", "nowhere.yaml"), "nowhere.yaml: No such file or directory"),
+        (("synthesize", "-c", "nowhere.yaml"), "no config in YAML at nowhere.yaml"),
         (("synthesize", "--seed", "-1"), "seed: Input should be greater than or equal to 0"),
         (("synthesize", "--set", "sedd=1"), "sedd: there is no such field"),
         (("synthesize", "--faces", "nowhere.parquet"), "no face table at nowhere.parquet"),
@@ -119,8 +120,8 @@ def test_the_shown_config_is_a_config_file(tmp_path: Path) -> None:
         (("faces", "folder:nowhere"), "nowhere"),
         (("faces", "samples", "--out", "table.csv"), "a face table ends in .parquet"),
         (("faces", "a.parquet"), "is a face table already"),
-        (("sheet", "nowhere"), "holds no finished miex dataset"),
-        (("redraw", "nowhere", "miex-0"), "holds no finished miex dataset"),
+        (("sheet", "nowhere"), "no dataset of miex at nowhere"),
+        (("redraw", "nowhere", "miex-0"), "no dataset of miex at nowhere"),
         (("doctor", "nowhere"), "is not a folder"),
     ],
 )
