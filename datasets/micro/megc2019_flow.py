@@ -210,7 +210,7 @@ _FACTS = Facts(
     about="MEGC2019 composite, published as optical flow images",
     title="MEGC2019 flow",
     written="megc2019_flow:FOLDER",
-    found_by=(TABLES[0],),
+    found_by=("combined_3_class2_for_optical_flow.csv",),
     holds=("casme2", "smic", "samm"),
 )
 
