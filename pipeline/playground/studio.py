@@ -21,7 +21,7 @@ from miex.au_sources.expert import ExpertSource
 from miex.au_sources.expert_table import load_table, table_names
 from miex.datasets.base import Face, Photograph, Rejection
 from miex.datasets.faces.base import open_face_source
-from miex.datasets.labels import Emotion
+from miex.datasets.labels import parse_emotion
 from miex.generators.base import (
     FaceGenerator,
     GeneratorConfig,
@@ -174,7 +174,7 @@ class Studio:
             ValueError: The table does not exist, or lacks the emotion.
         """
         source = ExpertSource(load_table(table))
-        return source.draw_apex(Emotion(emotion), np.random.default_rng(seed))
+        return source.draw_apex(parse_emotion(emotion), np.random.default_rng(seed))
 
     def render(self, face: str, generator: str, aus: Sequence[float] | AUArray) -> Shot:
         """Render an expression of a face, and read its AUs.

@@ -59,8 +59,10 @@ def test_an_emotion_is_drawn_from_its_table(studio: Studio) -> None:
     assert aus.shape == (17,)
     assert 0 < aus.max() <= 5
     assert np.array_equal(aus, studio.draw("miex", "happiness", 3))
-    with pytest.raises(ValueError, match="no AUs for"):
+    with pytest.raises(ValueError, match="unknown emotion 'pain'; expected one of happiness"):
         studio.draw("miex", "pain", 0)
+    with pytest.raises(ValueError, match="no AUs for repression; it has: "):
+        studio.draw("du2014", "repression", 0)
 
 
 def test_a_photograph_of_ones_own(studio: Studio) -> None:
