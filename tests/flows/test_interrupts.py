@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,15 @@ def count_steps(interrupt_at: tuple[int, ...], made: list[int]) -> None:
                 break
 
 
-def test_the_first_interrupt_waits_for_the_step() -> None:
+@pytest.fixture
+def usual_handler() -> Iterator[None]:
+    """Handle SIGINT as Python does in a terminal, also where a shell or another test changed it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_first_interrupt_waits_for_the_step(usual_handler: None) -> None:
     made: list[int] = []
     with pytest.raises(KeyboardInterrupt):
         count_steps((2,), made)
@@ -106,21 +114,18 @@ def test_the_first_interrupt_waits_for_the_step() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_the_second_interrupt_ends_at_once() -> None:
+def test_the_second_interrupt_ends_at_once(usual_handler: None) -> None:
     made: list[int] = []
     with pytest.raises(KeyboardInterrupt):
         count_steps((2, 2), made)
     assert made == [1, -1, 2]
 
 
-def test_a_handler_of_others_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_handler_of_others_stays(usual_handler: None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with deferred_interrupt() as pressed:
-            assert not pressed()
-            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    with deferred_interrupt() as pressed:
+        assert not pressed()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 @pytest.fixture(scope="module")
