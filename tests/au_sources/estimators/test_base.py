@@ -132,7 +132,7 @@ def test_names_are_files_and_unknown_ones_are_refused():
     assert not {"base", "openface"} & set(names)
     with pytest.raises(ValueError, match=r"'openface3'; there are: .*mediapipe"):
         create_estimator("openface3:x")
-    with pytest.raises(ValueError, match="CSVs are read with"):
+    with pytest.raises(ValueError, match="-e openface:FOLDER` makes a pool of OpenFace's CSVs"):
         create_estimator("openface:x")
 
 
