@@ -1,7 +1,7 @@
 """The command and the flow that write a report, and where its findings are shown."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,15 @@ def written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     """The report replaced by its findings; what it was asked for."""
     seen: dict[str, Any] = {}
 
-    def write_report(target: Any, out: Path | None = None, *, against: Path | None = None) -> Path:
+    def write_report(
+        target: Any,
+        out: Path | None = None,
+        *,
+        against: Path | None = None,
+        on_stage: Callable[[str, int, int], None] | None = None,
+    ) -> Path:
+        if on_stage is not None:
+            on_stage("gallery", 3, 3)
         seen.update(target=target, out=out, against=against)
         path = (out or tmp_path / "report") / "index.html"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +67,7 @@ def test_the_command_prints_the_findings_and_the_place(
         "good    No apex equals its onset.",
         f"report: {out / 'index.html'}",
     ]
-    assert result.stderr.startswith("report: ")
+    assert result.stderr.startswith("gallery: 3 samples in")
 
 
 def test_the_command_needs_a_target() -> None:
@@ -85,6 +93,8 @@ def test_a_real_report_of_a_small_dataset(sample_table: Path, tmp_path: Path) ->
     path = tmp_path / "again" / "index.html"
     result = call(folder, "--against", folder, "--out", path.parent)
     assert result.exit_code == 0, result.output
+    assert "frames: 6 samples in" in result.stderr
+    assert "gallery: " in result.stderr
     findings = read_findings(path)
     assert findings
     for finding in findings:
