@@ -127,7 +127,7 @@ def test_texture_sees_blur():
 def test_an_unknown_or_absent_embedding_is_refused(tmp_path):
     with pytest.raises(ValueError, match="lbp-texture"):
         open_embedding("vgg")
-    with pytest.raises(FileNotFoundError, match="does not exist"):
+    with pytest.raises(FileNotFoundError, match="no model of the embedding mobilefacenet at"):
         open_embedding(f"mobilefacenet:{tmp_path / 'none.onnx'}")
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"not a network")
