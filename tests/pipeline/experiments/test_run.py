@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from miex.datasets.documents import read_document, write_document
 from miex.generators import _auto
 from miex.pipeline.experiments import run as experiments
 from miex.pipeline.experiments.config import Experiment, load_experiment
@@ -129,9 +130,9 @@ def test_files_are_checked_first(make: MakeExperiment, tmp_path: Path) -> None:
     what = make()
     with pytest.raises(ValueError, match="takes no file called 'face'; it takes: faces"):
         plan_experiment(what, Inputs(files={"face": "x"}), tmp_path)
-    with pytest.raises(FileNotFoundError, match=re.escape("faces=x.parquet: no such file")):
+    with pytest.raises(FileNotFoundError, match=r"no file for faces at x\.parquet; give"):
         plan_experiment(what, Inputs(files={"faces": "x.parquet"}), tmp_path)
-    (tmp_path / "photo.jpg").touch()
+    (tmp_path / "photo.jpg").write_bytes(b"a photograph")
     with pytest.raises(ValueError, match="expected a face table"):
         plan_experiment(what, Inputs(files={"faces": str(tmp_path / "photo.jpg")}), tmp_path)
     with pytest.raises(ValueError, match="no experiment is called 'tiny'; there are: cropnet"):
@@ -255,8 +256,8 @@ def test_cells_of_other_inputs_are_not_taken_over(
     with pytest.raises(ValueError, match=r"faces=.* is not what it was when .* was begun; give"):
         run_experiment(what, inputs, out, tmp_path / "cache", workers=1)
     shutil.copy(sample_table, faces)
-    record = json.loads((out / "inputs.json").read_text(encoding="utf-8"))
-    (out / "inputs.json").write_text(json.dumps(record | {clips: "another annotation"}))
+    record = read_document(out / "inputs.json", "list of inputs", "")
+    write_document(out / "inputs.json", record | {clips: "another annotation"})
     with pytest.raises(ValueError, match=r"smic:.* is not what it was"):
         run_experiment(what, inputs, out, tmp_path / "cache", workers=1)
 
