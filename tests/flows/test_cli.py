@@ -59,7 +59,7 @@ def dataset(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("6 samples, 12 frames, 2 identities")
     assert f"miex verify '{folder}'" in result.stdout
-    assert result.stderr.startswith("AU source expert: table miex")
+    assert result.stderr.startswith("AU source expert: table micro")
     assert "render: 6 samples in" in result.stderr
     assert "\x1b" not in result.output
     return folder
