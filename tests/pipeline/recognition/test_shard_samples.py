@@ -101,9 +101,9 @@ def test_a_table_that_was_counted_on_clips_is_kept_from_whoever_tests_on_them(
     dataset = DatasetFolder.open(small_dataset)
     infos = [info for block in shard_blocks(dataset) for info in block.infos]
     tables = [row["au_estimator"].split()[1] for row in dataset.rows(["au_estimator"])]
-    assert set(tables) == {"miex", "du2014", "casme3"}
+    assert set(tables) == {"miex", "micro", "casme3"}
     kept, refused = admit(infos, {("casme3", "spNO.1")})
-    assert {tables[index] for index in kept} == {"miex", "du2014"}
+    assert {tables[index] for index in kept} == {"miex", "micro"}
     assert {tables[index] for index in refused} == {"casme3"}
     assert admit(infos, {("casme2", "sub01")}) == (list(range(len(infos))), [])
     with pytest.raises(ValueError, match=r"leak: .* casme3:\* of its lineage"):
