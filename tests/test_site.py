@@ -57,6 +57,8 @@ def test_every_link_leads_somewhere(site: Path) -> None:
             if "://" in path:
                 continue
             place = (page.parent / path).resolve() if path else page
+            if place.is_dir():
+                place /= "index.html"
             fits = place.is_file() and (not anchor or anchor in anchors.get(place, {anchor}))
             if not fits and anchor not in ("__toc", "__drawer"):
                 broken.append(f"{page.relative_to(site)}: {target}")
