@@ -11,6 +11,7 @@
     settings: {evaluation.recognizer: branches}        fields of EvaluateJob, of every cell
     rows: [{name: ..., datasets: [miex], settings: {...}, paper: {COLUMN: {uf1: [.477, .005]}}}]
     columns: [{name: ..., settings: {...}}]            or `recognizers`: one column for each
+    claims: [{text: ..., better: [ROW], than: [ROW]}]  judged in words, see `claims`
     notes: [what else must be known]
     combinations: {dataset: ..., sources: ..., generators: ...}   rows and datasets, see
                                                                   `_with_combinations`
@@ -88,6 +89,14 @@ class Column(FrozenConfig):
         return (value,) if isinstance(value, int) else value
 
 
+class Claim(FrozenConfig):
+    """A claim about the rows of an experiment."""
+
+    text: str = Field(description="claim in words")
+    better: tuple[str, ...] = Field(min_length=1, description="rows whose mean score is higher")
+    than: tuple[str, ...] = Field(min_length=1, description="rows whose mean score is lower")
+
+
 class Experiment(FrozenConfig):
     """See the module."""
 
@@ -103,6 +112,7 @@ class Experiment(FrozenConfig):
     settings: dict[str, Any] = Field(default_factory=dict)
     rows: tuple[Row, ...] = Field(min_length=1)
     columns: tuple[Column, ...] = Field(min_length=1)
+    claims: tuple[Claim, ...] = ()
     notes: tuple[str, ...] = ()
 
     @model_validator(mode="before")
@@ -147,6 +157,9 @@ class Experiment(FrozenConfig):
             _require_known("column", row.columns, columns, row.name)
             for scores in row.paper.values():
                 _require_known("metric", scores, self.metrics, row.name)
+        rows = {row.name for row in self.rows}
+        for claim in self.claims:
+            _require_known("row", (*claim.better, *claim.than), rows, f"claim {claim.text!r}")
         for name, fields in self.datasets.items():
             sizes = [fields.get(key) for key in ("identities", "samples")]
             if not all(isinstance(size, int) and size > 0 for size in sizes):

@@ -104,6 +104,7 @@ def as_markdown(table: Mapping[str, Any]) -> str:
             lines.append(_line([baseline.replace("_", " "), *shown]))
         lines.append("")
     for heading, entries in (
+        ("What the scores say", table["claims"]),
         ("Not as in the paper", table["departures"]),
         ("Cells without a score", _reasons(table)),
         ("To be known", table["notes"]),

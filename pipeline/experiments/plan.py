@@ -312,7 +312,10 @@ class _Builder:
             changes: dict[str, Any] = getattr(config, name)
             hyper = _own_config(job).hyperparameters(changes, stage)
             if factor != 1:
-                changed[name] = changes | {"epochs": max(1, round(hyper.epochs * factor))}
+                # Given epochs replace a largest number of steps, which is scaled instead.
+                field = "epochs" if hyper.max_steps is None else "max_steps"
+                amount = getattr(hyper, field)
+                changed[name] = changes | {field: max(1, round(amount * factor))}
         evaluation = config.model_copy(update=changed)
         return job.model_copy(update={"evaluation": evaluation})
 

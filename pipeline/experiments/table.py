@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from miex.pipeline.experiments.claims import judge_claims
 from miex.pipeline.experiments.config import Column, Published
 from miex.pipeline.experiments.plan import Cell, Plan
 from miex.pipeline.recognition.results import Result
@@ -44,6 +45,7 @@ def make_table(plan: Plan, outcomes: Sequence[Outcome], out: Path) -> dict[str, 
         What ``table.json`` holds: ``standing``, what the clips are in words for every heading;
         ``columns`` and ``rows``; ``cells`` with our ``scores``, averaged as in the paper
         (``scoring``), those of the ``pooled`` counts, the ``paper``'s and the ``baselines``;
+        ``claims``, each with what the scores say about it;
         ``departures`` from the paper; and ``notes``.
     """
     experiment = plan.experiment
@@ -54,6 +56,7 @@ def make_table(plan: Plan, outcomes: Sequence[Outcome], out: Path) -> dict[str, 
         columns.append(
             {"name": column.name, **standing(contents, column, plan.stand_in, plan.changed)}
         )
+    cells = [_cell(each, plan, out) for each in outcomes]
     return {
         "format": FORMAT,
         "experiment": experiment.name,
@@ -65,7 +68,8 @@ def make_table(plan: Plan, outcomes: Sequence[Outcome], out: Path) -> dict[str, 
         "standing": _overall(columns),
         "columns": columns,
         "rows": list(plan.rows),
-        "cells": [_cell(each, plan, out) for each in outcomes],
+        "cells": cells,
+        "claims": judge_claims(experiment, cells),
         "departures": [*plan.departures, *_started_from(outcomes)],
         "notes": [*experiment.notes, *_notes(outcomes)],
     }
@@ -146,6 +150,7 @@ def _cell(outcome: Outcome, plan: Plan, out: Path) -> dict[str, Any]:
         "reason": outcome.reason,
         "paper": {name: _published(value) for name, value in cell.paper.items()},
         "scores": {},
+        "runs": {},
         "pooled": {},
         "baselines": {},
         "clips": None,
@@ -168,6 +173,9 @@ def _cell(outcome: Outcome, plan: Plan, out: Path) -> dict[str, Any]:
         }
     return shown | {
         "scores": _spreads(part, metrics),
+        "runs": {
+            seed: {metric: run[metric] for metric in metrics} for seed, run in part["seeds"].items()
+        },
         "pooled": _spreads(pooled, metrics),
         "clips": _clips(content, cell.column),
         "subjects": content["subjects"],
