@@ -26,8 +26,8 @@ def open_app(
         typer.Option("--estimator", "-e", help="Estimator that reads the AUs back: NAME[:MODEL]."),
     ] = "landmarks",
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="File (.parquet) that saved samples are added to.")
-    ] = Path("out/app/samples.parquet"),
+        Path, typer.Option("--out", "-o", help="Dataset folder that saved samples are added to.")
+    ] = Path("out/app"),
     host: Annotated[
         str, typer.Option(help="Address to listen on; this machine alone by default.")
     ] = "127.0.0.1",
@@ -38,8 +38,6 @@ def open_app(
     ] = True,
 ) -> None:
     """Open a local page: choose a face, move 17 Action Units, see what the generators render."""
-    if out.suffix != ".parquet":
-        raise ValueError(f"--out {out}: a file of samples ends in .parquet")
     try:
         distribution("gradio")
     except PackageNotFoundError:
@@ -57,5 +55,5 @@ def open_app(
         studio = Studio(faces, estimator, device)
         meter.to(len(studio.faces()), len(studio.faces()))
     address = launch(AppPage(studio, out).build(), host, port, browser)
-    terminal.tell(f"miex app: {address} (Ctrl-C ends it; saved samples go to {out})")
+    terminal.tell(f"miex app: {address} (Ctrl-C ends it; saved samples go to the dataset {out})")
     threading.Event().wait()

@@ -1,5 +1,6 @@
 """Build the page of `miex app`: a photograph, 17 sliders, and what the generators make of them."""
 
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ _FONTS = ["system-ui", "sans-serif"]
 CSS = """
 .gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
 #aus .form { display: grid; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); }
+#read table { width: 100%; max-width: 640px; border-collapse: collapse; }
+#read caption { text-align: left; padding: 4px 0; }
+#read th, #read td { text-align: left; padding: 4px 8px; border-bottom: 1px solid #8884; }
+#read th + th, #read td + td { text-align: right; white-space: nowrap; }
+#read tr.moved { font-weight: 600; }
 footer { display: none !important; }
 """
 
@@ -31,7 +37,7 @@ class AppPage:
 
     Args:
         studio: Faces, generators and estimator.
-        samples: File that saved samples are appended to.
+        samples: Dataset folder that saved samples are appended to.
     """
 
     def __init__(self, studio: Studio, samples: Path) -> None:
@@ -61,14 +67,7 @@ class AppPage:
                 reset = gr.Button("All to 0", elem_id="reset")
                 save = gr.Button("Save as a sample", variant="primary", elem_id="save")
             said = gr.Markdown(elem_id="said")
-            read = gr.Dataframe(
-                headers=["AU", "", "requested", "read back"],
-                datatype=["str", "str", "number", "str"],
-                label=f"AUs that the estimator {self._studio.estimator!r} reads in the two frames",
-                interactive=False,
-                max_height=900,
-                elem_id="read",
-            )
+            read = gr.HTML(elem_id="read")
             shown = [*pictures, read, said]
             inputs = [chosen, generator, *sliders]
             for each in (chosen, generator):
@@ -83,7 +82,7 @@ class AppPage:
             ).then(self._render, inputs, shown, api_visibility="private")
             table.change(self._emotions, table, emotion, api_visibility="private")
             upload.upload(self._upload, upload, [chosen, said], api_visibility="private")
-            save.click(self._save, [*inputs, emotion], said, api_visibility="private")
+            save.click(self._save, [*inputs, table, emotion], said, api_visibility="private")
             page.load(self._render, inputs, shown, api_visibility="private")
         return page
 
@@ -106,7 +105,7 @@ class AppPage:
     @staticmethod
     def _pictures() -> list[gr.Image]:
         names = ("onset", "apex", "motion", "difference")
-        labels = ("Onset", "Apex", "Motion from onset to apex", "Difference, eight times")
+        labels = ("Onset", "Apex", "Motion", "Difference, 8 x")
         pictures = []
         for place in (0, 2):
             with gr.Row():
@@ -128,21 +127,24 @@ class AppPage:
     def _render(self, face: str, generator: str, *aus: float) -> list[Any]:
         shot = self._shot(face, generator, aus)
         pictures = [shot.onset, shot.apex, shot.motion_image(_SIDE), shot.difference(8)]
-        rows = [
-            [
-                name,
-                words,
-                round(float(wanted), 2),
-                "not measured" if np.isnan(got) else f"{got:+.2f}",
-            ]
-            for name, words, wanted, got in zip(
-                AU_NAMES, AU_WORDS, shot.aus, shot.read, strict=True
-            )
-        ]
         said = (
             f"{generator}: the fastest 5 % of the pixels move by {shot.motion:.2f} pixels of 128."
         )
-        return [*map(_large, pictures), rows, said]
+        return [*map(_large, pictures), self._read(shot), said]
+
+    def _read(self, shot: Shot) -> str:
+        rows = "".join(
+            f"<tr{' class=moved' if wanted else ''}><td>{name} {words}</td><td>{wanted:.2f}</td>"
+            f"<td>{'not measured' if np.isnan(got) else f'{got:+.2f}'}</td></tr>"
+            for name, words, wanted, got in zip(
+                AU_NAMES, AU_WORDS, shot.aus, shot.read, strict=True
+            )
+        )
+        return (
+            f"<table><caption>Change of the AUs from onset to apex, as the estimator "
+            f"{escape(self._studio.estimator)} reads it</caption>"
+            f"<tr><th>Action Unit</th><th>requested</th><th>read back</th></tr>{rows}</table>"
+        )
 
     def _draw(self, table: str, emotion: str) -> list[float]:
         seed = int(np.random.default_rng().integers(2**31))
@@ -164,14 +166,13 @@ class AppPage:
         return [gr.Dropdown(self._studio.faces(), value=name), f"{name} is prepared."]
 
     def _save(self, face: str, generator: str, *rest: Any) -> str:
-        *aus, emotion = rest
-        if not any(aus):
-            return "Nothing moves: raise an Action Unit before saving."
+        *aus, table, emotion = rest
         try:
-            name = save_sample(self._shot(face, generator, tuple(aus)), self._samples, emotion)
+            shot = self._shot(face, generator, tuple(aus))
+            name = save_sample(self._studio, shot, self._samples, emotion, table)
         except (ValueError, OSError) as error:
             raise gr.Error(describe(error)) from None
-        return f"Saved {name} ({emotion}) in {self._samples}."
+        return f"Saved {name} ({emotion}) in the dataset {self._samples}."
 
 
 def launch(page: gr.Blocks, host: str, port: int, browser: bool) -> str:

@@ -1,7 +1,7 @@
 """Synthesis of a complete dataset folder: samples, manifest, dataset card, sheet and report."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +103,22 @@ def finish(job: Job, on_stage: OnStage | None = None) -> dict[str, Any]:
     manifest = complete(job)
     if not (job.out / RUN_LOG).is_file():
         write_json(job.out / RUN_LOG, {"folder": str(Path.cwd())})
-    with whole_file(job.out / "README.md") as card:
-        card.write_text(dataset_card(manifest), encoding="utf-8")
-    contact_sheet(job.out, on_stage=on_stage)
-    write_flip(job.out)
-    write_report(job.out, on_stage=on_stage)
+    write_companions(job.out, manifest, on_stage)
     return manifest
+
+
+def write_companions(
+    folder: Path, manifest: Mapping[str, Any], on_stage: OnStage | None = None
+) -> None:
+    """Write the dataset card, the contact sheet, `flip.webp` and the report of a dataset.
+
+    Args:
+        folder: The dataset folder.
+        manifest: Its manifest.
+        on_stage: Progress callback; the stages are ``sheet``, ``frames`` and ``gallery``.
+    """
+    with whole_file(folder / "README.md") as card:
+        card.write_text(dataset_card(manifest), encoding="utf-8")
+    contact_sheet(folder, on_stage=on_stage)
+    write_flip(folder)
+    write_report(folder, on_stage=on_stage)

@@ -5,7 +5,7 @@ Faces, generators and the AU estimator are opened when they are first used and k
 
 import hashlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +35,7 @@ from miex.pipeline.faces.detection import DlibDetector
 from miex.pipeline.faces.preparation import prepare_face
 from miex.pipeline.faces.table import FaceTable
 from miex.pipeline.reports.motion_panel import flow_length, measure_flow, motion_panel
+from miex.pipeline.synthesis.quality import motion_between
 
 Pixels = NDArray[np.uint8]
 
@@ -68,8 +69,7 @@ class Shot:
     @property
     def motion(self) -> float:
         """Mean length of the optical flow of the fastest 5 % of pixels, pixels of the frame."""
-        length = np.sort(flow_length(measure_flow(self.onset, self.apex)).ravel())
-        return float(length[-max(1, length.size // 20) :].mean())
+        return motion_between(self.onset, self.apex)
 
     def motion_image(self, side: int) -> Pixels:
         """Return the optical flow from onset to apex as a picture, ``(side, side, 3)``."""
@@ -161,6 +161,31 @@ class Studio:
         default = GeneratorConfig().name
         return sorted(self._generators, key=lambda name: (name != default, name))
 
+    def generator(self, name: str) -> FaceGenerator[Any]:
+        """Return a generator.
+
+        Raises:
+            KeyError: There is no such generator, or its weights are missing.
+        """
+        if name not in self.generators():
+            raise KeyError(f"there is no generator {name!r}, or its weights are missing")
+        return self._generators[name]
+
+    def licences(self) -> dict[str, str]:
+        """Return the terms of the photographs, by source."""
+        uploads = any(face.origin.startswith("upload:") for face in self._faces.values())
+        own = {"upload": "not stated: the terms of your own photographs"} if uploads else {}
+        if self._table is not None:
+            return {**self._table.licences, **own}
+        source = open_face_source(self.faces_from)
+        single = {each.origin: each.licence for each in source.photographs() if each.licence}
+        return {source.name: source.licence, **single, **own}
+
+    @property
+    def faces_sha256(self) -> str | None:
+        """SHA-256 of the face table; None where the faces come from photographs."""
+        return None if self._table is None else self._table.sha256
+
     @staticmethod
     def tables() -> dict[str, list[str]]:
         """Return the emotions of each expert table, by name of the table."""
@@ -193,9 +218,7 @@ class Studio:
         if not fits or wanted.min() < 0 or wanted.max() > MAX_INTENSITY:
             raise ValueError(f"expected {AU_COUNT} intensities from 0 to {MAX_INTENSITY:g}")
         template = self.face(face)
-        if generator not in self.generators():
-            raise KeyError(f"there is no generator {generator!r}, or its weights are missing")
-        chosen = self._generators[generator]
+        chosen = self.generator(generator)
         with self._lock:
             key = (face, generator)
             if key not in self._prepared:
@@ -218,18 +241,15 @@ class Studio:
     def _reader(self) -> AUReader:
         return AUReader.create(self.estimator)
 
+    @cached_property
+    def _table(self) -> FaceTable | None:
+        if not self.faces_from.endswith(".parquet"):
+            return None
+        return FaceTable.open(Path(self.faces_from).expanduser())
+
     def _open_faces(self) -> list[Face]:
-        if self.faces_from.endswith(".parquet"):
-            table = FaceTable.open(Path(self.faces_from).expanduser())
-            return table.load(range(min(len(table), 200)))
+        if self._table is not None:
+            return self._table.load(range(min(len(self._table), 200)))
         photographs = open_face_source(self.faces_from).photographs()
         found = [prepare_face(each, self._config, self._detector) for each in photographs]
         return [face for face in found if isinstance(face, Face)]
-
-
-def emotion_classes() -> Mapping[str, str]:
-    """Return the class of each emotion in the default label space, where it has one."""
-    from miex.datasets.labels import LABEL_SPACES
-
-    merge = LABEL_SPACES["three_class"].merge
-    return {str(emotion): str(name) for emotion, name in merge.items() if name}

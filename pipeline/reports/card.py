@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from miex.datasets.dataset_format import COLUMN_NOTES, SCHEMA, card_features
 from miex.pipeline.reports.templates import load_template
+from miex.pipeline.synthesis.manifest import BY_HAND
 
 _TEMPLATE = Path(__file__).with_name("card.md")
 
@@ -69,6 +70,7 @@ def dataset_card(manifest: Mapping[str, Any]) -> str:
     template = load_template(_TEMPLATE, number="{:,}".format, sentence=_sentence, counted=_counted)
     body = template.render(
         manifest=manifest,
+        by_hand=any(source["spec"].startswith(f"{BY_HAND}:") for source in sources),
         counts=manifest["counts"],
         faces=manifest["inputs"]["faces"],
         generator=manifest["inputs"]["generator"],

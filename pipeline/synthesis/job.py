@@ -1,8 +1,6 @@
 """State of a synthesis run: its config, its folder, and which of its shards are finished."""
 
 import contextlib
-import hashlib
-import json
 import logging
 import shutil
 import threading
@@ -16,7 +14,6 @@ from pydantic import ValidationError
 
 from miex.datasets.config import explain
 from miex.datasets.dataset_format import (
-    FORMAT,
     MANIFEST,
     MANIFEST_REMEDY,
     RUN_LOG,
@@ -32,7 +29,7 @@ from miex.pipeline.aus.estimators import labellers, refuse_training_estimators
 from miex.pipeline.faces.prepare import prepare_faces
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.inputs import Inputs, open_sources
-from miex.pipeline.synthesis.manifest import versions, write_json
+from miex.pipeline.synthesis.manifest import BY_HAND, identify, write_json
 from miex.pipeline.synthesis.quality import open_reader
 from miex.pipeline.synthesis.shard_files import ShardRecord, read_shard_record, shard_fingerprint
 
@@ -147,6 +144,11 @@ def reopen(out: Path) -> Job:
             f"{out / MANIFEST} is damaged or was written by another version of miex: "
             f"{explain(error)}"
         ) from None
+    if any(source.startswith(f"{BY_HAND}:") for source in config.sources):
+        raise ValueError(
+            f"{out} holds samples whose AUs were set by hand (`miex app`), which cannot be drawn "
+            "again"
+        )
     out = out.resolve()
     given = config.faces.endswith(".parquet")
     with contextlib.chdir(_origin(out)):
@@ -181,11 +183,11 @@ def _origin(out: Path) -> Path:
 def _identify(out: Path, table: Path, inputs: Inputs) -> tuple[Job, dict[str, Any]]:
     """Return the job of opened inputs, and the content of its fingerprint."""
     config, samples = inputs.config, inputs.plan.samples
-    parts = {"config": config.record(), "inputs": inputs.description, "versions": versions()}
-    fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    job = Job(config, out, table, fingerprint, samples, -(-samples // config.rows_per_shard))
+    identity = identify(config, inputs.description)
+    shards = -(-samples // config.rows_per_shard)
+    job = Job(config, out, table, identity["fingerprint"], samples, shards)
     job._keep(inputs)
-    return job, {"format": FORMAT, "fingerprint": fingerprint, **parts}
+    return job, identity
 
 
 def pending(job: Job) -> list[int]:

@@ -22,7 +22,7 @@ from miex.pipeline.synthesis.job import (
     record_shard,
     reopen,
 )
-from miex.pipeline.synthesis.manifest import build_manifest, write_manifest
+from miex.pipeline.synthesis.manifest import Origin, build_manifest, write_manifest
 from miex.pipeline.synthesis.render import Rejection, Renderer
 from miex.pipeline.synthesis.shard_files import ShardRecord, schema_with_metadata, write_shard
 
@@ -93,7 +93,7 @@ def complete(job: Job) -> dict[str, Any]:
             f"{job.out}: every sample was rejected, the first one because of {reason.reason!r} "
             f"({reason.detail}); lower quality.min_motion_iod or raise intensity"
         )
-    manifest = build_manifest(job.out, job.fingerprint, job.inputs, finished)
+    manifest = build_manifest(job.out, job.fingerprint, Origin.of(job.inputs), finished)
     write_manifest(job.out, manifest)
     clear_state(job)
     return manifest

@@ -45,7 +45,7 @@ class ShardRecord:
     rejections: tuple[Rejection, ...]
 
 
-def _shard_path(number: int, count: int) -> str:
+def shard_path(number: int, count: int) -> str:
     """Return `data/train-00000-of-00012.parquet`, the name that Hugging Face expects."""
     return f"data/train-{number:05d}-of-{count:05d}.parquet"
 
@@ -92,7 +92,7 @@ def write_shard(
     Raises:
         DiskFullError: The disk is full; no part of the shard is left on disk.
     """
-    path = folder / _shard_path(number, count)
+    path = folder / shard_path(number, count)
     rejections: list[Rejection] = []
     written = 0
     frames = "frames.list.element.bytes"
@@ -198,7 +198,7 @@ def read_shard_record(
         The record, or None if the file is missing, is damaged or belongs to another job, so that
         the shard must be rendered.
     """
-    path = folder / _shard_path(number, count)
+    path = folder / shard_path(number, count)
     try:
         with pq.ParquetFile(path) as file:
             metadata = file.metadata

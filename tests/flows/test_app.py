@@ -10,17 +10,20 @@ from pathlib import Path
 
 import browser
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from miex.datasets.dataset_format import decode_frames
+from miex.au_sources.expert_table import load_table
+from miex.datasets.dataset_format import DatasetFolder, decode_frames
 from miex.datasets.faces.base import open_face_source
+from miex.datasets.shards import MiexDataset
 from miex.flows import app_command
 from miex.flows.cli import app
 from miex.pipeline.playground.samples import save_sample
 from miex.pipeline.playground.studio import Studio
+from miex.pipeline.synthesis.run import redraw
+from miex.pipeline.synthesis.verify import verify
 
 
 @pytest.fixture(scope="module")
@@ -80,25 +83,63 @@ def test_intensities_that_do_not_fit(studio: Studio, aus: list[float]) -> None:
         studio.render(studio.faces()[0], "warp", aus)
 
 
-def test_samples_are_appended_and_open_as_a_dataset(studio: Studio, tmp_path: Path) -> None:
-    path = tmp_path / "mine" / "samples.parquet"
+def test_saved_samples_are_a_dataset(studio: Studio, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
     shot = studio.render(studio.faces()[0], "warp", smile())
-    assert save_sample(shot, path, "happiness") == "samples-00000000"
-    assert save_sample(shot, path) == "samples-00000001"
-    first, second = pq.read_table(path).to_pylist()
+    assert save_sample(studio, shot, folder, "happiness", "miex") == "by-hand-00000000"
+    other = studio.render(studio.faces()[1], "ganimation", smile(2.5))
+    assert save_sample(studio, other, folder, "disgust", "casme3") == "by-hand-00000001"
+    assert verify(folder) == []
+    dataset = DatasetFolder.open(folder)
+    first, second = dataset.rows()
     assert (first["label"], first["emotion"], first["fine_emotion"]) == (1, "positive", "happiness")
-    assert (second["label"], second["fine_emotion"]) == (-1, "")
+    assert (second["label"], second["fine_emotion"]) == (0, "disgust")
     assert np.array_equal(decode_frames(first), np.stack([shot.onset, shot.apex]))
     assert first["aus"][1][8] == pytest.approx(1.5)
-    datasets = pytest.importorskip("datasets")
-    files = {"train": str(path)}
-    loaded = datasets.load_dataset(
-        "parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache")
-    )
-    assert loaded[0]["frames"][1].size == (128, 128)
-    path.write_bytes(b"something else")
+    assert first["motion_iod"] > 0.01
+    counts = dataset.manifest["counts"]
+    assert counts["by_source"] == {"by-hand:miex": 1, "by-hand:casme3": 1}
+    assert counts["by_class"] == {"negative": 1, "positive": 1, "surprise": 0}
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "set by hand on the page of `miex app`" in card
+    assert "miex synthesize --config" not in card
+    assert (folder / "report" / "index.html").is_file()
+    assert MiexDataset(folder)[1]["frames"].shape == (2, 3, 128, 128)
+
+
+def test_a_table_counted_on_clips_keeps_its_subjects_out_of_training(
+    studio: Studio, tmp_path: Path
+) -> None:
+    shot = studio.render(studio.faces()[0], "warp", smile())
+    save_sample(studio, shot, tmp_path / "mine", "happiness", "casme3")
+    (source,) = DatasetFolder.open(tmp_path / "mine").manifest["inputs"]["sources"]
+    assert source["measured_on"] == list(load_table("casme3").measured_on) != []
+    (row,) = DatasetFolder.open(tmp_path / "mine").rows(["au_estimator"])
+    assert row["au_estimator"] == source["description"]
+
+
+def test_samples_set_by_hand_cannot_be_drawn_again(studio: Studio, tmp_path: Path) -> None:
+    shot = studio.render(studio.faces()[0], "warp", smile())
+    save_sample(studio, shot, tmp_path / "mine", "happiness", "miex")
+    with pytest.raises(ValueError, match="set by hand"):
+        redraw(tmp_path / "mine", "by-hand-00000000")
+
+
+def test_what_cannot_be_saved(studio: Studio, tmp_path: Path) -> None:
+    shot = studio.render(studio.faces()[0], "warp", smile())
+    still = studio.render(studio.faces()[0], "warp", [0.0] * 17)
+    with pytest.raises(ValueError, match="nothing moves"):
+        save_sample(studio, still, tmp_path / "mine", "happiness", "miex")
+    assert not (tmp_path / "mine").exists()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("not a dataset")
+    with pytest.raises(ValueError, match="holds something else than samples of miex app"):
+        save_sample(studio, shot, tmp_path / "other", "happiness", "miex")
+    save_sample(studio, shot, tmp_path / "mine", "happiness", "miex")
+    (shard,) = (tmp_path / "mine" / "data").iterdir()
+    shard.write_bytes(b"something else")
     with pytest.raises(ValueError, match="cannot be read"):
-        save_sample(shot, path)
+        save_sample(studio, shot, tmp_path / "mine", "happiness", "miex")
 
 
 def test_without_gradio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +163,7 @@ def address(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    out = tmp_path_factory.mktemp("app") / "samples.parquet"
+    out = tmp_path_factory.mktemp("app") / "saved"
     words = ["-m", "miex", "app", "--faces", str(sample_table), "--no-browser"]
     process = subprocess.Popen(
         [sys.executable, *words, "--port", str(port), "-o", str(out)],
@@ -162,9 +203,10 @@ def test_the_page_in_a_browser(address: tuple[str, Path], width: int) -> None:
         drawn = "[...document.querySelectorAll('#aus input[type=number]')].map(e => +e.value)"
         until(page, f"Math.max(...{drawn}) > 0")
         page.run("document.querySelector('#save').click()")
-        until(page, "document.querySelector('#said').innerText.includes('Saved samples-')")
+        until(page, "document.querySelector('#said').innerText.includes('Saved by-hand-')")
         assert page.run("document.documentElement.scrollWidth") <= width
         assert [each for each in page.requests if not each.startswith(url)] == []
-    saved = pq.read_table(samples).to_pylist()[-1]
+    assert verify(samples) == []
+    saved = list(DatasetFolder.open(samples).rows())[-1]
     assert max(saved["aus"][1]) > 0
     assert saved["generator"] == "ganimation"

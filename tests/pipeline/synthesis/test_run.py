@@ -24,6 +24,7 @@ from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.table import FaceTable
 from miex.pipeline.make_dataset import synthesize
 from miex.pipeline.synthesis import inputs, job
+from miex.pipeline.synthesis import manifest as manifests
 from miex.pipeline.synthesis.config import QualityConfig, SequenceConfig, SynthesisConfig
 from miex.pipeline.synthesis.inputs import Inputs
 from miex.pipeline.synthesis.job import pending, start
@@ -128,8 +129,8 @@ def test_a_row_can_be_made_again_without_the_photographs(
 def test_a_row_is_not_made_again_from_something_else(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changed = {**job.versions(), "numpy": "0.1"}
-    monkeypatch.setattr(job, "versions", lambda: changed)
+    changed = {**manifests.versions(), "numpy": "0.1"}
+    monkeypatch.setattr(manifests, "versions", lambda: changed)
     with pytest.raises(
         ValueError,
         match=r"versions\.numpy \('.*' in the manifest, '0\.1' now\).*inputs and versions",
