@@ -34,7 +34,7 @@ def _verdict(claim: Claim, column: str, scores: _Scores, metric: str) -> str:
     """Return the verdict on a claim in one column, with its figures."""
     missing = [row for row in (*claim.better, *claim.than) if not scores.get((row, column))]
     if missing:
-        return f"not computed ({'; '.join(missing)})"
+        return f"not computed ({', '.join(map(repr, missing))})"
     better = [scores[row, column] for row in claim.better]
     worse = [scores[row, column] for row in claim.than]
     seeds = sorted(set.intersection(*(set(each) for each in (*better, *worse))))

@@ -21,6 +21,7 @@ from miex.pipeline.experiments.config import (
 from miex.pipeline.experiments.scale import Inputs as Inputs
 from miex.pipeline.experiments.scale import Scale as Scale
 from miex.pipeline.experiments.tracks import missing_tracks
+from miex.pipeline.recognition.input_form import with_form_training
 from miex.pipeline.recognition.job_config import EvaluateJob
 from miex.pipeline.recognition.jobs import result_folder
 from miex.pipeline.recognition.protocols import Protocol, find_protocol
@@ -371,9 +372,10 @@ def _portable(job: EvaluateJob) -> EvaluateJob:
 
 
 def _own_config(job: EvaluateJob) -> RecognizerConfig:
-    """Return the config of a job's recognizer, with its preset."""
+    """Return the config of a job's recognizer, with its preset and the training of its form."""
     config = job.evaluation
     given = with_preset(config.recognizer, config.preset, config.config)
+    given = with_form_training(config.recognizer, given)
     return build(recognizer_class(config.recognizer).Config, given)
 
 

@@ -107,7 +107,12 @@ def standing(
     elif any(content["published_list"] is False for content in contents) and not (
         column.clips and counts <= set(column.clips)
     ):
-        problem = f"stand-in: {shown} clips, not those of the published list"
+        listed_clips = {_listed(content) for content in contents}
+        if None in listed_clips:
+            problem = f"stand-in: {shown} clips, not those of the published list"
+        else:
+            whole = " or ".join(map(str, sorted(filter(None, listed_clips))))
+            problem = f"{shown} of the {whole} clips of the published list"
     elif column.classes and classes != {column.classes}:
         problem = f"{shown} clips in {max(classes)} classes, in the paper {column.classes}"
     elif column.clips and not counts <= set(column.clips):
@@ -133,6 +138,14 @@ def _clips(content: Mapping[str, Any], column: Column) -> int:
         return int(content["clips"])
     part = content["databases"].get(column.database)
     return 0 if part is None else sum(next(iter(part["seeds"].values()))["clips"])
+
+
+def _listed(content: Mapping[str, Any]) -> int | None:
+    """Return the length of the published list that all clips of a result are of; None if none."""
+    folds = content.get("folds") or {}
+    if not folds.get("listed") or folds.get("found") != content["clips"]:
+        return None
+    return int(folds["listed"])
 
 
 def _overall(columns: Sequence[Mapping[str, Any]]) -> str:

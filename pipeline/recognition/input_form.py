@@ -44,10 +44,21 @@ def with_input_form(
         )
     if form == "auto":
         form = "published" if as_flow else "face"
-    settled = {**config, "form": form}
-    if form == "published" and "training" not in config:
+    return with_form_training(recognizer, {**config, "form": form})
+
+
+def with_form_training(recognizer: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters with the default training of their form.
+
+    Args:
+        recognizer: Name of the recognizer.
+        config: Its parameters. With the form ``published`` the training for that form is added,
+            unless ``training`` is given.
+    """
+    settled = dict(config)
+    if config.get("form") == "published" and "training" not in config:
         for stage in ("training", "pre_training"):
-            own = getattr(found.Config, f"published_{stage}", None)
+            own = getattr(recognizer_class(recognizer).Config, f"published_{stage}", None)
             if own is not None:
                 settled.setdefault(stage, own.model_dump())
     return settled

@@ -36,7 +36,7 @@ def cell(row: str, *scores: float) -> dict[str, Any]:
         ((0.4, 0.5), "not decided, difference -0.050 ± 0.071 over 2 seeds"),
         ((0.3, 0.4), "contradicted, difference -0.150 ± 0.071 over 2 seeds"),
         ((0.3,), "not decided, as there are fewer than two seeds in common"),
-        ((), "not computed (much)"),
+        ((), "not computed ('much')"),
     ],
 )
 def test_claims_are_judged_by_the_deviation_of_paired_seeds(

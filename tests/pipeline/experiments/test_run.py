@@ -192,6 +192,15 @@ def test_sizes_and_lengths_shrink_in_proportion(tmp_path: Path) -> None:
     assert "identities_700: 3000 samples of 700 identities, not 30000 of 700" in plan.departures
 
 
+def test_a_largest_number_of_steps_shrinks_with_the_epochs(tmp_path: Path) -> None:
+    what = load_experiment("real_flow")
+    inputs = Inputs(clips=("casme2:x",), files=all_files(what, tmp_path))
+    plan = plan_experiment(what, inputs, tmp_path, Scale(epochs=0.5, recognizers=("ststnet",)))
+    jobs = {cell.row: cell.job.evaluation for cell in plan.cells if cell.job}
+    assert jobs["expert; fine-tuned"].pretraining == {"max_steps": 20}
+    assert jobs["expert; fine-tuned"].finetuning == {"epochs": 30}
+
+
 def test_cells_share_a_pretraining_unless_it_differs(tmp_path: Path) -> None:
     what = load_experiment("mie_x_table_1")
     plan = plan_experiment(what, Inputs(files=all_files(what, tmp_path)), tmp_path)

@@ -54,6 +54,18 @@ def test_the_authors_list_is_never_called_another_list() -> None:
     assert said == {"comparable": True, "clips": "72 clips, as many as in the paper"}
 
 
+def test_a_part_of_the_published_list_is_no_stand_in() -> None:
+    folds = {"listed": 442, "found": 226}
+    said = standing([content(published_list=False, clips=226, folds=folds)], Column(name="x"), None)
+    assert said == {
+        "comparable": False,
+        "clips": f"226 of the 442 clips of the published list: {NOT_COMPARABLE}",
+    }
+    folds = {"listed": 442, "found": 225}
+    said = standing([content(published_list=False, clips=226, folds=folds)], Column(name="x"), None)
+    assert said["clips"].startswith("stand-in: 226 clips")
+
+
 def test_values_are_filled() -> None:
     files = {"a": "/x", "b": "/y"}
     assert filled({"s": ["pool:${a}", "${b}"], "c": "${gone}", "d": "p:${gone}"}, files) == {
