@@ -1,6 +1,6 @@
 # miex on the CPU, for a user without rights:
 #   docker build -t miex .
-#   docker run --rm -v "$PWD/out:/work/out" --user "$(id -u):$(id -g)" miex demo
+#   docker run --rm -v "$PWD/out:/data/out" --user "$(id -u):$(id -g)" miex demo
 # INSTALL holds the options of the installation, for another index or other versions.
 ARG BASE=python:3.12-slim
 
@@ -16,7 +16,7 @@ RUN echo nvidia-nccl-cu12 > /tmp/excludes.txt \
         --excludes /tmp/excludes.txt ${INSTALL} .
 
 FROM ${BASE}
-RUN useradd --create-home --uid 1000 miex && install -d -o miex -g miex -m 0777 /work
+RUN useradd --create-home --uid 1000 miex && install -d -o miex -g miex -m 0777 /data
 COPY --from=build /opt/miex /opt/miex
 # Libraries write caches below HOME, which must exist for any --user.
 ENV PATH=/opt/miex/bin:$PATH \
@@ -24,6 +24,6 @@ ENV PATH=/opt/miex/bin:$PATH \
     DO_NOT_TRACK=1 \
     PREFECT_SERVER_ANALYTICS_ENABLED=false
 USER miex
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["miex"]
 CMD ["demo"]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from miex.flows.command_line import app, examples
+from miex.flows.command_line import app, examples, out_option
 from miex.flows.terminal import Terminal
 
 
@@ -25,9 +25,9 @@ def open_app(
         str,
         typer.Option("--estimator", "-e", help="Estimator that reads the AUs back: NAME[:MODEL]."),
     ] = "landmarks",
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Dataset folder that saved samples are added to.")
-    ] = Path("out/app"),
+    out: Annotated[Path, out_option("Dataset folder that saved samples are added to.")] = Path(
+        "out/app"
+    ),
     host: Annotated[
         str, typer.Option(help="Address to listen on; this machine alone by default.")
     ] = "127.0.0.1",

@@ -13,6 +13,7 @@ from miex.flows.command_line import (
     config_of,
     examples,
     options_of,
+    out_option,
     when_interrupted,
 )
 from miex.flows.terminal import Terminal
@@ -34,9 +35,7 @@ def assess_generator(
         list[str],
         typer.Argument(metavar="GENERATOR...", help="Generators: warp, ganimation, NAME:FILE."),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the page.")] = Path(
-        "out/assessment"
-    ),
+    out: Annotated[Path, out_option("Folder of the page.")] = Path("out/assessment"),
     checkpoint: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=FILE", help="Weights of a generator. Repeatable."),

@@ -12,6 +12,7 @@ from miex.flows.command_line import (
     config_of,
     examples,
     options_of,
+    out_option,
     when_interrupted,
 )
 from miex.flows.terminal import Terminal
@@ -19,7 +20,7 @@ from miex.flows.terminal import Terminal
 _PANEL = "Action Units"
 
 _Subjects = list[str] | None
-_Out = Annotated[Path, typer.Option("--out", "-o", help="Pool to write (.parquet).")]
+_Out = Annotated[Path, out_option("Pool to write (.parquet).")]
 
 pool = typer.Typer(no_args_is_help=True, help="Describe, merge and filter pools of AU pairs.")
 app.add_typer(pool, name="pool", rich_help_panel=_PANEL)
@@ -113,9 +114,7 @@ def clips(
     annotations: Annotated[
         bool, typer.Option("--annotations", help="Read the annotation only, no images.")
     ] = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Markdown file for the whole report.")
-    ] = None,
+    out: Annotated[Path | None, out_option("Markdown file for the whole report.")] = None,
 ) -> None:
     """Show the clips of a database, what was repaired, and what was left out and why."""
     from miex.flows.extraction import run_clips
@@ -141,9 +140,7 @@ def calibrate_estimator(
     reference: Annotated[
         str, typer.Option(help="Estimator that measures intensity: openface-models:FOLDER.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Calibration to write.")] = Path(
-        "calibration.json"
-    ),
+    out: Annotated[Path, out_option("Calibration to write.")] = Path("calibration.json"),
     device: Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, ...")] = "auto",
     download: Annotated[
         bool, typer.Option("--download", help="Allow the estimators to download their weights.")

@@ -19,7 +19,13 @@ from miex.flows.terminal import Terminal, describe, is_expected
 if typing.TYPE_CHECKING:
     from miex.datasets.flags import Parameter
 
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the output.")]
+
+def out_option(what: str) -> Any:
+    """Return the option `--out`, `-o` with its help: what is written."""
+    return typer.Option("--out", "-o", help=what)
+
+
+Out = Annotated[Path, out_option("Folder of the output.")]
 Workers = Annotated[
     int | None,
     typer.Option("--workers", "-j", min=1, help="Number of processes; one per core by default."),

@@ -13,6 +13,7 @@ from miex.flows.command_line import (
     config_of,
     examples,
     options_of,
+    out_option,
     when_interrupted,
 )
 from miex.flows.terminal import Terminal
@@ -36,9 +37,7 @@ _Folder = Annotated[
 @when_interrupted("finished shards are kept in {out}, and the same command renders the rest")
 def synthesize(
     ctx: typer.Context,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the dataset.")] = Path(
-        "out/miex"
-    ),
+    out: Annotated[Path, out_option("Folder of the dataset.")] = Path("out/miex"),
     config: ConfigFile = None,
     setting: Settings = None,
     workers: Workers = None,
@@ -62,9 +61,7 @@ def synthesize(
 @app.command(rich_help_panel=_PANEL, epilog=examples("miex demo", "miex demo -o out/first -j 2"))
 @when_interrupted("finished shards are kept in {out}, and the same command renders the rest")
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the dataset.")] = Path(
-        "out/demo"
-    ),
+    out: Annotated[Path, out_option("Folder of the dataset.")] = Path("out/demo"),
     workers: Workers = None,
 ) -> None:
     """Make a small dataset from what is installed: needs no data, weights or network.
@@ -101,9 +98,7 @@ def faces(
             help="A folder, samples, folder:PATH, celeba:PATH or emotionnet:PATH.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Face table to write.")] = Path(
-        "faces.parquet"
-    ),
+    out: Annotated[Path, out_option("Face table to write.")] = Path("faces.parquet"),
     setting: Settings = None,
     workers: Workers = None,
 ) -> None:
@@ -129,9 +124,7 @@ def faces(
 )
 def faces_like(
     table: Annotated[Path, typer.Argument(metavar="TABLE", help="Face table (.parquet).")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Face table to write.")] = Path(
-        "faces-like.parquet"
-    ),
+    out: Annotated[Path, out_option("Face table to write.")] = Path("faces-like.parquet"),
     query: Annotated[
         list[str] | None,
         typer.Option(
@@ -165,9 +158,9 @@ def faces_download(
     lists: Annotated[
         list[Path], typer.Argument(metavar="LIST...", help="EmotionNet's lists of image URLs.")
     ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder; the images are written to OUT/images.")
-    ] = Path("emotionnet"),
+    out: Annotated[Path, out_option("Folder; the images are written to OUT/images.")] = Path(
+        "emotionnet"
+    ),
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Request links that failed before again.")
     ] = False,
@@ -214,7 +207,7 @@ def sheet(
     folder: _Folder,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Image; DIR/sheet.png or DIR/sheet.webp by default."),
+        out_option("Image; DIR/sheet.png or DIR/sheet.webp by default."),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Number of samples, one per row.")] = 24,
     animate: Annotated[
@@ -254,7 +247,7 @@ def report(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder of the report; DIR/report by default."),
+        out_option("Folder of the report; DIR/report by default."),
     ] = None,
 ) -> None:
     """Write AU statistics, quality, findings and a gallery into one HTML file."""

@@ -14,6 +14,7 @@ from miex.flows.command_line import (
     config_of,
     examples,
     options_of,
+    out_option,
     when_interrupted,
 )
 from miex.flows.terminal import Terminal
@@ -57,7 +58,7 @@ def experiment(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder of the page; out/experiments/NAME by default."),
+        out_option("Folder of the page; out/experiments/NAME by default."),
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="Where to train: auto, cpu, cuda, cuda:1, ...")

@@ -17,6 +17,7 @@ from miex.flows.command_line import (
     config_of,
     examples,
     options_of,
+    out_option,
     when_interrupted,
 )
 from miex.flows.terminal import Terminal, reasons
@@ -51,9 +52,7 @@ def training_set(
             help="Photographs: samples, a folder, celeba:PATH, emotionnet:PATH; or a face table.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Training set to write.")] = Path(
-        "training.parquet"
-    ),
+    out: Annotated[Path, out_option("Training set to write.")] = Path("training.parquet"),
     config: ConfigFile = None,
     setting: Settings = None,
     workers: Workers = None,
@@ -74,9 +73,9 @@ def training_set(
 @when_interrupted(TRAINING_KEPT)
 def train_generator(
     ctx: typer.Context,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder of the run; a run in it resumes.")
-    ] = Path("runs/generator"),
+    out: Annotated[Path, out_option("Folder of the run; a run in it resumes.")] = Path(
+        "runs/generator"
+    ),
     config: ConfigFile = None,
     setting: Settings = None,
 ) -> None:

@@ -15,10 +15,11 @@ from miex.pipeline.inside.look import inside_pictures, look_inside
 from miex.pipeline.inside.page import write_inside_page
 from miex.pipeline.recognition.checkpoint import CHECKPOINT, Card, load_checkpoint
 from miex.pipeline.recognition.job_config import EvaluateJob, FinetuneJob, PretrainJob
-from miex.pipeline.recognition.jobs import LEFT_OUT, OnStage, finetune, pretrain, run_evaluation
+from miex.pipeline.recognition.jobs import LEFT_OUT, finetune, pretrain, run_evaluation
 from miex.pipeline.recognition.results import RESULT, Result, require_comparable
 from miex.pipeline.recognition.training_log import METRICS
 from miex.pipeline.reports.results_page import PAGE, notes_of, write_results_page
+from miex.pipeline.workers import OnStage
 
 FAST = "ststnet"
 """The recognizer with the fewest parameters; commands that take long name it."""

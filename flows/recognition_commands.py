@@ -15,6 +15,7 @@ from miex.flows.command_line import (
     config_of,
     examples,
     options_of,
+    out_option,
     when_interrupted,
 )
 from miex.flows.terminal import Terminal
@@ -43,7 +44,7 @@ def fictitious(
     database: Annotated[
         str, typer.Argument(metavar="DATABASE", help="casme2, samm, smic, megc2019, ckplus, ...")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to create.")],
+    out: Annotated[Path, out_option("Folder to create.")],
     subjects: Annotated[int, typer.Option(min=2, help="Number of subjects.")] = 4,
     clips: Annotated[int, typer.Option(min=3, help="Number of clips per subject.")] = 6,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the drawing.")] = 0,
@@ -82,7 +83,7 @@ def _add_job(
     @when_interrupted(kept)
     def command(
         ctx: typer.Context,
-        out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the result.")] = Path(out),
+        out: Annotated[Path, out_option("Folder of the result.")] = Path(out),
         config: ConfigFile = None,
         setting: Settings = None,
         cache: Cache = CACHE,
@@ -134,9 +135,7 @@ def results(
     folders: Annotated[
         list[Path], typer.Argument(metavar="DIR...", help="Folders of `miex evaluate`.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the page.")] = Path(
-        "out/results"
-    ),
+    out: Annotated[Path, out_option("Folder of the page.")] = Path("out/results"),
     inside: Annotated[
         list[Path] | None,
         typer.Option(
@@ -167,9 +166,7 @@ def inspect(
             metavar="CHECKPOINT", help="A trained recognizer, its folder, or hf-hub:USER/NAME."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the page.")] = Path(
-        "out/inside"
-    ),
+    out: Annotated[Path, out_option("Folder of the page.")] = Path("out/inside"),
     setting: Settings = None,
     cache: Cache = CACHE,
 ) -> None:

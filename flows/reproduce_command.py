@@ -14,6 +14,7 @@ from miex.flows.command_line import (
     config_of,
     examples,
     options_of,
+    out_option,
 )
 from miex.flows.progress import duration
 from miex.flows.terminal import Terminal
@@ -41,9 +42,7 @@ _UNITS = frozenset({"links", "photographs", "samples", "clips", "steps", "folds"
 def reproduce(
     ctx: typer.Context,
     paper: Annotated[str, typer.Argument(metavar="PAPER", help="mie-x.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")] = Path(
-        "out/mie-x"
-    ),
+    out: Annotated[Path, out_option("Folder of the run.")] = Path("out/mie-x"),
     config: ConfigFile = None,
     setting: Settings = None,
     workers: Workers = None,

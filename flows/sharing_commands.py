@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from miex.flows.command_line import Workers, app, examples
+from miex.flows.command_line import Workers, app, examples, out_option
 from miex.flows.terminal import Terminal
 
 _PANEL = "Sharing"
@@ -55,7 +55,7 @@ def export(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="Dataset that `miex synthesize` made.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the export.")],
+    out: Annotated[Path, out_option("Folder of the export.")],
     samples: Annotated[
         int, typer.Option(min=1, max=1_000_000, help="Number of samples in a shard.")
     ] = 1000,
@@ -81,9 +81,7 @@ def video(
     samples: Annotated[
         list[str], typer.Argument(metavar="SAMPLE...", help="Ids of samples, as miex-00000042.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the videos.")] = Path(
-        "out/videos"
-    ),
+    out: Annotated[Path, out_option("Folder of the videos.")] = Path("out/videos"),
     kind: Annotated[
         str,
         typer.Option("--format", metavar="mp4|webp|gif|png", help="Format; png writes each frame."),

@@ -7,7 +7,7 @@ with the texture unchanged.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -69,6 +69,20 @@ def check_intensities(aus: AUArray, count: int) -> NDArray[np.float32]:
             "decide what to render instead"
         )
     return values
+
+
+def check_sizes(sides: Iterable[int]) -> None:
+    """Check that all faces of a batch have one size.
+
+    Args:
+        sides: Side of each face, pixels.
+
+    Raises:
+        ValueError: There are no faces, or their sizes differ.
+    """
+    sizes = sorted(set(sides))
+    if len(sizes) != 1:
+        raise ValueError(f"states have sizes {sizes}, expected one; render in groups")
 
 
 class WarpGenerator:
@@ -144,9 +158,7 @@ class WarpGenerator:
                 finite changes.
         """
         values = check_intensities(aus, len(states))
-        sizes = {state.crop.shape[-1] for state in states}
-        if len(sizes) != 1:
-            raise ValueError(f"states have sizes {sorted(sizes)}, expected one; render in groups")
+        check_sizes(state.crop.shape[-1] for state in states)
         if not self._warned and values.max() > self.max_intensity:
             self._warned = True
             warnings.warn(

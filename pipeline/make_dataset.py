@@ -57,6 +57,46 @@ def synthesize(
         return finish(job, on_stage)
 
 
+def synthesize_in_stages(
+    config: SynthesisConfig,
+    out: Path,
+    stage: str,
+    *,
+    workers: int | None = None,
+    on_stage: OnStage | None = None,
+) -> dict[str, Any]:
+    """Synthesize a dataset as one stage of a longer run.
+
+    Args:
+        config: As for `synthesize`.
+        out: As for `synthesize`.
+        stage: Name of the stage, for progress.
+        workers: As for `synthesize`.
+        on_stage: Progress: stage, samples done, samples in all.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ValueError: See `synthesize`.
+        FileNotFoundError: See `synthesize`.
+        DiskFullError: See `synthesize`.
+    """
+    total = done = 0
+
+    def on_start(job: Job) -> None:
+        nonlocal total
+        total = job.samples
+
+    def on_samples(count: int) -> None:
+        nonlocal done
+        done += count
+        if on_stage:
+            on_stage(stage, done, total)
+
+    return synthesize(config, out, workers=workers, on_start=on_start, on_samples=on_samples)
+
+
 def _render(
     config: SynthesisConfig,
     out: Path,

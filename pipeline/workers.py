@@ -15,6 +15,17 @@ _Result = TypeVar("_Result")
 OnStage = Callable[[str, int, int], None]
 """Progress callback: (name of the stage, done, in total)."""
 
+
+def stage_reporter(on_stage: OnStage | None, stage: str) -> Callable[[int, int], None]:
+    """Return a callback (done, in total) that reports the progress of one stage."""
+
+    def report(done: int, total: int) -> None:
+        if on_stage:
+            on_stage(stage, done, total)
+
+    return report
+
+
 _progress: Any = None
 
 

@@ -1,9 +1,15 @@
 """Threads and precision of the networks of `ganimation`."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
+
+_State = TypeVar("_State")
+_Frames = TypeVar("_Frames", torch.Tensor, np.ndarray)
 
 
 def threads_that_compute_alone(count: int) -> ThreadPoolExecutor:
@@ -25,6 +31,38 @@ def threads_that_compute_alone(count: int) -> ThreadPoolExecutor:
     started.wait()
     torch.set_num_threads(number)
     return pool
+
+
+def render_batches(
+    render: Callable[[list[_State], Any], _Frames],
+    states: list[_State],
+    values: Any,
+    size: int,
+    threads: ThreadPoolExecutor | None,
+) -> list[_Frames]:
+    """Render N frames: one by one in threads if there are any, else in batches of one size.
+
+    The last batch is filled with copies of the last row, so that every batch has the shape for
+    which kernels were chosen or compiled; their frames are dropped.
+
+    Args:
+        render: Renders a batch: states and a tensor or an array with one row for each.
+        states: N prepared faces.
+        values: ``(N, ...)``, tensor or array, one row for each state.
+        size: Rows of a batch.
+        threads: Threads that render one frame each.
+
+    Returns:
+        Frames of every batch, in the order of the states.
+    """
+    if threads is not None:
+        return list(threads.map(render, ([state] for state in states), values[:, None]))
+    batches = []
+    for start in range(0, len(states), size):
+        filled = np.minimum(np.arange(start, start + size), len(states) - 1)
+        batch = render([states[i] for i in filled], values[filled])
+        batches.append(batch[: len(states) - start])
+    return batches
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:

@@ -21,7 +21,11 @@ from miex.generators.ganimation.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from miex.generators.ganimation.computing import choose_dtype, threads_that_compute_alone
+from miex.generators.ganimation.computing import (
+    choose_dtype,
+    render_batches,
+    threads_that_compute_alone,
+)
 from miex.generators.ganimation.guided_generator import GuidedGenerator
 from miex.generators.ganimation.guided_network import GuidedGANimation
 from miex.generators.ganimation.network import (
@@ -144,18 +148,9 @@ class GANimationGenerator:
         return frames[which]
 
     def _render(self, states: list[PreparedFace], conditions: Tensor) -> NDArray[np.uint8]:
-        if self._threads is not None:
-            alone = self._threads.map(
-                self._render_batch, ([state] for state in states), conditions[:, None]
-            )
-            return np.concatenate(list(alone))
-        size = self._batch_size
-        batches = []
-        for start in range(0, len(states), size):
-            filled = np.minimum(np.arange(start, start + size), len(states) - 1)
-            batch = self._render_batch([states[i] for i in filled], conditions[filled])
-            batches.append(batch[: len(states) - start])
-        return np.concatenate(batches)
+        return np.concatenate(
+            render_batches(self._render_batch, states, conditions, self._batch_size, self._threads)
+        )
 
     @torch.inference_mode()
     def _render_batch(self, states: list[PreparedFace], conditions: Tensor) -> NDArray[np.uint8]:

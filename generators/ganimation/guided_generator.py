@@ -16,7 +16,11 @@ from miex.generators._warp_chart import chart_of
 from miex.generators._warp_render import WarpState, move_frames
 from miex.generators._warp_sampling import sample_linear
 from miex.generators.base import Condition, GeneratorConfig
-from miex.generators.ganimation.computing import choose_dtype, threads_that_compute_alone
+from miex.generators.ganimation.computing import (
+    choose_dtype,
+    render_batches,
+    threads_that_compute_alone,
+)
 from miex.generators.ganimation.guided_network import (
     INVERSION_STEPS,
     SIZE_STEP,
@@ -24,7 +28,7 @@ from miex.generators.ganimation.guided_network import (
     Motion,
 )
 from miex.generators.ganimation.network import to_network_range, to_pixels
-from miex.generators.warp import WarpGenerator, check_intensities
+from miex.generators.warp import WarpGenerator, check_intensities, check_sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +119,7 @@ class GuidedGenerator:
                 finite changes.
         """
         values = check_intensities(aus, len(states))
-        sizes = {state.window.shape[-1] for state in states}
-        if len(sizes) != 1:
-            raise ValueError(f"states have sizes {sorted(sizes)}, expected one; render in groups")
+        check_sizes(state.window.shape[-1] for state in states)
         frames = torch.stack([state.warp.crop for state in states])
         moving = [int(row) for row in np.flatnonzero(values.any(axis=1))]
         if moving:
@@ -126,17 +128,9 @@ class GuidedGenerator:
         return np.ascontiguousarray(frames.permute(0, 2, 3, 1).cpu().numpy())
 
     def _render(self, states: list[GuidedState], values: NDArray[np.float32]) -> Tensor:
-        if self._threads is not None:
-            alone = self._threads.map(
-                self._render_batch, ([state] for state in states), values[:, None]
-            )
-            return torch.cat(list(alone))
-        size, batches = self._batch_size, []
-        for start in range(0, len(states), size):
-            filled = np.minimum(np.arange(start, start + size), len(states) - 1)
-            batch = self._render_batch([states[i] for i in filled], values[filled])
-            batches.append(batch[: len(states) - start])
-        return torch.cat(batches)
+        return torch.cat(
+            render_batches(self._render_batch, states, values, self._batch_size, self._threads)
+        )
 
     @torch.inference_mode()
     def _render_batch(self, states: list[GuidedState], values: NDArray[np.float32]) -> Tensor:

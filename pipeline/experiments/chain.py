@@ -25,8 +25,7 @@ from miex.pipeline.experiments.chain_config import ChainConfig
 from miex.pipeline.experiments.chain_inputs import settle
 from miex.pipeline.experiments.chain_page import write_chain_page
 from miex.pipeline.experiments.chain_stages import Work
-from miex.pipeline.recognition.jobs import OnStage
-from miex.pipeline.workers import cores
+from miex.pipeline.workers import OnStage, cores
 
 _RECORD = "chain.json"
 

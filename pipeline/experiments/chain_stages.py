@@ -27,10 +27,9 @@ from miex.pipeline.experiments.chain_inputs import STAND_IN, Settled
 from miex.pipeline.faces.prepare import prepare_faces
 from miex.pipeline.faces.table import FaceTable
 from miex.pipeline.fictitious_databases.write import write_fictitious
-from miex.pipeline.make_dataset import synthesize
-from miex.pipeline.recognition.jobs import OnStage
+from miex.pipeline.make_dataset import synthesize_in_stages
 from miex.pipeline.synthesis.config import SynthesisConfig
-from miex.pipeline.synthesis.job import Job
+from miex.pipeline.workers import OnStage
 
 STAND_IN_SUBJECTS, STAND_IN_CLIPS = 6, 4
 """Size of the fictitious database."""
@@ -187,19 +186,8 @@ class Work:
     def synthesize(self, on_stage: OnStage) -> Mapping[str, Any]:
         """Synthesize the dataset."""
         folder, config = self.dataset()
-        total = done = 0
-
-        def on_start(job: Job) -> None:
-            nonlocal total
-            total = job.samples
-
-        def on_samples(count: int) -> None:
-            nonlocal done
-            done += count
-            on_stage("samples", done, total)
-
-        manifest = synthesize(
-            config, folder, workers=self.workers, on_start=on_start, on_samples=on_samples
+        manifest = synthesize_in_stages(
+            config, folder, "samples", workers=self.workers, on_stage=on_stage
         )
         counts = manifest["counts"]
         return {

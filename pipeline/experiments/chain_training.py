@@ -1,7 +1,7 @@
 """The stages of the chain of MiE-X that train and test recognizers."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from miex.pipeline.experiments.scale import Inputs, Scale
 from miex.pipeline.recognition.input_form import with_input_form
 from miex.pipeline.recognition.job_config import EvaluateJob, FinetuneJob, PretrainJob
 from miex.pipeline.recognition.jobs import (
-    OnStage,
     finetune,
     pretrain,
     result_folder,
@@ -25,6 +24,7 @@ from miex.pipeline.recognition.recognizers.base import recognizer_class
 from miex.pipeline.recognition.results import Result
 from miex.pipeline.recognition.training import OnStep
 from miex.pipeline.reports.results_page import write_results_page
+from miex.pipeline.workers import OnStage
 
 VARIANTS = ("clips alone", "MiE-X alone", "MiE-X, then clips")
 """What the recognizers are trained on; rows 1, 7 and 8 of table 1 of MiE-X."""
@@ -35,31 +35,36 @@ TABLE = "mie_x_table_1"
 def pretrain_all(work: Work, on_stage: OnStage) -> Mapping[str, Any]:
     """Train every recognizer on the dataset."""
     folder, _ = work.dataset()
-    for name in work.settled.recognizers:
-        values = _job(work, name) | {"synthetic.datasets": [str(folder)]}
-        pretrain(
-            build(PretrainJob, values),
-            work.out / "pretrained" / name,
-            work.cache,
-            on_stage=on_stage,
-            on_step=_step_reporter(on_stage, name),
-        )
-    return {"output": str(work.out / "pretrained"), "recognizers": work.settled.recognizers}
+
+    def job(name: str) -> PretrainJob:
+        return build(PretrainJob, _job(work, name) | {"synthetic.datasets": [str(folder)]})
+
+    return _train_each(work, "pretrained", pretrain, job, on_stage)
 
 
 def finetune_all(work: Work, on_stage: OnStage) -> Mapping[str, Any]:
     """Fine-tune every recognizer on all clips."""
-    for name in work.settled.recognizers:
+
+    def job(name: str) -> FinetuneJob:
         values = _job(work, name) | {"clips.databases": work.settled.clips}
         values["checkpoint"] = work.out / "pretrained" / name
-        finetune(
-            build(FinetuneJob, values),
-            work.out / "finetuned" / name,
-            work.cache,
-            on_stage=on_stage,
-            on_step=_step_reporter(on_stage, name),
-        )
-    return {"output": str(work.out / "finetuned"), "recognizers": work.settled.recognizers}
+        return build(FinetuneJob, values)
+
+    return _train_each(work, "finetuned", finetune, job, on_stage)
+
+
+def _train_each(
+    work: Work,
+    folder: str,
+    train: Callable[..., Any],
+    job: Callable[[str], Any],
+    on_stage: OnStage,
+) -> Mapping[str, Any]:
+    """Train every recognizer by its job, each in a folder of its own."""
+    for name in work.settled.recognizers:
+        step = _step_reporter(on_stage, name)
+        train(job(name), work.out / folder / name, work.cache, on_stage=on_stage, on_step=step)
+    return {"output": str(work.out / folder), "recognizers": work.settled.recognizers}
 
 
 def _job(work: Work, name: str) -> dict[str, Any]:

@@ -33,14 +33,14 @@ from miex.pipeline.experiments.plan import (
     pretraining_key,
 )
 from miex.pipeline.experiments.table import Outcome, make_table
-from miex.pipeline.make_dataset import synthesize
+from miex.pipeline.make_dataset import synthesize_in_stages
 from miex.pipeline.recognition.clip_samples import ClipBlock
 from miex.pipeline.recognition.job_config import ClipData, EvaluateJob
-from miex.pipeline.recognition.jobs import OnStage, read_clips, run_evaluation
+from miex.pipeline.recognition.jobs import read_clips, run_evaluation
 from miex.pipeline.recognition.results import Result
 from miex.pipeline.reports.results_page import write_results_page
 from miex.pipeline.synthesis.config import SynthesisConfig
-from miex.pipeline.synthesis.job import Job
+from miex.pipeline.workers import OnStage
 
 _INPUTS = "inputs.json"
 """Hashes of the files and annotations that the cells in a folder were computed of."""
@@ -182,20 +182,9 @@ class _Runner:
         try:
             DatasetFolder.open(folder)
         except FileNotFoundError:
-            total = done = 0
-
-            def on_start(job: Job) -> None:
-                nonlocal total
-                total = job.samples
-
-            def on_samples(count: int) -> None:
-                nonlocal done
-                done += count
-                if self._on_stage:
-                    self._on_stage(f"synthesizing {config.name}", done, total)
-
-            synthesize(
-                config, folder, workers=self._workers, on_start=on_start, on_samples=on_samples
+            stage = f"synthesizing {config.name}"
+            synthesize_in_stages(
+                config, folder, stage, workers=self._workers, on_stage=self._on_stage
             )
 
     def _share_pretraining(self, folder: Path, key: str) -> None:

@@ -30,7 +30,6 @@ from miex.pipeline.inside.grad_cam_sheet import ShownSample, mean_picture, singl
 from miex.pipeline.inside.samples import (
     Choice,
     ChosenSamples,
-    OnStage,
     choose_samples,
     choose_shown,
     pixels_of,
@@ -46,6 +45,7 @@ from miex.pipeline.recognition.recognizers.base import (
 from miex.pipeline.recognition.recognizers.dere_grl import Decomposition, DereGrl
 from miex.pipeline.recognition.recognizers.uamrn import UAMRN
 from miex.pipeline.recognition.sample import Sample
+from miex.pipeline.workers import OnStage
 
 _IN_A_MEAN = 12
 """Number of samples per class in a mean Grad-CAM, and in total in a mean attention matrix."""

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +20,7 @@ from miex.pipeline.recognition.clip_samples import clip_blocks
 from miex.pipeline.recognition.recognizers.base import AnyRecognizer
 from miex.pipeline.recognition.sample import Sample, SampleBlock, SampleInfo
 from miex.pipeline.recognition.shard_samples import shard_blocks
-
-OnStage = Callable[[str, int, int], None]
-"""Progress callback: (name of the stage, done, total)."""
+from miex.pipeline.workers import OnStage, stage_reporter
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +102,7 @@ def choose_samples(
     left_out = 0
     frames = config.clip_samples.chosen(recognizer.clip_frames)
     for reader in readers:
-        report = _reporter(on_stage, f"reading {reader.name}")
+        report = stage_reporter(on_stage, f"reading {reader.name}")
         blocks, rejections = clip_blocks([reader], space, frames, on_clip=report)
         sources.append(blocks)
         left_out += len(rejections)
@@ -116,7 +114,7 @@ def choose_samples(
         recognizer.representation,
         cache / "representations",
         device=choose_device(config.device),
-        on_progress=_reporter(on_stage, recognizer.representation.name),
+        on_progress=stage_reporter(on_stage, recognizer.representation.name),
     )
     if not len(inputs):
         reasons = [each.detail for each in inputs.rejections[:1]]
@@ -134,17 +132,9 @@ def choose_samples(
 
 def _open(place: str, cache: Path, on_stage: OnStage | None) -> DatasetFolder:
     if is_remote(place):
-        copying = _reporter(on_stage, f"copying {place}")
+        copying = stage_reporter(on_stage, f"copying {place}")
         return DatasetFolder.open(local_copy(place, cache / "datasets", copying))
     return DatasetFolder.open(Path(place).expanduser())
-
-
-def _reporter(on_stage: OnStage | None, what: str) -> Callable[[int, int], None]:
-    def report(done: int, total: int) -> None:
-        if on_stage:
-            on_stage(what, done, total)
-
-    return report
 
 
 def draw_samples(blocks: Sequence[SampleBlock], count: int, seed: int) -> list[SampleBlock]:

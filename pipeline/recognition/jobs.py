@@ -48,12 +48,10 @@ from miex.pipeline.recognition.results import Result
 from miex.pipeline.recognition.run_config import RunConfig
 from miex.pipeline.recognition.shard_samples import shard_blocks
 from miex.pipeline.recognition.training import Data, OnStep, OnWarning, train
+from miex.pipeline.workers import OnStage, stage_reporter
 
 LEFT_OUT = "left_out.json"
 """File of the samples that were left out of a training, with reasons; missing if there are none."""
-
-OnStage = Callable[[str, int, int], None]
-"""Called with (stage, finished units, all units)."""
 
 ReadClips = Callable[
     [ClipData, LabelSpace, OnStage | None], tuple[list[ClipBlock], list[Rejection]]
@@ -257,7 +255,9 @@ def _open_synthetic(
     for place in data.datasets:
         folder = Path(place).expanduser()
         if is_remote(place):
-            folder = local_copy(place, cache / "datasets", _reporter(on_stage, f"copying {place}"))
+            folder = local_copy(
+                place, cache / "datasets", stage_reporter(on_stage, f"copying {place}")
+            )
         dataset = DatasetFolder.open(folder)
         name = f"{dataset.manifest['name']}@{dataset.manifest['fingerprint'][:8]}"
         if name in names:
@@ -271,7 +271,7 @@ def _open_synthetic(
         representation,
         cache / "representations",
         device=choose_device(device),
-        on_progress=_reporter(on_stage, f"{representation.name} of synthetic samples"),
+        on_progress=stage_reporter(on_stage, f"{representation.name} of synthetic samples"),
     )
     return inputs, ", ".join(names)
 
@@ -303,7 +303,7 @@ def open_real(
         representation,
         cache / "representations",
         device=choose_device(device),
-        on_progress=_reporter(on_stage, f"{representation.name} of clips"),
+        on_progress=stage_reporter(on_stage, f"{representation.name} of clips"),
     )
     if not len(inputs):
         left_out = [*rejections, *inputs.rejections]
@@ -327,15 +327,9 @@ def read_clips(
     if not data.databases:
         raise ValueError("no database of clips is given; write NAME:PATH, as casme2:/data/CASME2")
     readers = [only_of(open_clips(text), data.only) for text in data.databases]
-    return clip_blocks(readers, space, data.samples, on_clip=_reporter(on_stage, "reading clips"))
-
-
-def _reporter(on_stage: OnStage | None, what: str) -> Callable[[int, int], None]:
-    def report(done: int, total: int) -> None:
-        if on_stage:
-            on_stage(what, done, total)
-
-    return report
+    return clip_blocks(
+        readers, space, data.samples, on_clip=stage_reporter(on_stage, "reading clips")
+    )
 
 
 def _write_left_out(out: Path, rejections: Sequence[Rejection]) -> None:

@@ -39,7 +39,7 @@ from miex.pipeline.reports.statistics import (
     summarise,
 )
 from miex.pipeline.reports.templates import load_template
-from miex.pipeline.workers import OnStage
+from miex.pipeline.workers import OnStage, stage_reporter
 
 _TEMPLATE = Path(__file__).with_name("report.html")
 _GALLERY = 48
@@ -104,7 +104,10 @@ def write_report(
     ).render(
         content(report.evidence, report.findings, report.other, report.compared, report.plots),
         gallery=gallery_section(
-            samples.dataset, samples=_GALLERY, seed=1, on_samples=_reporter(on_stage, "gallery")
+            samples.dataset,
+            samples=_GALLERY,
+            seed=1,
+            on_samples=stage_reporter(on_stage, "gallery"),
         ),
     )
     path = folder / "index.html"
@@ -134,7 +137,7 @@ def examine(
         beside = []
     samples = join(_distinct(parts[: len(parts) - len(beside)]))
     other = None if against is None else open_target(against)
-    pixels = _pixels(samples.dataset, _reporter(on_stage, "frames"))
+    pixels = _pixels(samples.dataset, stage_reporter(on_stage, "frames"))
     evidence = Evidence(
         samples=samples,
         groups=describe_groups(samples),
@@ -146,7 +149,7 @@ def examine(
     )
     second = None
     if other is not None:
-        tell = _reporter(on_stage, f"frames of {other.name}")
+        tell = stage_reporter(on_stage, f"frames of {other.name}")
         second = (other, _pixels(other.dataset, tell))
     compared = [] if second is None else compare_samples((samples, pixels), second)
     return Report(evidence, find(evidence), second, compared, draw_plots(evidence))
@@ -171,13 +174,8 @@ def _pixels(
     return None if dataset is None else inspect_pixels(dataset, on_samples=on_samples)
 
 
-def _reporter(on_stage: OnStage | None, stage: str) -> Callable[[int, int], None] | None:
-    """Return a callback for the progress of one stage."""
-    return None if on_stage is None else lambda done, total: on_stage(stage, done, total)
-
-
 def _distinct(parts: Sequence[Samples]) -> list[Samples]:
-    """Return the number targets of the same name, so that their sources stay apart."""
+    """Add a number to the names of targets that have the same name; their sources stay apart."""
     names = [part.name for part in parts]
     return [
         replace(part, name=f"{part.name} {number}") if names.count(part.name) > 1 else part

@@ -48,7 +48,7 @@ def test_batches_of_every_column(folder: Path, workers: int) -> None:
         dataset,
         batch_size=4,
         num_workers=workers,
-        multiprocessing_context="fork" if workers else None,
+        multiprocessing_context="forkserver" if workers else None,
     )
     batches = list(loader)
     assert [len(batch["label"]) for batch in batches] == [4, 4, 4, 4, 2]
@@ -80,7 +80,8 @@ def test_a_stream_gives_the_same_samples(folder: Path) -> None:
     for one, other in zip(stream, MiexDataset(folder), strict=True):
         assert one["sample_id"] == other["sample_id"]
         assert torch.equal(one["frames"], other["frames"])
-    both = [n for b in DataLoader(stream, 4, num_workers=2) for n in b["sample_id"]]
+    loader = DataLoader(stream, 4, num_workers=2, multiprocessing_context="forkserver")
+    both = [n for batch in loader for n in batch["sample_id"]]
     assert sorted(both) == [sample["sample_id"] for sample in stream]
 
 

@@ -16,6 +16,8 @@ from miex.pipeline.recognition.recognizers.base import AnyRecognizer, create_rec
 from miex.pipeline.recognition.sample import Sample, SampleInfo
 
 ToySamples = Callable[..., list[Sample]]
+ToyInputs = Callable[[AnyRecognizer, list[Sample]], CachedInputs]
+ToyRole = Callable[..., list[Sample]]
 
 _MOTIONS = (
     ((21, 22), (0.0, -1.0)),  # both inner brows rise

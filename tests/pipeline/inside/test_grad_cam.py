@@ -1,19 +1,16 @@
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from toy_recognition import ToyInputs, ToySamples
 
 from miex.pipeline.inside import grad_cam as inside_grad_cam
 from miex.pipeline.inside.canvas import PANEL
 from miex.pipeline.inside.grad_cam import grad_cam, upsample
 from miex.pipeline.inside.grad_cam_sheet import heat_maps, normalized
-from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import Card
 from miex.pipeline.recognition.recognizers.base import (
-    AnyRecognizer,
     Recognizer,
     RecognizerConfig,
     create_recognizer,
@@ -23,9 +20,6 @@ from miex.pipeline.recognition.representations.flow_strain import FlowStrain
 from miex.pipeline.recognition.run_config import RunConfig
 from miex.pipeline.recognition.sample import Sample
 from miex.pipeline.recognition.training import Data, train
-
-ToySamples = Callable[..., list[Sample]]
-ToyInputs = Callable[[AnyRecognizer, list[Sample]], CachedInputs]
 
 
 class _TinyConfig(RecognizerConfig):

@@ -1,5 +1,4 @@
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +24,7 @@ from miex.pipeline.recognition.job_config import ClipData, PretrainJob, Syntheti
 from miex.pipeline.recognition.jobs import open_real, pretrain
 from miex.pipeline.recognition.recognizers.base import create_recognizer
 from miex.pipeline.recognition.run_config import RunConfig
-from miex.pipeline.recognition.sample import Sample, SampleInfo
-
-ToySamples = Callable[..., list[Sample]]
+from miex.pipeline.recognition.sample import SampleInfo
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,10 @@
-from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
+from toy_recognition import ToyInputs, ToySamples
 
 from miex.au_sources.action_units import AU_NUMBERS
 from miex.datasets.clips.base import ApexRule, Clip
@@ -22,10 +22,8 @@ from miex.pipeline.inside.embedding import (
     tsne,
     untrained,
 )
-from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import Card, Stage
 from miex.pipeline.recognition.recognizers.base import (
-    AnyRecognizer,
     create_recognizer,
     recognizer_class,
     recognizer_names,
@@ -33,11 +31,7 @@ from miex.pipeline.recognition.recognizers.base import (
 from miex.pipeline.recognition.recognizers.dere_grl import DereGrl
 from miex.pipeline.recognition.recognizers.uamrn import UAMRN
 from miex.pipeline.recognition.run_config import RunConfig
-from miex.pipeline.recognition.sample import Sample
 from miex.pipeline.recognition.training import Data, train
-
-ToySamples = Callable[..., list[Sample]]
-ToyInputs = Callable[[AnyRecognizer, list[Sample]], CachedInputs]
 
 CPU = torch.device("cpu")
 CLASSES = ("negative", "positive", "surprise")

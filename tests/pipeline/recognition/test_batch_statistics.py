@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -6,19 +5,15 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from toy_recognition import ToyInputs, ToySamples
 
 from miex.pipeline.recognition.batch_statistics import recompute_batch_statistics
-from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import Card, load_checkpoint
 from miex.pipeline.recognition.prediction import predict
 from miex.pipeline.recognition.recognizers.base import AnyRecognizer, create_recognizer
 from miex.pipeline.recognition.run_config import RunConfig
-from miex.pipeline.recognition.sample import Sample
 from miex.pipeline.recognition.training import Data, train
 from miex.pipeline.recognition.training_log import METRICS
-
-ToySamples = Callable[..., list[Sample]]
-ToyInputs = Callable[[AnyRecognizer, list[Sample]], CachedInputs]
 
 CPU = RunConfig(device="cpu")
 SMALL = {"flow_side": 64, "method": "dis"}

@@ -1,6 +1,6 @@
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from toy_recognition import ToySamples
 
 from miex.datasets.files import DiskFullError
 from miex.pipeline.recognition import cache as caches
@@ -20,8 +21,6 @@ from miex.pipeline.recognition.representations.base import (
     stack_pairs,
 )
 from miex.pipeline.recognition.sample import Sample, SampleInfo, require_usable
-
-ToySamples = Callable[..., list[Sample]]
 
 
 class MeanConfig(RepresentationConfig):

@@ -1,5 +1,4 @@
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from toy_recognition import ToyInputs, ToyRole, ToySamples
 
 from miex.datasets.base import Rejection
 from miex.pipeline.recognition import fold as folds
@@ -21,13 +21,8 @@ from miex.pipeline.recognition.checkpoint import (
 from miex.pipeline.recognition.evaluation import evaluate
 from miex.pipeline.recognition.evaluation_config import EvaluationConfig, Material
 from miex.pipeline.recognition.protocols import find_protocol
-from miex.pipeline.recognition.recognizers.base import AnyRecognizer, create_recognizer
+from miex.pipeline.recognition.recognizers.base import create_recognizer
 from miex.pipeline.recognition.results import PREDICTIONS, Result, require_comparable
-from miex.pipeline.recognition.sample import Sample
-
-ToySamples = Callable[..., list[Sample]]
-ToyInputs = Callable[[AnyRecognizer, list[Sample]], CachedInputs]
-ToyRole = Callable[..., list[Sample]]
 
 CONFIG = EvaluationConfig(
     recognizer="dere_grl",

@@ -1,21 +1,15 @@
 """Evaluation of recognizers that are fitted once, without gradients."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from toy_recognition import ToyInputs, ToyRole, ToySamples
 
 from miex.pipeline.recognition import fold as folds
-from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import Card, load_checkpoint, save_checkpoint
 from miex.pipeline.recognition.evaluation import evaluate
 from miex.pipeline.recognition.evaluation_config import EvaluationConfig, Material
-from miex.pipeline.recognition.recognizers.base import AnyRecognizer, create_recognizer
-from miex.pipeline.recognition.sample import Sample
-
-ToySamples = Callable[..., list[Sample]]
-ToyInputs = Callable[[AnyRecognizer, list[Sample]], CachedInputs]
-ToyRole = Callable[..., list[Sample]]
+from miex.pipeline.recognition.recognizers.base import create_recognizer
 
 
 def test_what_is_fitted_and_not_fine_tuned_has_seen_synthetic_samples_only(

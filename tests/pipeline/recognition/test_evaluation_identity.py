@@ -1,21 +1,16 @@
 """Which evaluation a folder holds, and what belongs to it."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from toy_recognition import ToyInputs, ToyRole, ToySamples
 
 from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import Card, load_checkpoint, save_checkpoint
 from miex.pipeline.recognition.evaluation import evaluate
 from miex.pipeline.recognition.evaluation_config import EvaluationConfig, Material
-from miex.pipeline.recognition.recognizers.base import AnyRecognizer, create_recognizer
-from miex.pipeline.recognition.sample import Sample
-
-ToySamples = Callable[..., list[Sample]]
-ToyInputs = Callable[[AnyRecognizer, list[Sample]], CachedInputs]
-ToyRole = Callable[..., list[Sample]]
+from miex.pipeline.recognition.recognizers.base import create_recognizer
 
 CONFIG = EvaluationConfig(
     recognizer="dere_grl",

@@ -1,21 +1,17 @@
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from toy_recognition import ToyInputs, ToySamples
 
-from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.evaluation import evaluate
 from miex.pipeline.recognition.evaluation_config import EvaluationConfig, Material
 from miex.pipeline.recognition.order import batches_of, draw_weights
-from miex.pipeline.recognition.recognizers.base import AnyRecognizer, create_recognizer
+from miex.pipeline.recognition.recognizers.base import create_recognizer
 from miex.pipeline.recognition.run_config import RunConfig
 from miex.pipeline.recognition.sample import Sample
-
-ToySamples = Callable[..., list[Sample]]
-ToyInputs = Callable[[AnyRecognizer, list[Sample]], CachedInputs]
 
 
 def synthetic(samples: list[Sample]) -> list[Sample]:

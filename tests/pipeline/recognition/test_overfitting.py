@@ -1,28 +1,22 @@
 """Every network learns 60 clear samples by heart, as it answers when it is tested."""
 
 import contextlib
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from toy_recognition import ToyInputs, ToySamples
 
-from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import Card
 from miex.pipeline.recognition.prediction import predict
 from miex.pipeline.recognition.recognizers.base import (
-    AnyRecognizer,
     Recognizer,
     create_recognizer,
     recognizer_class,
     recognizer_names,
 )
 from miex.pipeline.recognition.run_config import RunConfig
-from miex.pipeline.recognition.sample import Sample
 from miex.pipeline.recognition.training import Data, train
-
-ToySamples = Callable[..., list[Sample]]
-ToyInputs = Callable[[AnyRecognizer, list[Sample]], CachedInputs]
 
 MOST_EPOCHS = 60
 

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -6,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from toy_recognition import ToySamples
 
-from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.clip_samples import clip_blocks
 from miex.pipeline.recognition.input_form import takers_of_flow, with_input_form
 from miex.pipeline.recognition.recognizers import _flow_baseline
-from miex.pipeline.recognition.recognizers.base import AnyRecognizer, create_recognizer
+from miex.pipeline.recognition.recognizers.base import create_recognizer
 from miex.pipeline.recognition.representations.published_flow import (
     CROPS,
     PublishedFlow,
@@ -26,8 +25,6 @@ from miex.pipeline.recognition.representations.rigid_motion import (
 )
 from miex.pipeline.recognition.sample import NO_FRAMES, Sample, require_usable
 
-ToySamples = Callable[..., list[Sample]]
-ToyInputs = Callable[[AnyRecognizer, list[Sample]], CachedInputs]
 CPU = torch.device("cpu")
 QUICK = PublishedFlowConfig(flow_side=64, method="dis")
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from toy_recognition import ToyInputs, ToySamples
 
 from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import CHECKPOINT, Card, load_checkpoint
@@ -12,13 +13,10 @@ from miex.pipeline.recognition.evaluation import evaluate
 from miex.pipeline.recognition.evaluation_config import EvaluationConfig, Material
 from miex.pipeline.recognition.fold import finetune
 from miex.pipeline.recognition.protocols import find_protocol
-from miex.pipeline.recognition.recognizers.base import AnyRecognizer, create_recognizer
+from miex.pipeline.recognition.recognizers.base import create_recognizer
 from miex.pipeline.recognition.sample import Sample
 from miex.pipeline.recognition.training_data import training_only, with_training_clips
 from miex.pipeline.reports.results_page import name_of, notes_of
-
-ToySamples = Callable[..., list[Sample]]
-ToyInputs = Callable[[AnyRecognizer, list[Sample]], CachedInputs]
 
 CONFIG = EvaluationConfig(
     recognizer="dere_grl",

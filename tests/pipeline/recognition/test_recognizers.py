@@ -1,11 +1,11 @@
 """What every recognizer must be able to do; a new one is tested by being registered."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from toy_recognition import ToyInputs, ToySamples
 
 from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import Card, load_checkpoint, save_checkpoint
@@ -19,11 +19,7 @@ from miex.pipeline.recognition.recognizers.base import (
     recognizer_names,
 )
 from miex.pipeline.recognition.run_config import RunConfig
-from miex.pipeline.recognition.sample import Sample
 from miex.pipeline.recognition.training import Data, train
-
-ToySamples = Callable[..., list[Sample]]
-ToyInputs = Callable[[AnyRecognizer, list[Sample]], CachedInputs]
 
 CPU = RunConfig(device="cpu")
 

@@ -1,7 +1,6 @@
 import copy
 import itertools
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from toy_recognition import ToyInputs, ToySamples
 
 from miex.datasets.files import DiskFullError
 from miex.pipeline.recognition import checkpoint as checkpoints
-from miex.pipeline.recognition.cache import CachedInputs
 from miex.pipeline.recognition.checkpoint import (
     CHECKPOINT,
     Card,
@@ -29,12 +28,8 @@ from miex.pipeline.recognition.recognizers.base import (
     create_recognizer,
 )
 from miex.pipeline.recognition.run_config import RunConfig
-from miex.pipeline.recognition.sample import Sample
 from miex.pipeline.recognition.training import UNFINISHED, Data, _share, train
 from miex.pipeline.recognition.training_log import METRICS, TrainingLog
-
-ToySamples = Callable[..., list[Sample]]
-ToyInputs = Callable[[AnyRecognizer, list[Sample]], CachedInputs]
 
 RUN = RunConfig(device="cpu", seed=3, checkpoint_seconds=1e-9)
 SHORT = Hyperparameters(epochs=4, batch_size=8, learning_rate=1e-3, schedule="cosine")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from small_dataset import synthesize_small
 from typer.testing import CliRunner
 
 from miex.datasets.dataset_format import DatasetFolder, decode_frames
@@ -16,24 +17,13 @@ from miex.pipeline.faces.crop import cut
 from miex.pipeline.faces.detection import DlibDetector
 from miex.pipeline.faces.preparation import prepare_face
 from miex.pipeline.faces.table import FaceTable
-from miex.pipeline.make_dataset import synthesize
 from miex.pipeline.reports.full_frame import FacePlace, face_mask, find_place, paste_back
-from miex.pipeline.synthesis.config import SynthesisConfig
 
 
 @pytest.fixture(scope="module")
 def dataset(sample_table: Path, tmp_path_factory: pytest.TempPathFactory) -> DatasetFolder:
     out = tmp_path_factory.mktemp("whole") / "whole"
-    config = SynthesisConfig(
-        name="whole",
-        faces=str(sample_table),
-        identities=2,
-        samples=6,
-        generator={"name": "warp"},
-        sequence={"frames": 3},
-    )
-    synthesize(config, out, workers=1)
-    return DatasetFolder.open(out)
+    return DatasetFolder.open(synthesize_small(sample_table, out))
 
 
 def places(dataset: DatasetFolder, table: Path) -> list[tuple[dict[str, Any], FacePlace]]:

@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from toy_recognition import ToySamples
 
 from miex.pipeline.recognition.results import Prediction, Result, summarize, write_result
-from miex.pipeline.recognition.sample import Sample, SampleInfo
+from miex.pipeline.recognition.sample import SampleInfo
 from miex.pipeline.reports.results_page import name_of, notes_of, write_results_page
 
-ToySamples = Callable[..., list[Sample]]
 CLASSES = ("negative", "positive", "surprise")
 
 

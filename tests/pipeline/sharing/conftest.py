@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from hub_server import TOKEN, Hub, running_hub
+from small_dataset import synthesize_small
 
-from miex.pipeline.make_dataset import synthesize
 from miex.pipeline.recognition.checkpoint import CHECKPOINT, Card, Stage, save_checkpoint
 from miex.pipeline.recognition.recognizers.base import create_recognizer
-from miex.pipeline.synthesis.config import SynthesisConfig
 
 
 @pytest.fixture
@@ -30,17 +29,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 @pytest.fixture(scope="session")
 def small_dataset(sample_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six samples of two people, synthesized, with card, sheet and report."""
-    out = tmp_path_factory.mktemp("small") / "small"
-    config = SynthesisConfig(
-        name="small",
-        faces=str(sample_table),
-        identities=2,
-        samples=6,
-        generator={"name": "warp"},
-        sequence={"frames": 3},
-    )
-    synthesize(config, out, workers=1)
-    return out
+    return synthesize_small(sample_table, tmp_path_factory.mktemp("small") / "small")
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,10 @@ def hugging_face(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) 
 def test_with_format_torch_and_the_default_collate(
     hugging_face: Any, small_dataset: Path, workers: int
 ) -> None:
-    loader = DataLoader(hugging_face.with_format("torch"), batch_size=3, num_workers=workers)
+    # A process that is forked after a Prefect flow ends with exit code 1.
+    context = "forkserver" if workers else None
+    rows = hugging_face.with_format("torch")
+    loader = DataLoader(rows, 3, num_workers=workers, multiprocessing_context=context)
     batches = list(loader)
     assert len(batches) == 2
     assert set(batches[0]) == set(SCHEMA.names)
