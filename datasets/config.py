@@ -1,12 +1,13 @@
 """Build every configuration in one place, from a YAML file and from values by dotted name."""
 
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
 from miex.datasets.documents import place_in_yaml
@@ -16,6 +17,10 @@ from miex.datasets.given_files import read_text
 Config = TypeVar("Config", bound=BaseModel)
 
 
+LARGEST_COUNT = 10**9
+"""Largest whole number of a field that states no limit; seeds and numbers of bytes are exempt."""
+
+
 class FrozenConfig(BaseModel):
     """Base of every configuration: immutable; an unknown field, NaN and infinity are errors."""
 
@@ -23,6 +28,15 @@ class FrozenConfig(BaseModel):
 
     inlined: ClassVar[tuple[str, ...]] = ()
     """Groups whose fields may be given without the name of the group."""
+
+    @field_validator("*")
+    @classmethod
+    def _limit_counts(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse a whole number above `LARGEST_COUNT`."""
+        name = info.field_name or ""
+        if type(value) is int and value > LARGEST_COUNT and not re.search("seed|bytes", name):
+            raise ValueError(f"Input should be less than or equal to {LARGEST_COUNT}")
+        return value
 
     @classmethod
     def inlined_group(cls, values: Mapping[str, Any]) -> str | None:

@@ -16,6 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, unquote_plus
 
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+_USER = re.compile(r"(://)[^/?#\s]*@")
+_SECRET = re.compile(
+    r"((?:token|key|secret|password|passwd|sig|signature|credential)[^=&]*=)[^&#\s]*",
+    re.IGNORECASE,
+)
+
 _MAX_NAME = 255
 """Longest file name of the usual file systems, in bytes."""
 
@@ -277,3 +284,8 @@ def require_plain(folder: Path, text: object, where: str) -> Path:
         if not path.is_absolute() and ".." not in path.parts and "\\" not in text:
             return folder / path
     raise ValueError(f"{where} names a file outside its folder: {text!r}")
+
+
+def masked(text: str) -> str:
+    """Return a text whose addresses are without user, password, key or token, for messages."""
+    return _ADDRESS.sub(lambda found: _SECRET.sub(r"\1***", _USER.sub(r"\1***@", found[0])), text)

@@ -6,7 +6,6 @@ All addresses that fsspec supports are read: ``hf://datasets/USER/NAME``,
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import fsspec
 
 from miex.datasets.dataset_format import MANIFEST, DatasetFolder
 from miex.datasets.files import sha256_file, whole_file
+from miex.datasets.paths import masked
 
 OnCopied = Callable[[int, int], None]
 """Called with (copied bytes, all bytes)."""
@@ -155,13 +155,6 @@ def _blocks(files: Any, source: str, address: str) -> Iterator[bytes]:
                 yield block
     except Exception as error:
         raise _unreadable(address, error) from None
-
-
-def masked(address: str) -> str:
-    """Return an address without its password, key or token, for messages and logs."""
-    address = re.sub(r"(://)[^/@\s]*@", r"\1***@", address)
-    secret = r"((?:token|key|secret|password|passwd|sig|signature|credential)[^=&]*=)[^&#\s]*"
-    return re.sub(secret, r"\1***", address, flags=re.IGNORECASE)
 
 
 def _unreadable(address: str, error: Exception) -> ValueError:

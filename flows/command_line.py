@@ -28,7 +28,9 @@ def out_option(what: str) -> Any:
 Out = Annotated[Path, out_option("Folder of the output.")]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", "-j", min=1, help="Number of processes; one per core by default."),
+    typer.Option(
+        "--workers", "-j", min=1, max=1024, help="Number of processes; one per core by default."
+    ),
 ]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML file with fields; options win over it.")
@@ -76,7 +78,12 @@ class _Commands(TyperGroup):
                 raise
             if ctx.params.get("debug"):
                 raise
-            Terminal().fail(describe(error))
+            text = describe(error)
+            try:
+                Terminal().fail(text)
+            except MemoryError:
+                # Not even the memory for a console is left.
+                os.write(2, f"error: {text}\n".encode(errors="replace"))
             raise typer.Exit(2) from None
 
 

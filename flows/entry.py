@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from miex.datasets.config import build, parse_assignments
 from miex.datasets.flags import parameters, places
+from miex.datasets.paths import masked
 from miex.flows.terminal import EXPECTED_ERRORS, describe
 
 _CONFIG = (
@@ -129,7 +130,7 @@ def wait_for_server(seconds: float = _PATIENCE) -> None:
     Raises:
         ConnectionError: The server does not answer.
     """
-    address = PREFECT_API_URL.value()
+    address = masked(PREFECT_API_URL.value() or "")
     if not address:
         return
     said = False

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from miex.datasets.files import DiskFullError
+from miex.datasets.paths import masked
 from miex.flows.progress import BarMeter, Bars, LineMeter, Stages
 
 EXPECTED_ERRORS = (ValueError, OSError, KeyError, ImportError, MemoryError, RuntimeError)
@@ -18,6 +20,9 @@ EXPECTED_ERRORS = (ValueError, OSError, KeyError, ImportError, MemoryError, Runt
 
 _WHOLE = 24
 """Longest cell of a column that is not wrapped: names and numbers; the first column never is."""
+
+_LONG_WORD = re.compile(r"\S{1025,}")
+"""A word that is longer than a path of most systems; a message shows its beginning."""
 
 _LIBRARIES = frozenset(
     [
@@ -123,7 +128,7 @@ class Terminal:
 
 
 def describe(error: BaseException) -> str:
-    """Return an error as one line."""
+    """Return an error as one line, without passwords of addresses and with long words cut."""
     if isinstance(error, KeyError):
         text = str(error.args[0]) if error.args else "KeyError"
     elif isinstance(error, MemoryError) or _says_out_of_memory(error):
@@ -134,13 +139,20 @@ def describe(error: BaseException) -> str:
             text += "; free some space and run the same command again, finished work is kept"
     else:
         text = str(error)
-    return " ".join(text.split()) or type(error).__name__
+    text = _LONG_WORD.sub(_cut, masked(" ".join(text.split())))
+    return text or type(error).__name__
+
+
+def _cut(word: re.Match[str]) -> str:
+    return f"{word[0][:80]}... ({len(word[0])} characters)"
 
 
 def _says_out_of_memory(error: BaseException) -> bool:
     """Return whether a library ran out of memory: PyTorch and OpenCV have errors of their own."""
     text = str(error).casefold()
-    marks = ("out of memory", "can't allocate memory", "insufficient memory", "failed to allocate")
+    marks = ["out of memory", "can't allocate memory", "insufficient memory", "failed to allocate"]
+    # How the loader says that a library does not fit into the memory of the process.
+    marks += ["failed to map segment", "cannot allocate memory"]
     said = any(mark in text for mark in marks)
     return said and not isinstance(error, ValueError) and is_expected(error)
 

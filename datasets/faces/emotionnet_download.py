@@ -26,6 +26,7 @@ from miex.datasets.faces.emotionnet import DEAD_LINKS, image_names, read_list
 from miex.datasets.files import remove_partial, whole_file
 from miex.datasets.images import IMAGE_FORMATS
 from miex.datasets.locks import locked
+from miex.datasets.paths import masked
 
 Progress = Callable[[int, int, dict[str, int]], None]
 """Called with (finished links, all links, counts of ``downloaded`` and of every reason)."""
@@ -192,7 +193,7 @@ def _known_dead(path: Path) -> "dict[str, _LinkError]":
 
 def _failure_line(link: _Link, error: _LinkError) -> str:
     detail = " ".join(error.detail.split())
-    return f"{link.name}\t{error.reason}\t{detail}\t{link.urls[0]}\n"
+    return masked(f"{link.name}\t{error.reason}\t{detail}\t{link.urls[0]}\n")
 
 
 def _summary(links: int, counts: Counter[str], seconds: float) -> DownloadSummary:

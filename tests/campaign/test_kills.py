@@ -1,6 +1,6 @@
 """Kill every long command at random moments, resume it, and compare with an uninterrupted run.
 
-    python tests/campaign/kills.py [--kills 6] [--seed 18] [--only COMMAND] [--pairs 3]
+    python tests/campaign/test_kills.py [--kills 6] [--seed 18] [--only COMMAND] [--pairs 3]
 
 Prints one row for each command: kills, runs that were resumed, outputs that are equal byte by byte,
 leftovers, tracebacks; then one row for each command that was started twice at once.
@@ -19,6 +19,8 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+import pytest
 
 LEFTOVERS = ("*.partial", "*.parts", "*.lock", "unfinished.safetensors")
 
@@ -137,6 +139,27 @@ def run_twice(name: str, command: list[str], scratch: Path, pairs: int) -> list[
     return [name, pairs, fine, equal, tracebacks]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["faces", "synthesize", "extract-aus", "pretrain", "evaluate"])
+def test_a_killed_command_is_resumed_and_two_at_once_make_one_output(name, tmp_path):
+    command = prepared([name], tmp_path)[name]
+    killed, resumed, equal, left, tracebacks = kill_often(name, command, tmp_path, 2, 18)[1:6]
+    assert killed
+    assert (resumed, equal, left, tracebacks) == (2, 2, 0, 0)
+    assert run_twice(name, command, tmp_path, 1) == [name, 1, 1, 1, 0]
+
+
+def prepared(names: Sequence[str], scratch: Path) -> dict[str, list[str]]:
+    """Return chosen commands, and write the inputs that they need."""
+    setup = commands(scratch)
+    run(setup["faces"], scratch / "faces.parquet")
+    if "pretrain" in names:
+        run(setup["synthesize"], scratch / "data")
+    if "evaluate" in names:
+        run(miex("fictitious", "smic"), scratch / "smic")
+    return {name: setup[name] for name in names}
+
+
 def show(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     for row in (titles, *rows):
         print("  ".join(str(cell).rjust(11) for cell in row), flush=True)
@@ -152,13 +175,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        setup = commands(scratch)
-        chosen = {name: setup[name] for name in given.only or setup}
-        run(setup["faces"], scratch / "faces.parquet")
-        if {"pretrain"} & chosen.keys():
-            run(setup["synthesize"], scratch / "data")
-        if {"evaluate"} & chosen.keys():
-            run(miex("fictitious", "smic"), scratch / "smic")
+        chosen = prepared(given.only or list(commands(scratch)), scratch)
         rows = [
             kill_often(name, command, scratch, given.kills, given.seed)
             for name, command in chosen.items()
