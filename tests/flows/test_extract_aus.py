@@ -190,6 +190,7 @@ def test_overshoot_is_named_where_experts_exceed_real_expressions() -> None:
 
 
 @pytest.mark.usefixtures("fake")
+@pytest.mark.slow
 def test_a_plan_of_45000_samples_draws_all_three_sources_alike(
     pools: Path, tmp_path: Path, sample_table: Path
 ) -> None:

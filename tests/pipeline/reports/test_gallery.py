@@ -88,6 +88,7 @@ def test_long_samples_keep_onset_apex_and_last_frame(make_dataset, tmp_path):
         assert [image is None for image in entry["flow"]] == [n == 0 for n in numbers]
 
 
+@pytest.mark.slow
 def test_large_frames_do_not_make_a_large_page(make_dataset, tmp_path):
     folder = make_dataset(tmp_path / "d", identities=12, size=320)
     manifest = json.loads((folder / MANIFEST).read_text())
