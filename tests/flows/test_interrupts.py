@@ -178,10 +178,15 @@ def test_an_interrupted_training_resumes_at_the_step_that_was_made(
 def test_each_command_says_what_it_keeps(
     words: list[str], sentence: str, dataset: Path, tmp_path: Path
 ) -> None:
-    began = time.monotonic()
     given: list[object] = [dataset if word == "DATASET" else word for word in words]
-    code, err = interrupted(given, lambda: time.monotonic() - began > 1.5, tmp_path)
-    assert "Traceback" not in err
+    code, err = 130, "error: interrupted"
+    # On a busy machine the first signals can come before the command itself has begun.
+    for seconds in (1.5, 5, 20):
+        if err.splitlines()[-1:] != ["error: interrupted"]:
+            break
+        began = time.monotonic()
+        code, err = interrupted(given, lambda: time.monotonic() - began > seconds, tmp_path)  # noqa: B023
+        assert "Traceback" not in err
     # A command that ended before the signal says nothing.
     if code == 130:
         assert sentence in err.splitlines()[-1]
