@@ -71,7 +71,10 @@ class EarlyMaeConfig(ExtractionConfig):
         "default all frames of the window, so that every sample draws its apex anew, as in MiE-X",
     )
     seed: Annotated[int, Flag()] = Field(
-        0, ge=0, description="with early_mae or facs: seed of everything that is drawn at random"
+        0,
+        ge=0,
+        lt=2**63,
+        description="with early_mae or facs: seed of everything that is drawn at random",
     )
 
     @model_validator(mode="after")

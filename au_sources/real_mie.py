@@ -123,7 +123,9 @@ class FacsConfig(FrozenConfig):
         "first",
         description="what 'R12 or R15' means: the first, all, or that the clip is left out",
     )
-    seed: Annotated[int, Flag()] = Field(0, ge=0, description="seed of the drawn intensities")
+    seed: Annotated[int, Flag()] = Field(
+        0, ge=0, lt=2**63, description="seed of the drawn intensities"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> "FacsConfig":

@@ -1,6 +1,5 @@
 """Build every configuration in one place, from a YAML file and from values by dotted name."""
 
-import re
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ Config = TypeVar("Config", bound=BaseModel)
 
 
 LARGEST_COUNT = 10**9
-"""Largest whole number of a field that states no limit; seeds and numbers of bytes are exempt."""
+"""Largest whole number of a field that states no upper limit of its own."""
 
 
 class FrozenConfig(BaseModel):
@@ -32,9 +31,10 @@ class FrozenConfig(BaseModel):
     @field_validator("*")
     @classmethod
     def _limit_counts(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse a whole number above `LARGEST_COUNT`."""
-        name = info.field_name or ""
-        if type(value) is int and value > LARGEST_COUNT and not re.search("seed|bytes", name):
+        """Refuse a whole number above `LARGEST_COUNT` where no other limit is stated."""
+        stated = cls.model_fields[info.field_name or ""].metadata
+        limited = any(hasattr(each, "le") or hasattr(each, "lt") for each in stated)
+        if type(value) is int and value > LARGEST_COUNT and not limited:
             raise ValueError(f"Input should be less than or equal to {LARGEST_COUNT}")
         return value
 

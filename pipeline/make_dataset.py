@@ -57,7 +57,7 @@ def synthesize(
         return finish(job, on_stage)
 
 
-def synthesize_in_stages(
+def synthesize_as_stage(
     config: SynthesisConfig,
     out: Path,
     stage: str,
@@ -143,11 +143,11 @@ def finish(job: Job, on_stage: OnStage | None = None) -> dict[str, Any]:
     manifest = complete(job)
     if not (job.out / RUN_LOG).is_file():
         write_json(job.out / RUN_LOG, {"folder": str(Path.cwd())})
-    write_companions(job.out, manifest, on_stage)
+    write_card_and_report(job.out, manifest, on_stage)
     return manifest
 
 
-def write_companions(
+def write_card_and_report(
     folder: Path, manifest: Mapping[str, Any], on_stage: OnStage | None = None
 ) -> None:
     """Write the dataset card, the contact sheet, `flip.webp` and the report of a dataset.

@@ -54,7 +54,7 @@ class DownloadConfig(FrozenConfig):
     )
     attempts: int = Field(3, ge=1, le=10, description="attempts at a link that fails temporarily")
     backoff: float = Field(1.0, ge=0, description="seconds before the second attempt, then doubled")
-    max_bytes: int = Field(30_000_000, ge=1, description="larger files are refused")
+    max_bytes: int = Field(30_000_000, ge=1, le=10**12, description="larger files are refused")
     user_agent: str = "miex (research data download)"
 
 

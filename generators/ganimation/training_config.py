@@ -45,7 +45,7 @@ class TrainingConfig(FrozenConfig):
         "recipe's",
     )
     seed: Annotated[int, Flag()] = Field(
-        0, ge=0, description="seed of everything that is drawn at random"
+        0, ge=0, lt=2**63, description="seed of everything that is drawn at random"
     )
     steps: Annotated[int | None, Flag()] = Field(
         None,

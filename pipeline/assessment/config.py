@@ -96,7 +96,7 @@ class AssessmentConfig(FrozenConfig):
         ge=0,
         description="motion in inter-ocular distances below which a case counts as without motion",
     )
-    seed: int = Field(0, ge=0, description="seed of all random draws")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of all random draws")
 
     @field_validator("intensities")
     @classmethod

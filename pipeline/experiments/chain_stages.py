@@ -27,7 +27,7 @@ from miex.pipeline.experiments.chain_inputs import STAND_IN, Settled
 from miex.pipeline.faces.prepare import prepare_faces
 from miex.pipeline.faces.table import FaceTable
 from miex.pipeline.fictitious_databases.write import write_fictitious
-from miex.pipeline.make_dataset import synthesize_in_stages
+from miex.pipeline.make_dataset import synthesize_as_stage
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.workers import OnStage
 
@@ -186,7 +186,7 @@ class Work:
     def synthesize(self, on_stage: OnStage) -> Mapping[str, Any]:
         """Synthesize the dataset."""
         folder, config = self.dataset()
-        manifest = synthesize_in_stages(
+        manifest = synthesize_as_stage(
             config, folder, "samples", workers=self.workers, on_stage=on_stage
         )
         counts = manifest["counts"]

@@ -33,7 +33,7 @@ from miex.pipeline.experiments.plan import (
     pretraining_key,
 )
 from miex.pipeline.experiments.table import Outcome, make_table
-from miex.pipeline.make_dataset import synthesize_in_stages
+from miex.pipeline.make_dataset import synthesize_as_stage
 from miex.pipeline.recognition.clip_samples import ClipBlock
 from miex.pipeline.recognition.job_config import ClipData, EvaluateJob
 from miex.pipeline.recognition.jobs import read_clips, run_evaluation
@@ -183,7 +183,7 @@ class _Runner:
             DatasetFolder.open(folder)
         except FileNotFoundError:
             stage = f"synthesizing {config.name}"
-            synthesize_in_stages(
+            synthesize_as_stage(
                 config, folder, stage, workers=self._workers, on_stage=self._on_stage
             )
 

@@ -83,7 +83,7 @@ class TrainingSetConfig(FrozenConfig):
         "split; in LFW this joins 64 of 4,773 names, 27 of them in one chain of different people "
         "(190 at 0.45)",
     )
-    seed: Annotated[int, Flag()] = Field(0, ge=0, description="seed of the split")
+    seed: Annotated[int, Flag()] = Field(0, ge=0, lt=2**63, description="seed of the split")
     image_format: Literal["jpeg", "webp"] = Field(
         "jpeg", description="encoding of the crops; webp is lossless"
     )

@@ -31,7 +31,7 @@ class InsideConfig(FrozenConfig):
         (), description="layers of Grad-CAM; the last convolutions by default"
     )
     seed: Annotated[int, Flag()] = Field(
-        0, ge=0, description="seed of the choice of samples and of t-SNE"
+        0, ge=0, lt=2**63, description="seed of the choice of samples and of t-SNE"
     )
     device: Annotated[str, Flag()] = Field(
         "auto", description="device: auto, cpu, cuda, cuda:1, ..."

@@ -16,7 +16,7 @@ from miex.datasets.locks import locked
 from miex.datasets.seals import check_seal
 from miex.generators.base import GeneratorConfig
 from miex.pipeline.faces.crop import eye_centre_distance
-from miex.pipeline.make_dataset import write_companions
+from miex.pipeline.make_dataset import write_card_and_report
 from miex.pipeline.playground.studio import Shot, Studio
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.manifest import (
@@ -57,13 +57,14 @@ def save_sample(studio: Studio, shot: Shot, folder: Path, emotion: str, table: s
     """
     if not (shot.onset != shot.apex).any():
         raise ValueError("nothing moves in this sample; raise an Action Unit before saving")
-    label = _SPACE.label(parse_emotion(emotion))
+    shown = parse_emotion(emotion)
+    label = _SPACE.label(shown)
     if label is None:
         raise ValueError(f"{emotion} belongs to no class of {_SPACE.name}; choose another emotion")
     with locked(folder):
         rows = _rows(folder)
         sample_id = f"{BY_HAND}-{len(rows):08d}"
-        rows.append(_row(shot, sample_id, label, parse_emotion(emotion), _source(table)))
+        rows.append(_row(shot, sample_id, label, shown, _source(table)))
         _write(studio, folder, rows)
     return sample_id
 
@@ -167,17 +168,15 @@ def _write(studio: Studio, folder: Path, rows: Sequence[dict[str, Any]]) -> None
             "condition": generators[0].condition,
         },
     }
-    identity = identify(config, inputs)
-    record = write_shard(
-        folder, 0, 1, range(len(rows)), rows, schema_with_metadata(config.canonical()),
-        identity["fingerprint"],
-    )  # fmt: skip
+    fingerprint = identify(config, inputs)["fingerprint"]
+    schema = schema_with_metadata(config.canonical())
+    record = write_shard(folder, 0, 1, range(len(rows)), rows, schema, fingerprint)
     specs = {source["description"]: source["spec"] for source in sources}
     spec_of = {row["sample_id"]: specs[row["au_estimator"]] for row in rows}
     origin = Origin(config, inputs, _SPACE, (), len(rows), spec_of.__getitem__)
-    manifest = build_manifest(folder, identity["fingerprint"], origin, [record])
+    manifest = build_manifest(folder, fingerprint, origin, [record])
     write_manifest(folder, manifest)
-    write_companions(folder, manifest)
+    write_card_and_report(folder, manifest)
 
 
 def _sources(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -45,7 +45,7 @@ class EvaluationConfig(FrozenConfig):
         " seeded as evaluation.fold_seed draws, auto published if more than half of the clips are"
         " in the authors' list",
     )
-    fold_seed: int = Field(0, ge=0, description="seed of drawn folds")
+    fold_seed: int = Field(0, ge=0, lt=2**63, description="seed of drawn folds")
     finetune: Annotated[bool, Flag()] = Field(
         True,
         description="fine-tune on the clips of each fold; without, pretraining alone is tested",
