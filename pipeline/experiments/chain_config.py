@@ -71,10 +71,7 @@ class ChainConfig(FrozenConfig):
         description="multiply the epochs of every training by it; 1 in MiE-X",
     )
     seeds: Annotated[int | None, Flag()] = Field(
-        None,
-        ge=1,
-        lt=2**63,
-        description="number of runs of each evaluation; 3 in MiE-X, 1 in a demo",
+        None, ge=1, description="number of runs of each evaluation; 3 in MiE-X, 1 in a demo"
     )
     tables: Annotated[bool, Flag()] = Field(
         True,
