@@ -57,10 +57,12 @@ class Meter(ABC):
             self.to(self.done + count, self.total, timed=timed)
 
     def to(self, done: int, total: int | None, *, timed: bool = True) -> None:
-        """Set the number of finished units, and of all units."""
+        """Set the number of finished units, and of all units; fewer than before begin anew."""
         now = time.monotonic()
         with self._lock:
-            if not timed:
+            if done < self.done:
+                self.began = now
+            if not timed or done < self.done:
                 self._counts = deque([(now, done)])
             elif done != self.done:
                 self._counts.append((now, done))

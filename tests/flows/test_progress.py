@@ -175,6 +175,19 @@ def test_units_of_minutes_keep_their_rate(clock: Clock) -> None:
         assert meter.remaining() == pytest.approx(7 * 300 - 100)
 
 
+def test_a_stage_that_begins_again_has_a_new_rate(clock: Clock) -> None:
+    terminal, _ = plain()
+    with terminal.stages() as stages:
+        meter = stages.of("evaluate", "folds")
+        meter.to(3, 3)
+        clock.now += 120
+        meter.to(0, 3)
+        for done in (1, 2):
+            clock.now += 5
+            meter.to(done, 3)
+        assert meter.parts() == ["5.0 s left", "", "5.0 s each"]
+
+
 def test_an_expected_time_is_used_until_the_first_unit_is_finished(clock: Clock) -> None:
     terminal, _ = plain()
     with terminal.stages() as stages:
