@@ -151,6 +151,14 @@ def test_rooms_are_imported_by_their_full_name():
     assert wrong == []
 
 
+def test_tests_mirror_the_folders() -> None:
+    folders = {ROOT.joinpath(*path.relative_to(ROOT).parts[:-1][:2]) for path in FILES}
+    missing = [
+        name_of(folder) for folder in folders if not (ROOT / "tests" / name_of(folder)).is_dir()
+    ]
+    assert missing == []
+
+
 def test_files_are_short():
     lengths = {name_of(path): len(path.read_text("utf-8").splitlines()) for path in EVERYWHERE}
     assert {name: n for name, n in lengths.items() if n > MAX_FILE} == {}

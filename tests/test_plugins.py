@@ -39,7 +39,7 @@ PLACES = {
 SUITES = (
     "tests/pipeline/recognition/test_recognizers.py",
     "tests/datasets/test_readers.py",
-    "tests/datasets/test_faces_readers.py",
+    "tests/datasets/faces/test_face_readers.py",
     "tests/au_sources/estimators/test_registry.py",
     "tests/au_sources/test_expert.py",
     "tests/generators/test_registry.py",

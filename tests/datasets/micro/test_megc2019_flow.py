@@ -16,7 +16,7 @@ CLIPS = (
     ("smic", "s03", "s03_po_02", 1),
     ("samm", "006", "006_1_2", 2),
 )
-SHARED = Path(__file__).parents[3] / "shared" / "data" / "megc2019_flow"
+SHARED = Path(__file__).parents[4] / "shared" / "data" / "megc2019_flow"
 
 
 def write_images(folder: Path, clips: tuple[tuple[str, str, str, int], ...] = CLIPS) -> None:
