@@ -13,6 +13,7 @@ from typing import Any
 import fsspec
 
 from miex.datasets.dataset_format import MANIFEST, DatasetFolder
+from miex.datasets.extras import how_to_install
 from miex.datasets.files import sha256_file, whole_file
 from miex.datasets.paths import masked
 
@@ -102,8 +103,8 @@ def open_address(address: str) -> tuple[Any, str]:
         files, root = fsspec.core.url_to_fs(address)
     except ImportError as error:
         raise ImportError(
-            f"{masked(address)} needs a package that is not installed ({error}); s3:// comes with"
-            " pip install 'miex[s3]', https:// with pip install aiohttp"
+            f"{masked(address)} needs a package that is not installed ({error}); for s3://"
+            f" {how_to_install('s3')}; for https:// pip install aiohttp"
         ) from None
     except Exception as error:
         raise _unreadable(address, error) from None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from uuid import uuid4
 
+from miex.datasets.extras import how_to_install
 from miex.datasets.files import whole_file
 
 TrackerName = Literal["tensorboard", "wandb", "mlflow"]
@@ -110,7 +111,7 @@ def _require_installed(name: str) -> None:
         except PackageNotFoundError:
             continue
         return
-    raise ImportError(f"--log {name}: {name} is not installed; pip install 'miex[loggers]'")
+    raise ImportError(f"--log {name}: {name} is not installed; {how_to_install('loggers')}")
 
 
 def _read_runs(folder: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from miex.datasets.extras import how_to_install
 from miex.flows.command_line import app, examples, out_option
 from miex.flows.terminal import Terminal
 
@@ -41,7 +42,7 @@ def open_app(
     try:
         distribution("gradio")
     except PackageNotFoundError:
-        raise ImportError("miex app needs gradio: pip install 'miex[app]'") from None
+        raise ImportError(f"miex app needs gradio; {how_to_install('app')}") from None
     # Read when gradio is imported.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

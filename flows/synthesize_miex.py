@@ -19,6 +19,7 @@ from prefect.futures import as_completed
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
+from miex.datasets.extras import how_to_install
 from miex.datasets.locks import locked
 from miex.flows.artifacts import ProgressArtifact, publish
 from miex.flows.entry import parameters_of, retried, run_or_serve
@@ -138,7 +139,7 @@ def create_task_runner(name: RunnerName, workers: int | None) -> "TaskRunner[Any
     except ImportError as error:
         raise ImportError(
             f"task_runner={name!r} needs a package that is not installed ({error}); "
-            f"install it with: pip install 'miex[{name}]'"
+            f"{how_to_install(name)}"
         ) from None
 
 

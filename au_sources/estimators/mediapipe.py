@@ -28,6 +28,7 @@ from miex.au_sources.estimators.base import (
     require_images,
     require_landmarks,
 )
+from miex.datasets.extras import how_to_install
 from miex.datasets.given_files import read_given
 from miex.datasets.registry import Facts
 
@@ -73,8 +74,8 @@ class MediaPipeEstimator:
             installed = importlib.metadata.version("mediapipe")
         except importlib.metadata.PackageNotFoundError:
             raise ModuleNotFoundError(
-                "the estimator `mediapipe` needs the package mediapipe: "
-                "`pip install 'miex[mediapipe]'`"
+                "the estimator `mediapipe` needs the package mediapipe; "
+                + how_to_install("mediapipe")
             ) from None
         remedy = (
             f"give the file `{_MODEL}` with blendshapes, which Google offers for download on the "
