@@ -1,5 +1,6 @@
 """What every test may use. Telemetry is off before any library is imported."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -10,6 +11,11 @@ import pytest
 from outside_package import install  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_unconfigure() -> None:
+    """Keep quiet when Prefect's temporary server logs its end: pytest has closed the streams."""
+    logging.raiseExceptions = False
 
 
 @pytest.fixture(scope="session")

@@ -111,9 +111,13 @@ def test_the_options_that_a_database_recommends_are_its_own(name, tmp_path):
 
 @pytest.mark.parametrize("name", face_source_names())
 def test_the_options_that_a_face_source_recommends_are_its_own(name, tmp_path):
-    with pytest.raises((FileNotFoundError, ValueError)) as caught:
+    # A reader may also find an empty folder in order.
+    told = ""
+    try:
         open_face_source(f"{name}:{tmp_path}").photographs()
-    for option in re.findall(r"[?&](\w+)=[A-Z]", str(caught.value)):
+    except (FileNotFoundError, ValueError) as error:
+        told = str(error)
+    for option in re.findall(r"[?&](\w+)=[A-Z]", told):
         with pytest.raises((FileNotFoundError, ValueError)) as again:
             open_face_source(f"{name}:{tmp_path}?{option}={tmp_path}")
         assert "unknown option" not in str(again.value)

@@ -1,9 +1,12 @@
 """What every generator promises: registering one here is testing it."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from miex.generators.base import (
+    Condition,
     GeneratorConfig,
     create_generator,
     generator_facts,
@@ -50,6 +53,7 @@ def test_it_says_what_it_is(generator):
     assert generator_facts(generator.name).about
     assert generator.sha256 is None or len(generator.sha256) == 64
     assert 0 < generator.max_intensity <= 5
+    assert generator.condition in get_args(Condition)
 
 
 def test_frames_have_the_face_s_shape(generator, states):

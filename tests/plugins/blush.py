@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from miex.au_sources.action_units import AUArray, require_aus
 from miex.datasets.base import Face
 from miex.datasets.registry import Facts
-from miex.generators.base import FaceGenerator, GeneratorConfig, register_generator
+from miex.generators.base import Condition, FaceGenerator, GeneratorConfig, register_generator
 
 Pixels = NDArray[np.uint8]
 
@@ -19,6 +19,7 @@ class Blush:
     name = "blush"
     sha256: str | None = None
     max_intensity = 5.0
+    condition: Condition = "change"
 
     def prepare(self, face: Face) -> Pixels:
         """See `FaceGenerator.prepare`."""

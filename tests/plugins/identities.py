@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from miex.pipeline.reports.charts import histogram_chart
+from miex.pipeline.reports.charts import both, histogram_chart
 from miex.pipeline.reports.evidence import Evidence
 from miex.pipeline.reports.plots.base import Plot, register_plot
 from miex.pipeline.reports.statistics import histogram, summarise
@@ -19,6 +19,10 @@ def draw_identities(evidence: Evidence) -> Plot | None:
     return Plot(
         title=title,
         note="Number of identities by how many samples show them.",
-        figure=histogram_chart(histogram(values), summarise(values), "samples", title),
+        figure=both(
+            lambda frame: histogram_chart(
+                histogram(values), summarise(values), "samples", title, frame=frame
+            )
+        ),
         numbers=[{"identity": name, "samples": count} for name, count in counts.items()],
     )

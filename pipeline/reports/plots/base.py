@@ -28,7 +28,9 @@ class Plot:
         title: Its heading.
         note: One or two sentences that say what is shown, in which unit.
         figure: Inline SVG that takes its colours from the page and names what it shows in
-            `aria-label`; `miex.pipeline.reports.charts` draws bars, histograms and scatter plots.
+            `aria-label`; `miex.pipeline.reports.charts` draws bars, histograms and scatter plots,
+            and its `both` draws them for a wide page and for a phone. A chart that is drawn once
+            scrolls on a phone.
         numbers: The numbers that are drawn, one flat dictionary for each row of the CSV file.
     """
 

