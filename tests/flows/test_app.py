@@ -45,6 +45,8 @@ def address(
         [sys.executable, *words, "--port", str(port), "-o", str(out)],
         stdout=subprocess.PIPE,
         text=True,
+        # Jobs that a shell started in the background ignore SIGINT, and so do their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         assert process.stdout is not None

@@ -259,13 +259,17 @@ def test_the_flows(folder: Path, clips: str, dataset: Path) -> None:
     cache = folder / "cache"
     quick = {"training.epochs": 1, "run.device": "cpu"}
     checkpoint = pretrain(
-        "dere_grl", [str(dataset)], out=folder / "flow-pretrained", settings=quick, cache=cache
+        recognizer="dere_grl",
+        datasets=[str(dataset)],
+        out=folder / "flow-pretrained",
+        settings=quick,
+        cache=cache,
     )
     assert Path(checkpoint).is_file()
     tuned = finetune(
-        "dere_grl",
-        Path(checkpoint),
-        [clips],
+        recognizer="dere_grl",
+        checkpoint=Path(checkpoint),
+        clips=[clips],
         epochs=1,
         device="cpu",
         out=folder / "flow-tuned",
@@ -274,8 +278,8 @@ def test_the_flows(folder: Path, clips: str, dataset: Path) -> None:
     assert len(load_checkpoint(Path(tuned)).card.stages) == 2
     settings = {"evaluation.finetuning.epochs": 1, "run.device": "cpu"}
     result = evaluate(
-        "dere_grl",
-        "loso",
+        recognizer="dere_grl",
+        protocol="loso",
         seeds=1,
         clips=[clips],
         checkpoint=Path(checkpoint),
