@@ -89,23 +89,18 @@ class HTNet(FlowBaseline):
         patch = config.side // 4
         self.embed = nn.Conv2d(3, dims[0], patch, stride=patch)
         self.levels = nn.ModuleList(
-            nn.ModuleList(
-                _Block(dim, config.heads * 2**level, config.widening, config.dropout)
-                for _ in range(config.depths[level])
+            nn.Sequential(
+                *(
+                    _Block(dim, config.heads * 2**level, config.widening, config.dropout)
+                    for _ in range(config.depths[level])
+                )
             )
             for level, dim in enumerate(dims)
         )
         # With one token per block, the position embedding of the program is one number per level.
         self.positions = nn.Parameter(torch.randn(_LEVELS))
-        self.aggregate = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(dim, 2 * dim, 3, padding=1),
-                _ChannelNorm(2 * dim),
-                nn.MaxPool2d(3, stride=2, padding=1),
-            )
-            for dim in dims[:-1]
-        )
-        self.norm = _ChannelNorm(dims[-1])
+        self.aggregate = nn.ModuleList(_Aggregation(dim) for dim in dims[:-1])
+        self.norm = nn.LayerNorm(dims[-1])
         self.head = nn.Linear(dims[-1], classes)
 
     def forward(self, inputs: Inputs) -> Tensor:
@@ -113,14 +108,12 @@ class HTNet(FlowBaseline):
         flow = scaled(inputs["flow"], self.config)
         if self.config.published:
             flow = flow * self.config.input_scale
-        tokens = self.embed(_four_patches(flow))
+        tokens = self.embed(_four_patches(flow)).movedim(1, -1)
         for level, blocks in enumerate(self.levels):
-            tokens = tokens + self.positions[level]
-            for block in blocks:  # type: ignore[attr-defined]
-                tokens = block(tokens)
+            tokens = blocks(tokens + self.positions[level])
             if level < _LEVELS - 1:
                 tokens = self.aggregate[level](tokens)
-        logits: Tensor = self.head(self.norm(tokens).mean((-2, -1)))
+        logits: Tensor = self.head(self.norm(tokens).mean((1, 2)))
         return logits
 
 
@@ -144,16 +137,19 @@ def _four_patches(flow: Tensor) -> Tensor:
     return torch.cat(rows, -2)
 
 
-class _ChannelNorm(nn.Module):
-    """Layer normalisation over the channels at each position."""
+class _Aggregation(nn.Module):
+    """Convolution of 3 x 3 to twice the channels, layer normalisation, and max pooling."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(channels)
+        self.convolution = nn.Conv2d(channels, 2 * channels, 3, padding=1)
+        self.norm = nn.LayerNorm(2 * channels)
+        self.pool = nn.MaxPool2d(3, stride=2, padding=1)
 
-    def forward(self, maps: Tensor) -> Tensor:
-        normed: Tensor = self.norm(maps.movedim(1, -1)).movedim(-1, 1)
-        return normed
+    def forward(self, tokens: Tensor) -> Tensor:
+        normed = self.norm(self.convolution(tokens.movedim(-1, 1)).movedim(1, -1))
+        pooled: Tensor = self.pool(normed.movedim(-1, 1)).movedim(1, -1)
+        return pooled
 
 
 class _Block(nn.Module):
@@ -161,24 +157,30 @@ class _Block(nn.Module):
 
     An image of 4 x 4 tokens has 4 x 4 blocks, one of 2 x 2 tokens 2 x 2: each block has one token,
     whose attention to itself is 1, so that only values pass. Queries and keys have no influence in
-    the program either and are left out here.
+    the program either and are left out here. Tokens are ``(B, H, W, C)``, so that the program's
+    convolutions of 1 x 1 are linear layers: a training step of the defaults takes a fifth of the
+    time on a CPU.
     """
 
     def __init__(self, channels: int, heads: int, widening: int, dropout: float) -> None:
         super().__init__()
         inner = channels // heads * heads
-        self.first_norm, self.second_norm = _ChannelNorm(channels), _ChannelNorm(channels)
-        self.value = nn.Conv2d(channels, inner, 1, bias=False)
-        self.out = nn.Sequential(nn.Conv2d(inner, channels, 1), nn.Dropout(dropout))
+        self.attention = nn.Sequential(
+            nn.LayerNorm(channels),
+            nn.Linear(channels, inner, bias=False),
+            nn.Linear(inner, channels),
+            nn.Dropout(dropout),
+        )
         self.dense = nn.Sequential(
-            nn.Conv2d(channels, widening * channels, 1),
+            nn.LayerNorm(channels),
+            nn.Linear(channels, widening * channels),
             nn.GELU(),
             nn.Dropout(dropout),
-            nn.Conv2d(widening * channels, channels, 1),
+            nn.Linear(widening * channels, channels),
             nn.Dropout(dropout),
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
-        tokens = tokens + self.out(self.value(self.first_norm(tokens)))
-        after: Tensor = tokens + self.dense(self.second_norm(tokens))
+        tokens = tokens + self.attention(tokens)
+        after: Tensor = tokens + self.dense(tokens)
         return after
