@@ -14,11 +14,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from miex.datasets.deep_images import (
+    BACKDROP,
+    Deep,
+    brightest_value,
+    common_depth,
+    deep_values,
+    depth_of,
+    look,
+    to_8_bits,
+)
 from miex.datasets.paths import SpecialFile, open_regular
 
 Image.init()
@@ -47,12 +56,6 @@ MIN_SIDE = 32
 
 MAX_MEGAPIXELS = 170.0
 """Upper limit of Pillow (twice its `MAX_IMAGE_PIXELS`)."""
-
-BACKDROP = 128
-"""Grey value of transparent pixels; white or black would form an edge around a cut-out face."""
-
-_BIT_DEPTHS = (8, 9, 10, 12, 14, 16)
-"""Bit depths of cameras. Files of 16 bits per pixel often use fewer, the low bits."""
 
 _ORIENTATION = 0x0112
 _TRANSPOSED = (5, 6, 7, 8)
@@ -133,7 +136,7 @@ def read_frame(path: Path, depth: int | None = None) -> NDArray[np.uint8]:
 
 
 def bit_depth(paths: Iterable[Path]) -> int | None:
-    """Return the common bit depth of the images of a clip, one of `_BIT_DEPTHS`.
+    """Return the common bit depth of the images of a clip: 8, 9, 10, 12, 14, 16 or what they state.
 
     It is the smallest depth that contains the brightest pixel: 10-bit frames in files of 16 bits
     reach at most 1023.
@@ -144,26 +147,22 @@ def bit_depth(paths: Iterable[Path]) -> int | None:
     Returns:
         None if the first readable frame has 8 bits per channel.
     """
-    brightest: int | None = None
+    brightest: list[int] = []
     for path in paths:
         try:
             with open_regular(path) as file, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 image: Image.Image = Image.open(file, formats=IMAGE_FORMATS)
-                if not _is_deep(image, file):
-                    return None if brightest is None else _depth_of(brightest)
-                stated = _stated_depth(image, file)
-                if stated is not None:
-                    return stated
-                brightest = max(brightest or 0, int(_deep_values(image, file).max()))
+                deep = look(image, file)
+                if deep is None:
+                    break
+                if deep.depth is not None:
+                    return deep.depth
+                brightest.append(brightest_value(deep_values(image, file), deep))
         # A damaged frame raises any exception here; it is reported when it is decoded.
         except Exception:
             continue
-    return None if brightest is None else _depth_of(brightest)
-
-
-def _depth_of(brightest: int) -> int:
-    return next((depth for depth in _BIT_DEPTHS if brightest < 1 << depth), 16)
+    return common_depth(brightest)
 
 
 def _open(path: Path, limits: _Limits, *, hashed: bool) -> tuple[NDArray[np.uint8], float, str]:
@@ -217,9 +216,9 @@ def _decode(file: io.BufferedReader, limits: _Limits) -> tuple[NDArray[np.uint8]
                 "too_small", f"{width} x {height} pixels, at least {limits.min_side} are needed"
             )
         orientation = _orientation(image)
-        if _is_deep(image, file):
-            depth = _stated_depth(image, file) or limits.depth
-            image = _shrink(_from_deep(_deep_values(image, file), depth), limits.max_side)
+        deep = look(image, file)
+        if deep is not None:
+            image = _shrink(_from_deep(image, file, deep, limits.depth), limits.max_side)
             image = image.convert("RGB")
         else:
             # A JPEG is decoded at half, quarter or eighth size if that is large enough.
@@ -232,7 +231,21 @@ def _decode(file: io.BufferedReader, limits: _Limits) -> tuple[NDArray[np.uint8]
     return np.asarray(image, dtype=np.uint8), long_side / max(width, height)
 
 
+def _from_deep(
+    image: Image.Image, file: io.BufferedReader, deep: Deep, common: int | None
+) -> Image.Image:
+    try:
+        values = deep_values(image, file)
+        depth = deep.depth or common or depth_of(brightest_value(values, deep))
+        return to_8_bits(values, depth)
+    except ValueError as error:
+        raise UnusablePhotograph("unreadable", str(error)) from error
+
+
 def _orientation(image: Image.Image) -> int:
+    if image.format == "TIFF":
+        # Pillow and OpenCV turn it when they decode it.
+        return 1
     try:
         value = image.getexif().get(_ORIENTATION, 1)
     except (SyntaxError, ValueError, TypeError, struct.error, OSError):
@@ -265,85 +278,6 @@ def _shrink(image: Image.Image, max_side: int) -> Image.Image:
         return image
     size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
     return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-
-
-def _is_deep(image: Image.Image, file: io.BufferedReader) -> bool:
-    """Return whether a channel has more than 8 bits."""
-    if image.mode.startswith("I") or image.mode == "F":
-        return True
-    # Pillow reads 16-bit colour as its upper 8 bits, which are nearly empty in 10-bit frames.
-    if image.format == "PNG":
-        return _begin(file, 32)[24] == 16
-    tags = getattr(image, "tag_v2", {})
-    bits = tags.get(258, ()) if image.format == "TIFF" else ()
-    return max(bits if isinstance(bits, tuple) else (bits,), default=8) > 8
-
-
-def _begin(file: io.BufferedReader, count: int) -> bytes:
-    """Return the first bytes of a file that is being read."""
-    at = file.tell()
-    file.seek(0)
-    content = file.read(count)
-    file.seek(at)
-    return content
-
-
-def _stated_depth(image: Image.Image, file: io.BufferedReader) -> int | None:
-    """Return the number of significant bits that the file states; None if it states none.
-
-    TIFF has MaxSampleValue, PNG the sBIT chunk; Pillow scales PPM and JPEG 2000 to 16 bits.
-    """
-    if image.format in ("PPM", "JPEG2000"):
-        return 16
-    if image.format == "TIFF":
-        stated = getattr(image, "tag_v2", {}).get(281)
-        value = stated[0] if isinstance(stated, tuple) and stated else stated
-        return value.bit_length() if isinstance(value, int) and 255 < value <= 65535 else None
-    if image.format == "PNG":
-        _, mark, behind = _begin(file, 4096).partition(b"sBIT")
-        return behind[0] if mark and behind and 8 <= behind[0] <= 16 else None
-    return None
-
-
-def _deep_values(image: Image.Image, file: io.BufferedReader) -> NDArray[np.uint16]:
-    """Decode an image of more than 8 bits: ``uint16 (H, W)`` grey or ``(H, W, 3)`` RGB."""
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image)
-        if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-            raise UnusablePhotograph(
-                "unreadable",
-                f"{image.mode} pixels from {values.min()} to {values.max()}, expected 16-bit grey",
-            )
-        return values.astype(np.uint16)
-    # OpenCV returns the rest of a truncated file without an error; Pillow raises one.
-    image.load()
-    file.seek(0)
-    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
-    decoded = cv2.imdecode(np.frombuffer(file.read(), np.uint8), flags)
-    if decoded is None or decoded.dtype != np.uint16:
-        raise UnusablePhotograph("unreadable", f"{image.mode} pixels of 16 bits cannot be decoded")
-    if decoded.ndim == 2:
-        return np.asarray(decoded, np.uint16)
-    colours = decoded[..., 2::-1] if decoded.shape[2] >= 3 else decoded[..., 0]
-    if decoded.shape[2] == 4:
-        alpha = decoded[..., 3:].astype(np.float64) / 65535
-        backdrop = BACKDROP / 255 * float((1 << _depth_of(int(colours.max()))) - 1)
-        colours = np.rint(colours * alpha + backdrop * (1 - alpha))
-    return np.ascontiguousarray(colours, np.uint16)
-
-
-def _from_deep(values: NDArray[np.uint16], depth: int | None) -> Image.Image:
-    """Scale pixels to 8 bits: the largest value of `depth` bits becomes 255."""
-    brightest = int(values.max())
-    depth = _depth_of(brightest) if depth is None else depth
-    full = (1 << depth) - 1
-    if brightest > full:
-        raise UnusablePhotograph(
-            "unreadable", f"a pixel of {brightest} among frames of {depth} bits (at most {full})"
-        )
-    # Both ways restore an 8-bit value that was widened (times 257, or shifted) exactly.
-    scaled = values // 257 if depth == 16 else values >> (depth - 8)
-    return Image.fromarray(scaled.astype(np.uint8))
 
 
 def _rgb_from_cmyk(image: Image.Image) -> Image.Image:

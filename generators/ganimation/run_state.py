@@ -82,6 +82,7 @@ def load_state(
     if not states:
         return 0
     path = states[-1]
+    check_seal(path, "delete it, and the training resumes from the state before")
     try:
         with safetensors.safe_open(path, "pt") as file:
             about = json.loads(file.metadata()[_KEY])
@@ -92,7 +93,6 @@ def load_state(
             f"{path}: damaged ({reason}); delete it, and the training resumes from the state before"
         ) from None
     _require_same(path, about["run"], json.loads(json.dumps(run)))
-    check_seal(path, "delete it, and the training resumes from the state before")
     for name, module in modules.items():
         module.load_state_dict(_part(tensors, name))
     for name, optimiser in optimisers.items():

@@ -39,6 +39,9 @@ _log = logging.getLogger("miex")
 
 WEIGHTS = "generator.safetensors"
 _SUMMARY = "training.json"
+_OF_THE_RUN = ("images_per_second", "losses")
+"""Results that differ between runs of the same training, which only the summary states: the
+weights of a training have the same hash whether it was interrupted or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +253,11 @@ def _export(
         "pairs": _about(pairs) if pairs else None,
         "versions": {"miex": _version("miex"), "torch": str(torch.__version__)},
     }
-    card = {n: v if isinstance(v, str) else json.dumps(v, sort_keys=True) for n, v in about.items()}
+    card = {
+        name: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        for name, value in about.items()
+        if name not in _OF_THE_RUN
+    }
     save_checkpoint(
         networks.average,
         out / WEIGHTS,

@@ -118,7 +118,7 @@ def test_another_training_is_not_gone_on_with(small_set: Path, tmp_path: Path) -
         train(_config(small_set, other, steps=2), tmp_path)
     state = next(tmp_path.glob("state-*"))
     state.write_bytes(state.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=rf"{state.name}: damaged"):
+    with pytest.raises(ValueError, match=rf"{state.name} is damaged: its content"):
         train(_config(small_set, choose_recipe("miex", PLAIN), steps=2), tmp_path)
 
 
