@@ -12,6 +12,7 @@ from miex.au_sources.pool import AUPair, AUPool
 from miex.au_sources.pool_file import AUSourceName
 from miex.au_sources.pool_source import PoolSource
 from miex.datasets.labels import LABEL_SPACES, LabelSpace, parse_emotion
+from miex.datasets.storage import is_address, local_file
 
 
 class AUSource(Protocol):
@@ -83,7 +84,7 @@ def open_source(
 
     Args:
         spec: `expert:NAME` (a table of miex), `expert:FILE.yaml` (a table of the user) or
-            `pool:FILE.parquet` (an `AUPool`).
+            `pool:FILE.parquet` (an `AUPool`). A file may be at an address.
         intensity: Range of an expert's intensities, 0 to 5. Pools bring their own.
         emotion_weights: Weights of fine emotions within their class, by name.
         label_space: The classes that will be asked for.
@@ -95,9 +96,10 @@ def open_source(
     weights = {parse_emotion(name): weight for name, weight in (emotion_weights or {}).items()}
     kind, _, rest = spec.partition(":")
     if kind == "expert" and rest:
-        return ExpertSource(load_table(rest), label_space, intensity, weights)
+        table = local_file(rest) if is_address(rest) else rest
+        return ExpertSource(load_table(table), label_space, intensity, weights)
     if kind == "pool" and rest:
-        path = Path(rest).expanduser()
+        path = local_file(Path(rest).expanduser())
         return PoolSource(AUPool.read(path), label_space, weights or None, path.name)
     raise ValueError(
         f"AU source {spec!r}: expected expert:NAME, expert:FILE.yaml or pool:FILE.parquet"

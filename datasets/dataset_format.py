@@ -1,6 +1,7 @@
 """Format of the datasets that miex writes: folder, manifest, schema of the rows."""
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,21 @@ from miex.datasets.given_files import require_folder
 from miex.datasets.image_tables import hub_features
 from miex.datasets.paths import require_plain
 from miex.datasets.seals import DamagedFile, known_sha256
+from miex.datasets.storage import exists, local_file, shown
 
 FORMAT = "miex-dataset/1"
 """Format name and version in every manifest and shard; other formats are refused."""
 
+PARTITIONED = "miex-dataset/2"
+"""Format of a dataset of more than `SHARDS_PER_FOLDER` shards: its manifest names part lists."""
+
+SHARDS_PER_FOLDER = 1000
+"""Most shards of a dataset in one folder and one manifest; a million samples by default."""
+
 MANIFEST = "manifest.json"
+
+PART_LIST = "shards.json"
+"""Name of the list of the shards, and of their rejections, in each folder of a large dataset."""
 
 MANIFEST_REMEDY = (
     "start the same `miex synthesize` command again: it writes the manifest anew from the shards"
@@ -35,16 +46,20 @@ SHARD_REMEDY = (
 )
 """Remedy for a damaged shard, for messages."""
 
-_FIELDS = {
+_FIELDS: dict[str, type] = {
     "name": str,
     "fingerprint": str,
     "config": dict,
     "inputs": dict,
     "label_space": dict,
     "counts": dict,
-    "shards": list,
-    "rejections": list,
 }
+
+_LISTS: dict[str, dict[str, type]] = {
+    FORMAT: {"shards": list, "rejections": list},
+    PARTITIONED: {"parts": list, "rejections_by_reason": dict},
+}
+"""Fields of a manifest that only one of the formats has."""
 
 RUN_LOG = "run.json"
 """Duration of the last run, which differs between runs of the same config."""
@@ -149,8 +164,9 @@ class DatasetFolder:
     """Finished dataset folder, read without PyTorch; for training see `miex.datasets.shards`.
 
     Attributes:
-        folder: The folder that holds `manifest.json` and `data/`.
-        manifest: Content of the manifest.
+        folder: The folder that holds `manifest.json` and `data/`, or its address.
+        manifest: Content of the manifest. That of a dataset of many folders has the entries of
+            all shards here too, but not the rejections, which `rejections` reads.
     """
 
     folder: Path
@@ -172,10 +188,10 @@ class DatasetFolder:
         path = Path(folder) / MANIFEST
         remedy = "give a folder that `miex synthesize` made"
         require_folder(Path(folder), "dataset of miex", remedy)
-        if not path.exists():
+        if not exists(path):
             raise FileNotFoundError(
-                f"{folder} holds no finished miex dataset: {MANIFEST} is missing. If a run was "
-                "interrupted there, start the same `miex synthesize` command again."
+                f"{shown(folder)} holds no finished miex dataset: {MANIFEST} is missing. If a run "
+                "was interrupted there, start the same `miex synthesize` command again."
             )
         kept: dict[str, Any] = {}
 
@@ -188,7 +204,23 @@ class DatasetFolder:
         except DamagedFile:
             if not unchecked:
                 raise
+        if kept["format"] == PARTITIONED:
+            parts = _part_lists(Path(folder), kept)
+            kept["shards"] = [shard for part in parts for shard in part["shards"]]
+            _require_shards(kept["shards"], path)
         return cls(Path(folder), kept)
+
+    def rejections(self) -> Iterator[dict[str, Any]]:
+        """Yield every rejected sample with its reason, in the order of the plan.
+
+        Raises:
+            ValueError: A list of a dataset of many folders is damaged.
+        """
+        if self.manifest["format"] == FORMAT:
+            yield from self.manifest["rejections"]
+            return
+        for part in _part_lists(self.folder, self.manifest):
+            yield from part["rejections"]
 
     @property
     def shards(self) -> list[Path]:
@@ -201,7 +233,7 @@ class DatasetFolder:
     def intact(self, number: int) -> Path:
         """Return the path of a shard whose SHA-256 is that of the manifest.
 
-        Each unchanged shard is read once in a process.
+        Each unchanged shard is read once in a process. One at an address is copied into the cache.
 
         Raises:
             FileNotFoundError: It is missing.
@@ -209,6 +241,7 @@ class DatasetFolder:
         """
         path = self.shards[number]
         try:
+            path = local_file(path)
             right = known_sha256(path) == self.manifest["shards"][number]["sha256"]
         except FileNotFoundError:
             raise FileNotFoundError(
@@ -250,6 +283,30 @@ class DatasetFolder:
         raise KeyError(f"{self.folder} has no sample {sample_id!r}")
 
 
+def _part_lists(folder: Path, manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the lists of shards and rejections of a dataset of many folders, one after the other.
+
+    Raises:
+        ValueError: A list is damaged, is not that of the manifest, or lies outside the folder.
+    """
+    for part in manifest["parts"]:
+        path = require_plain(folder, part["path"], str(folder / MANIFEST))
+        content = read_document(path, "list of shards", MANIFEST_REMEDY)
+        if (len(content["shards"]), len(content["rejections"])) != (
+            part["shards"],
+            part["rejections"],
+        ) or content["fingerprint"] != manifest["fingerprint"]:
+            raise DamagedFile(f"{path} is not the list of the manifest; {MANIFEST_REMEDY}")
+        yield content
+
+
+def count_rejections(manifest: Mapping[str, Any]) -> Counter[str]:
+    """Return the number of rejected samples by reason."""
+    if "rejections_by_reason" in manifest:
+        return Counter(manifest["rejections_by_reason"])
+    return Counter(rejection["reason"] for rejection in manifest["rejections"])
+
+
 def require_manifest(manifest: Mapping[str, Any], path: Path) -> None:
     """Check the structure of a manifest.
 
@@ -257,9 +314,9 @@ def require_manifest(manifest: Mapping[str, Any], path: Path) -> None:
         ValueError: Another format, a field of another type, or a shard outside the folder.
     """
     found = manifest.get("format")
-    if found != FORMAT:
+    if found not in _LISTS:
         raise ValueError(f"{path}: expected format {FORMAT!r}, found {found!r}; {MANIFEST_REMEDY}")
-    for name, kind in _FIELDS.items():
+    for name, kind in (_FIELDS | _LISTS[str(found)]).items():
         if not isinstance(manifest.get(name), kind):
             raise ValueError(
                 f"{path} is damaged ({name}: expected {kind.__name__}, found "
@@ -269,19 +326,33 @@ def require_manifest(manifest: Mapping[str, Any], path: Path) -> None:
     sources = manifest["inputs"].get("sources")
     classes = space.get("classes")
     try:
-        whole = all(
-            isinstance(shard["rows"], int) and shard["rows"] >= 0 and len(shard["sha256"]) == 64
-            for shard in manifest["shards"]
-        )
-        whole &= isinstance(space["name"], str) and all(isinstance(c, str) for c in classes)
+        whole = isinstance(space["name"], str) and all(isinstance(c, str) for c in classes)
         whole &= all(isinstance(source["description"], str) for source in sources)
     except (KeyError, TypeError, IndexError):
         whole = False
     if not whole:
         raise ValueError(
-            f"{path} is damaged (shards, label_space or inputs are incomplete); {MANIFEST_REMEDY}"
+            f"{path} is damaged (label_space or inputs are incomplete); {MANIFEST_REMEDY}"
         )
-    for shard in manifest["shards"]:
+    _require_shards(manifest.get("shards", []), path)
+
+
+def _require_shards(shards: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Check the entries of the shards of a manifest.
+
+    Raises:
+        ValueError: An entry is incomplete, or names a file outside the folder.
+    """
+    try:
+        whole = all(
+            isinstance(shard["rows"], int) and shard["rows"] >= 0 and len(shard["sha256"]) == 64
+            for shard in shards
+        )
+    except (KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise ValueError(f"{path} is damaged (shards are incomplete); {MANIFEST_REMEDY}")
+    for shard in shards:
         require_plain(path.parent, shard.get("path"), str(path))
 
 

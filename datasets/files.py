@@ -4,7 +4,7 @@ import errno
 import glob
 import hashlib
 import os
-import threading
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from miex.datasets.paths import open_regular
 from miex.datasets.seals import remember_hash, seal_file
+from miex.datasets.storage import is_address, staged
 
 PARTIAL = ".partial"
 """Suffix of a file that is being written; such files may be deleted when nothing runs."""
@@ -29,13 +30,23 @@ def whole_file(path: Path, *, sealed: bool = False) -> Iterator[Path]:
     incomplete file under the final name. An error inside the block removes the temporary file.
 
     Args:
-        path: The file to write.
+        path: The file to write, or its address: the file is written here and then stored there,
+            where it is visible only when it is complete.
         sealed: Whether its metadata holds `UNSEALED`, to be filled in with the checksum.
 
     Raises:
         DiskFullError: The disk is full.
+        ValueError: The address cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{PARTIAL}")
+    if is_address(path):
+        with (
+            staged(path.parent) as folder,
+            whole_file(folder / path.name, sealed=sealed) as temporary,
+        ):
+            yield temporary
+        return
+    # Processes of two machines may have the same number.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 
 from miex.datasets.paths import SpecialFile, open_regular, printable
+from miex.datasets.storage import exists, is_address, read_bytes
+from miex.datasets.storage import shown as shown_address
 
 MAX_TEXT = 1 << 26
 """Bytes of a text file that is read whole (64 MiB); configs and tables of sources have a few KB."""
@@ -18,7 +20,7 @@ def require_file(path: Path, what: str, remedy: str, *, empty: bool = False) -> 
     """Return the path of a regular file that can be read and is not empty.
 
     Args:
-        path: As the user gave it.
+        path: As the user gave it, or the address of a file, which only has to exist.
         what: What it should be, for messages: ``face table``.
         remedy: What the user can do, for messages.
         empty: Accept a file of 0 bytes.
@@ -30,6 +32,10 @@ def require_file(path: Path, what: str, remedy: str, *, empty: bool = False) -> 
         PermissionError: The user may not read it.
         OSError: The file system refuses it otherwise.
     """
+    if is_address(path):
+        if not exists(path):
+            raise FileNotFoundError(f"no {what} at {shown_address(path)}; {remedy}")
+        return path
     one = _one(what)
     shown = printable(str(path))
     try:
@@ -68,7 +74,7 @@ def _absent(path: Path, shown: str, what: str) -> str:
 
 
 def require_folder(path: Path, what: str, remedy: str) -> Path:
-    """Return the path of a folder that can be listed.
+    """Return the path of a folder that can be listed; an address is returned unchecked.
 
     Raises:
         FileNotFoundError: Nothing is there, or a link to nothing.
@@ -76,6 +82,8 @@ def require_folder(path: Path, what: str, remedy: str) -> Path:
         PermissionError: The user may not list it.
         OSError: The file system refuses it otherwise.
     """
+    if is_address(path):
+        return path
     shown = printable(str(path))
     try:
         with os.scandir(path):
@@ -105,8 +113,12 @@ def read_given(path: Path, what: str, remedy: str, *, most: int = MAX_TEXT) -> b
         OSError: See `require_file`.
     """
     one = _one(what)
-    with open_regular(require_file(path, what, remedy)) as file:
-        content = file.read(most + 1)
+    require_file(path, what, remedy)
+    if is_address(path):
+        content = read_bytes(path)
+    else:
+        with open_regular(path) as file:
+            content = file.read(most + 1)
     if len(content) > most:
         raise ValueError(
             f"{printable(str(path))} is larger than {most >> 20} MiB, expected {one}; {remedy}"

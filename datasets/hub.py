@@ -10,6 +10,8 @@ import os
 import re
 from pathlib import Path
 
+from miex.datasets.storage import is_address, local_file
+
 HUB = "hf-hub:"
 """Beginning of the name of a checkpoint on the Hub."""
 
@@ -53,7 +55,8 @@ def local_checkpoint(path: str | Path, filename: str) -> Path:
     """Return a checkpoint as a local file; one on the Hub is downloaded first.
 
     Args:
-        path: A file or folder, returned with ``~`` expanded, or ``hf-hub:USER/NAME[@REVISION]``.
+        path: A file or folder, returned with ``~`` expanded, the address of a file
+            (``s3://BUCKET/KEY``), or ``hf-hub:USER/NAME[@REVISION]``.
         filename: File in the repository; another one is taken if it is the only checkpoint there.
 
     Raises:
@@ -61,6 +64,8 @@ def local_checkpoint(path: str | Path, filename: str) -> Path:
         ValueError: No name of a repository, several checkpoints in it, or the Hub cannot be
             reached.
     """
+    if is_address(path):
+        return local_file(path)
     if not is_hub(path):
         return Path(path).expanduser()
     name, _, revision = str(path).removeprefix(HUB).partition("@")

@@ -7,11 +7,13 @@ end.
 
 import contextlib
 import functools
+import hashlib
 import inspect
 import json
 import logging
 import os
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +22,8 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from filelock import FileLock, Timeout
+
+from miex.datasets.storage import address_of, is_address
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,7 +61,14 @@ def locking(argument: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def lock_path(output: Path) -> Path:
-    """Return the lock file of an output, a hidden file beside it."""
+    """Return the lock file of an output, a hidden file beside it.
+
+    That of an address is in this machine's folder of temporary files: runs of two machines are not
+    locked out of each other there. They write equal files, each atomically.
+    """
+    if is_address(output):
+        name = hashlib.sha256(address_of(output).encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"miex-{os.getuid()}" / f".{name}.lock"
     output = Path(os.path.abspath(output))
     return output.with_name(f".{output.name}.lock")
 

@@ -10,12 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
 from miex.datasets.dataset_format import MANIFEST, DatasetFolder
-from miex.datasets.extras import how_to_install
 from miex.datasets.files import sha256_file, whole_file
 from miex.datasets.paths import masked
+from miex.datasets.storage import open_address, unusable
 
 OnCopied = Callable[[int, int], None]
 """Called with (copied bytes, all bytes)."""
@@ -92,25 +90,6 @@ def read_manifest(place: str) -> dict[str, Any]:
     return dict(manifest)
 
 
-def open_address(address: str) -> tuple[Any, str]:
-    """Return the file system of an address, and the path of the address in it.
-
-    Raises:
-        ImportError: A package for this kind of address is missing; the message names it.
-        ValueError: The address cannot be read.
-    """
-    try:
-        files, root = fsspec.core.url_to_fs(address)
-    except ImportError as error:
-        raise ImportError(
-            f"{masked(address)} needs a package that is not installed ({error}); for s3://"
-            f" {how_to_install('s3')}; for https:// pip install aiohttp"
-        ) from None
-    except Exception as error:
-        raise _unreadable(address, error) from None
-    return files, str(root).rstrip("/")
-
-
 def read_address(files: Any, path: str, address: str) -> bytes:
     """Read a file of a dataset at an address.
 
@@ -126,7 +105,7 @@ def read_address(files: Any, path: str, address: str) -> bytes:
             "missing"
         ) from None
     except Exception as error:
-        raise _unreadable(address, error) from None
+        raise unusable(address, error) from None
 
 
 def _shards(content: bytes) -> list[dict[str, Any]]:
@@ -155,13 +134,4 @@ def _blocks(files: Any, source: str, address: str) -> Iterator[bytes]:
             while block := remote.read(_AT_A_TIME):
                 yield block
     except Exception as error:
-        raise _unreadable(address, error) from None
-
-
-def _unreadable(address: str, error: Exception) -> ValueError:
-    """Return the error for an address that cannot be read; fsspec raises many kinds."""
-    said = masked(" ".join(f"{type(error).__name__}: {error}".split()))
-    return ValueError(
-        f"{masked(address)} cannot be read ({said}); check the address, the network, and that you"
-        " may read it, then start the same command again: shards that are here already are kept"
-    )
+        raise unusable(address, error) from None

@@ -21,7 +21,8 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from miex.datasets.dataset_format import MANIFEST, SCHEMA, DatasetFolder, decode_frames
-from miex.datasets.remote import is_remote, open_address, read_address, read_manifest
+from miex.datasets.remote import is_remote, read_address, read_manifest
+from miex.datasets.storage import open_address
 
 COLUMNS = ("sample_id", "identity", "label", "aus", "frames", "apex_index", "landmarks")
 """Default columns of a sample; they are never null."""

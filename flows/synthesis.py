@@ -1,7 +1,6 @@
 """Run synthesis, face preparation and downloads with progress, and print their results."""
 
 import shlex
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from rich.markup import escape
 
-from miex.datasets.dataset_format import SCHEMA, DatasetFolder, decode_frames
+from miex.datasets.dataset_format import SCHEMA, DatasetFolder, count_rejections, decode_frames
 from miex.datasets.faces.base import open_face_source
 from miex.datasets.faces.emotionnet_download import DownloadConfig, download_emotionnet
 from miex.flows.terminal import Terminal, reasons
@@ -76,7 +75,7 @@ def show_dataset(terminal: Terminal, out: Path, manifest: dict[str, Any]) -> Non
     terminal.say(f"  redrawn because nothing moved: {counts['redrawn']}")
     left_out = {
         "faces left out": manifest["inputs"]["faces"]["rejections"],
-        "samples left out": Counter(item["reason"] for item in manifest["rejections"]),
+        "samples left out": count_rejections(manifest),
     }
     for title, found in left_out.items():
         if found:

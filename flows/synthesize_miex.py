@@ -25,7 +25,8 @@ from miex.flows.artifacts import ProgressArtifact, publish
 from miex.flows.entry import parameters_of, retried, run_or_serve
 from miex.pipeline.make_dataset import finish
 from miex.pipeline.synthesis.config import SynthesisConfig
-from miex.pipeline.synthesis.job import Job, pending, start
+from miex.pipeline.synthesis.job import Job, start
+from miex.pipeline.synthesis.records import pending
 from miex.pipeline.synthesis.run import render_shard
 from miex.pipeline.synthesis.source_notes import source_notes
 from miex.pipeline.workers import cores

@@ -8,13 +8,15 @@ from typing import Any
 from miex.datasets.dataset_format import RUN_LOG
 from miex.datasets.files import whole_file
 from miex.datasets.locks import locked
+from miex.datasets.storage import exists
 from miex.pipeline.reports.animation import write_flip
 from miex.pipeline.reports.card import dataset_card
 from miex.pipeline.reports.report import write_report
 from miex.pipeline.reports.sheet import contact_sheet
 from miex.pipeline.synthesis.config import SynthesisConfig
-from miex.pipeline.synthesis.job import Job, OnFaces, pending, planned, start
+from miex.pipeline.synthesis.job import Job, OnFaces, planned, start
 from miex.pipeline.synthesis.manifest import write_json
+from miex.pipeline.synthesis.records import pending
 from miex.pipeline.synthesis.run import OnSamples, complete, render_shard
 from miex.pipeline.workers import OnStage, map_in_processes
 
@@ -141,7 +143,7 @@ def finish(job: Job, on_stage: OnStage | None = None) -> dict[str, Any]:
         ValueError: A shard is missing, or no sample was accepted.
     """
     manifest = complete(job)
-    if not (job.out / RUN_LOG).is_file():
+    if not exists(job.out / RUN_LOG):
         write_json(job.out / RUN_LOG, {"folder": str(Path.cwd())})
     write_card_and_report(job.out, manifest, on_stage)
     return manifest

@@ -170,11 +170,11 @@ def _write(studio: Studio, folder: Path, rows: Sequence[dict[str, Any]]) -> None
     }
     fingerprint = identify(config, inputs)["fingerprint"]
     schema = schema_with_metadata(config.canonical())
-    record = write_shard(folder, 0, 1, range(len(rows)), rows, schema, fingerprint)
     specs = {source["description"]: source["spec"] for source in sources}
-    spec_of = {row["sample_id"]: specs[row["au_estimator"]] for row in rows}
-    origin = Origin(config, inputs, _SPACE, (), len(rows), spec_of.__getitem__)
-    manifest = build_manifest(folder, fingerprint, origin, [record])
+    spec_of = {row["sample_id"]: specs[row["au_estimator"]] for row in rows}.__getitem__
+    record = write_shard(folder, 0, 1, range(len(rows)), rows, schema, fingerprint, spec_of)
+    origin = Origin(config, inputs, _SPACE, (), len(rows))
+    manifest = build_manifest(folder, fingerprint, origin, [record], 1)
     write_manifest(folder, manifest)
     write_card_and_report(folder, manifest)
 

@@ -1,6 +1,5 @@
 """Write the dataset card, which people and the Hugging Face Hub read first."""
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,12 @@ import pyarrow as pa
 import yaml
 from markupsafe import Markup
 
-from miex.datasets.dataset_format import COLUMN_NOTES, SCHEMA, card_features
+from miex.datasets.dataset_format import (
+    COLUMN_NOTES,
+    SCHEMA,
+    card_features,
+    count_rejections,
+)
 from miex.pipeline.reports.templates import load_template
 from miex.pipeline.synthesis.manifest import BY_HAND
 
@@ -78,7 +82,7 @@ def dataset_card(manifest: Mapping[str, Any]) -> str:
         frames_per_sample=config["sequence"]["frames"],
         image=_IMAGES[config["image"]["format"]].format(**config["image"]),
         columns=[(field.name, _type_name(field), COLUMN_MEANINGS[field.name]) for field in SCHEMA],
-        rejected=Counter(rejection["reason"] for rejection in manifest["rejections"]),
+        rejected=count_rejections(manifest),
         citations=list(dict.fromkeys(source["citation"] for source in sources)),
         versions=", ".join(f"{name} {text}" for name, text in manifest["versions"].items()),
         config_yaml=Markup(_yaml(config)),
@@ -120,10 +124,14 @@ def _front_matter(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "configs": [
             {
                 "config_name": "default",
-                "data_files": [{"split": "train", "path": "data/train-*.parquet"}],
+                "data_files": [{"split": "train", "path": _data_files(manifest)}],
             }
         ],
     }
+
+
+def _data_files(manifest: Mapping[str, Any]) -> str:
+    return "data/*/train-*.parquet" if "parts" in manifest else "data/train-*.parquet"
 
 
 def _type_name(field: pa.Field) -> str:

@@ -4,6 +4,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from miex.au_sources.action_units import AU_NAMES, AU_WORDS, format_aus
-from miex.datasets.dataset_format import RUN_LOG, DatasetFolder
+from miex.datasets.dataset_format import RUN_LOG, DatasetFolder, count_rejections
 from miex.pipeline.reports import charts, maps
 from miex.pipeline.reports.comparison import MEASURE_WORDS, Compared, measures_of
 from miex.pipeline.reports.evidence import Evidence, Finding
@@ -127,8 +128,8 @@ def _manifest_content(dataset: DatasetFolder) -> dict[str, Any]:
         "counts": manifest["counts"],
         "config_json": json.dumps(manifest["config"], indent=2, ensure_ascii=False),
         "bytes": sum(shard["bytes"] for shard in manifest["shards"]),
-        "rejected": Counter(rejection["reason"] for rejection in manifest["rejections"]),
-        "rejections": manifest["rejections"][:_LISTED_REJECTIONS],
+        "rejected": count_rejections(manifest),
+        "rejections": list(islice(dataset.rejections(), _LISTED_REJECTIONS)),
         "run": _run_figures(run.read_text("utf-8"), manifest) if run.is_file() else [],
     }
 

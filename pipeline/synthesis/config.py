@@ -17,10 +17,13 @@ from pydantic import (
 )
 
 from miex.au_sources.action_units import MAX_INTENSITY
+from miex.au_sources.expert_table import table_names
 from miex.datasets.config import FrozenConfig, build
 from miex.datasets.encoding import ImageConfig
 from miex.datasets.flags import Flag
 from miex.datasets.labels import LABEL_SPACES, find_label_space
+from miex.datasets.paths import exists
+from miex.datasets.storage import is_address
 from miex.generators.base import GeneratorConfig
 from miex.pipeline.faces.config import FaceConfig
 
@@ -183,6 +186,19 @@ class SensorConfig(FrozenConfig):
         return bool(self.noise or self.jpeg)
 
 
+def _located(text: str, folder: Path) -> str:
+    """Return the absolute path of a text that names a file; any other text as it is."""
+    path = folder / Path(text).expanduser()
+    return str(path) if not is_address(text) and exists(path) else text
+
+
+def _located_after_colon(spec: str, folder: Path) -> str:
+    kind, colon, rest = spec.partition(":")
+    if not rest or (kind == "expert" and rest in table_names()):
+        return spec
+    return f"{kind}{colon}{_located(rest, folder)}"
+
+
 class SynthesisConfig(FrozenConfig):
     """Config of one dataset: faces, AU sources, generator, number of samples and quality limits."""
 
@@ -281,6 +297,25 @@ class SynthesisConfig(FrozenConfig):
                 every such field.
         """
         return build(cls, file=path)
+
+    def located(self, folder: Path) -> "SynthesisConfig":
+        """Return the config with absolute paths, for processes in other working directories.
+
+        It serves to open files only: hashes and manifests are those of the config itself.
+
+        Args:
+            folder: The folder to which relative paths refer.
+        """
+        quality, generator = self.quality, self.generator
+        if generator.checkpoint is not None:
+            checkpoint = Path(_located(str(generator.checkpoint), folder))
+            generator = generator.model_copy(update={"checkpoint": checkpoint})
+        if quality.fidelity_estimator:
+            estimator = _located_after_colon(quality.fidelity_estimator, folder)
+            quality = quality.model_copy(update={"fidelity_estimator": estimator})
+        sources = tuple(_located_after_colon(spec, folder) for spec in self.sources)
+        changes = {"sources": sources, "quality": quality, "generator": generator}
+        return self.model_copy(update=changes)
 
     def record(self) -> dict[str, Any]:
         """Return the config as it is stored in shards and in the manifest.

@@ -42,6 +42,7 @@ class Inputs:
         faces: The face table with the templates.
         sources: The AU sources, in the order of the config.
         generator: The generator.
+        folder: The folder to which relative paths in the config refer.
         plan: The plan, which assigns a face and an expression to every sample.
     """
 
@@ -49,6 +50,7 @@ class Inputs:
     faces: FaceTable
     sources: list[AUSource]
     generator: FaceGenerator[Any]
+    folder: Path
     plan: Plan
 
     @classmethod
@@ -56,6 +58,7 @@ class Inputs:
         cls,
         config: SynthesisConfig,
         table: Path,
+        folder: Path,
         sources: list[AUSource] | None = None,
         generator: FaceGenerator[Any] | None = None,
     ) -> "Inputs":
@@ -63,7 +66,8 @@ class Inputs:
 
         Args:
             config: The config.
-            table: Path of the face table.
+            table: Path or address of the face table.
+            folder: The folder to which relative paths in the config refer.
             sources: The AU sources of the config, if they are open already.
             generator: The generator of the config, if it is open already.
 
@@ -72,14 +76,17 @@ class Inputs:
             ValueError: An input is damaged, or the config does not fit the inputs.
         """
         faces = FaceTable.open(table)
-        sources = open_sources(config) if sources is None else sources
+        found = config.located(folder)
+        sources = open_sources(found) if sources is None else sources
         plan = Plan(config, faces.identities, sources)
-        return cls(config, faces, sources, generator or create_generator(config.generator), plan)
+        return cls(
+            config, faces, sources, generator or create_generator(found.generator), folder, plan
+        )
 
     @cached_property
     def reader(self) -> AUReader | None:
         """Estimator that measures AU fidelity, or None if the config requests no measurement."""
-        return open_reader(self.config.quality)
+        return open_reader(self.config.located(self.folder).quality)
 
     def _between(self, source: AUSource) -> dict[str, str]:
         """Return the origin of the AUs between onset and apex, for samples that have such frames.

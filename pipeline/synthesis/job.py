@@ -1,8 +1,6 @@
-"""State of a synthesis run: its config, its folder, and which of its shards are finished."""
+"""A synthesis run: its config, its inputs and its folder, which holds one dataset."""
 
-import contextlib
 import logging
-import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,8 +20,8 @@ from miex.datasets.dataset_format import (
 )
 from miex.datasets.documents import read_document
 from miex.datasets.faces.base import open_face_source
-from miex.datasets.files import PARTIAL, remove_partial
-from miex.datasets.seals import has_valid_seal
+from miex.datasets.files import remove_partial
+from miex.datasets.storage import absolute, exists, is_address, names_in, remove, shown, sizes
 from miex.generators.base import create_generator
 from miex.pipeline.aus.estimators import labellers, refuse_training_estimators
 from miex.pipeline.faces.prepare import prepare_faces
@@ -31,9 +29,9 @@ from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.inputs import Inputs, open_sources
 from miex.pipeline.synthesis.manifest import BY_HAND, identify, write_json
 from miex.pipeline.synthesis.quality import open_reader
-from miex.pipeline.synthesis.shard_files import ShardRecord, read_shard_record, shard_fingerprint
+from miex.pipeline.synthesis.shard_files import shard_fingerprint
 
-_STATE = ".miex"
+STATE = ".miex"
 """Folder inside an unfinished dataset with its fingerprint and the hashes of finished shards."""
 
 _FACES = "faces.parquet"
@@ -51,8 +49,9 @@ class Job:
 
     Attributes:
         config: Config of the dataset.
-        out: The dataset folder.
-        faces: Path of the face table.
+        out: The dataset folder, an absolute path or an address.
+        faces: The face table, an absolute path or an address.
+        folder: The folder to which relative paths in the config refer.
         fingerprint: SHA-256 of the config, of all inputs and of the versions of all packages that
             can change the dataset.
         samples: Number of planned samples.
@@ -62,6 +61,7 @@ class Job:
     config: SynthesisConfig
     out: Path
     faces: Path
+    folder: Path
     fingerprint: str
     samples: int
     shards: int
@@ -77,7 +77,7 @@ class Job:
         # Jobs with equal fingerprints can name face tables in different folders.
         key = self.fingerprint, self.faces
         if getattr(_opened, "key", None) != key:
-            self._keep(Inputs.open(self.config, self.faces))
+            self._keep(Inputs.open(self.config, self.faces, self.folder))
         inputs: Inputs = _opened.inputs
         return inputs
 
@@ -109,16 +109,18 @@ def start(
             inputs, or the fidelity estimator labelled the training data of the generator.
         FileNotFoundError: A table, pool, checkpoint or folder is missing.
     """
-    out = Path(out)
+    out, folder = absolute(out), Path.cwd()
     _refuse_foreign_folder(out)
-    sources = open_sources(config)
-    generator = create_generator(config.generator)
+    found = config.located(folder)
+    sources = open_sources(found)
+    generator = create_generator(found.generator)
     if config.quality.fidelity_share and config.quality.fidelity_estimator:
         judge = config.quality.fidelity_estimator.partition(":")[0]
         refuse_training_estimators([judge], labellers(config.generator))
-        open_reader(config.quality)
+        open_reader(found.quality)
     table = _face_table(config, out, workers, on_faces)
-    job, identity = _identify(out, table, Inputs.open(config, table, sources, generator))
+    inputs = Inputs.open(config, table, folder, sources, generator)
+    job, identity = _identify(out, table, folder, inputs)
     _reserve_folder(out, identity)
     for folder in (out, out / "data", out / "report"):
         remove_partial(folder)
@@ -135,7 +137,7 @@ def reopen(out: Path) -> Job:
         FileNotFoundError: The folder holds no finished dataset, or an input is missing.
         ValueError: An input or a package version differs from the manifest.
     """
-    out = Path(out)
+    out = absolute(out)
     manifest = DatasetFolder.open(out).manifest
     try:
         config = SynthesisConfig(**manifest["config"])
@@ -149,11 +151,9 @@ def reopen(out: Path) -> Job:
             f"{out} holds samples whose AUs were set by hand (`miex app`), which cannot be drawn "
             "again"
         )
-    out = out.resolve()
-    given = config.faces.endswith(".parquet")
-    with contextlib.chdir(_origin(out)):
-        table = Path(config.faces).expanduser().resolve() if given else out / _FACES
-        job, identity = _identify(out, table, Inputs.open(config, table))
+    folder = _origin(out)
+    table = given_table(config, folder) or out / _FACES
+    job, identity = _identify(out, table, folder, Inputs.open(config, table, folder))
     if job.fingerprint != manifest.get("fingerprint"):
         found = "; ".join(
             f"{name} ({recorded} in the manifest, {present} now)"
@@ -180,19 +180,14 @@ def _origin(out: Path) -> Path:
     return folder if folder.is_dir() else Path.cwd()
 
 
-def _identify(out: Path, table: Path, inputs: Inputs) -> tuple[Job, dict[str, Any]]:
+def _identify(out: Path, table: Path, folder: Path, inputs: Inputs) -> tuple[Job, dict[str, Any]]:
     """Return the job of opened inputs, and the content of its fingerprint."""
     config, samples = inputs.config, inputs.plan.samples
     identity = identify(config, inputs.description)
     shards = -(-samples // config.rows_per_shard)
-    job = Job(config, out, table, identity["fingerprint"], samples, shards)
+    job = Job(config, out, table, folder, identity["fingerprint"], samples, shards)
     job._keep(inputs)
     return job, identity
-
-
-def pending(job: Job) -> list[int]:
-    """Return the numbers of the shards that are missing, damaged or changed since written."""
-    return [number for number in range(job.shards) if finished_shard(job, number) is None]
 
 
 def planned(job: Job, number: int) -> range:
@@ -207,13 +202,15 @@ def _refuse_foreign_folder(out: Path) -> None:
     Raises:
         ValueError: It is a file, or it holds other files.
     """
-    if out.exists() and not out.is_dir():
+    if not is_address(out) and out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; give a folder for the dataset")
-    ours = (MANIFEST, _STATE, _FACES, f"{_FACES}.parts")
+    ours = {MANIFEST, STATE, _FACES, f"{_FACES}.parts"}
     # A killed run can leave a folder that contains only an unfinished file.
-    there = [path for path in out.iterdir() if path.suffix != PARTIAL] if out.is_dir() else []
-    if there and not any((out / name).exists() for name in ours):
-        raise ValueError(f"{out} is not empty and holds no miex dataset; choose a new folder")
+    there = names_in(out)
+    if there and not there & ours:
+        raise ValueError(
+            f"{shown(out)} is not empty and holds no miex dataset; choose a new folder"
+        )
 
 
 def _reserve_folder(out: Path, identity: dict[str, Any]) -> None:
@@ -222,9 +219,9 @@ def _reserve_folder(out: Path, identity: dict[str, Any]) -> None:
     Raises:
         ValueError: The folder holds another dataset; the message names the differences.
     """
-    state = out / _STATE / "job.json"
-    owner = out / MANIFEST if (out / MANIFEST).is_file() else state
-    if owner.is_file():
+    state = out / STATE / "job.json"
+    owner = out / MANIFEST if exists(out / MANIFEST) else state
+    if exists(owner):
         known = _owner_of(out, owner, identity["fingerprint"])
         if known is None:
             write_json(state, identity)
@@ -236,8 +233,8 @@ def _reserve_folder(out: Path, identity: dict[str, Any]) -> None:
             for name, recorded, requested in _differences(known, identity)
         )
         raise ValueError(
-            f"{out} holds another dataset; it differs in {found or 'its format'}. Choose a new "
-            "folder, or delete this one"
+            f"{shown(out)} holds another dataset; it differs in {found or 'its format'}. Choose a "
+            "new folder, or delete this one"
         )
     write_json(state, identity)
 
@@ -260,9 +257,9 @@ def _owner_of(out: Path, path: Path, fingerprint: str) -> dict[str, Any] | None:
         return known
     except ValueError as error:
         foreign = [
-            shard.name
-            for shard in sorted((out / "data").glob("*.parquet"))
-            if shard_fingerprint(shard) not in (None, fingerprint)
+            name
+            for name in sorted(sizes(out / "data"))
+            if shard_fingerprint(out / "data" / name) not in (None, fingerprint)
         ]
         if foreign:
             raise ValueError(
@@ -270,7 +267,7 @@ def _owner_of(out: Path, path: Path, fingerprint: str) -> dict[str, Any] | None:
                 " choose a new folder, or delete this one"
             ) from None
         _log.warning("%s. This run writes the file again", error)
-        path.unlink()
+        remove(path)
         return None
 
 
@@ -293,46 +290,27 @@ def _brief(value: Any) -> str:
     return shorten(repr(value), 100, placeholder=" ...")
 
 
-def _marker(out: Path, number: int) -> Path:
-    return out / _STATE / f"shard-{number:05d}.json"
+def given_table(config: SynthesisConfig, folder: Path) -> Path | None:
+    """Return the face table that a config names, or None if it names photographs.
 
-
-def _recorded_hash(job: Job, number: int) -> str | None:
-    """Return the SHA-256 of a shard from the state folder or from the manifest, or None."""
-    try:
-        recorded = read_document(_marker(job.out, number), "record", "it is made again")
-        return str(recorded["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    try:
-        manifest = read_document(job.out / MANIFEST, "manifest", MANIFEST_REMEDY)
-        return str(manifest["shards"][number]["sha256"])
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
-        return None
-
-
-def finished_shard(job: Job, number: int) -> ShardRecord | None:
-    """Return the record of a shard, or None if its file is missing, damaged or changed.
-
-    The file is compared with the hash that was recorded when it was written. If no hash was
-    recorded, because the run was killed after it had renamed the file, the checksum in the file is
-    verified.
+    Args:
+        config: The config.
+        folder: The folder to which a relative path refers.
     """
-    record = read_shard_record(job.out, number, job.shards, job.fingerprint)
-    if record is None:
+    if not config.faces.endswith(".parquet"):
         return None
-    recorded = _recorded_hash(job, number)
-    if recorded is None:
-        return record if has_valid_seal(job.out / record.path) else None
-    return record if recorded == record.sha256 else None
+    return absolute(
+        config.faces if is_address(config.faces) else folder / Path(config.faces).expanduser()
+    )
 
 
 def _face_table(
     config: SynthesisConfig, out: Path, workers: int | None, on_faces: OnFaces | None
 ) -> Path:
     """Return the path of the face table, after preparing it if the config names photographs."""
-    if config.faces.endswith(".parquet"):
-        return Path(config.faces).expanduser()
+    given = given_table(config, Path.cwd())
+    if given is not None:
+        return given
     table = out / _FACES
     prepare_faces(
         open_face_source(config.faces),
@@ -342,13 +320,3 @@ def _face_table(
         on_progress=on_faces,
     )
     return table
-
-
-def record_shard(job: Job, record: ShardRecord) -> None:
-    """Record the hash of a shard that was just written."""
-    write_json(_marker(job.out, record.number), {"sha256": record.sha256})
-
-
-def clear_state(job: Job) -> None:
-    """Remove the state folder of a finished dataset, whose content the manifest holds."""
-    shutil.rmtree(job.out / _STATE, ignore_errors=True)

@@ -4,20 +4,25 @@ import hashlib
 import json
 import platform
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from miex.datasets.dataset_format import FORMAT, MANIFEST
+from miex.datasets.dataset_format import (
+    FORMAT,
+    MANIFEST,
+    PART_LIST,
+    PARTITIONED,
+    SHARDS_PER_FOLDER,
+)
 from miex.datasets.documents import write_document
 from miex.datasets.labels import LabelSpace
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.inputs import Inputs
 from miex.pipeline.synthesis.shard_files import ShardRecord
+from miex.pipeline.synthesis.tally import Tally
 
 _PACKAGES = (
     "miex",
@@ -28,9 +33,6 @@ _PACKAGES = (
     "pyarrow",
     "torch",
 )
-
-NOT_ANNOTATED = "not annotated"
-"""Name under which samples without a fine emotion are counted."""
 
 BY_HAND = "by-hand"
 """Name of datasets, and beginning of AU sources, of samples that were set by hand (`miex app`)."""
@@ -46,7 +48,6 @@ class Origin:
         label_space: The classes.
         missing: Pairs (spec of the AU source, class) for which the source has no AUs.
         planned: Number of planned samples.
-        spec_of: Returns the spec of the AU source of a sample, by its id.
     """
 
     config: SynthesisConfig
@@ -54,7 +55,6 @@ class Origin:
     label_space: LabelSpace
     missing: Sequence[tuple[str, str]]
     planned: int
-    spec_of: Callable[[str], str]
 
     @classmethod
     def of(cls, inputs: Inputs) -> "Origin":
@@ -66,7 +66,6 @@ class Origin:
             plan.label_space,
             plan.missing,
             plan.samples,
-            lambda sample_id: plan.source_specs[plan.source_of(plan.index_of(sample_id))],
         )
 
 
@@ -93,53 +92,51 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _count_rows(folder: Path, origin: Origin, records: Sequence[ShardRecord]) -> dict[str, Any]:
-    """Return the counts of a dataset, read from its shards."""
-    by: dict[str, Counter[str]] = {
-        name: Counter() for name in ("emotion", "spec", "fine_emotion", "au_source")
-    }
-    identities: set[str] = set()
-    redrawn = frames = 0
-    columns = ["sample_id", "identity", "emotion", "fine_emotion", "au_source", "attempt", "aus"]
-    for record in records:
-        with pq.ParquetFile(folder / record.path) as file:
-            for batch in file.iter_batches(1024, columns=columns):
-                table = batch.to_pydict()
-                identities.update(table["identity"])
-                redrawn += sum(attempt > 0 for attempt in table["attempt"])
-                frames += sum(len(aus) for aus in table["aus"])
-                for name in ("emotion", "au_source"):
-                    by[name].update(table[name])
-                by["fine_emotion"].update(name or NOT_ANNOTATED for name in table["fine_emotion"])
-                by["spec"].update(map(origin.spec_of, table["sample_id"]))
-    return {
-        "planned": origin.planned,
-        "written": sum(record.rows for record in records),
-        "rejected": sum(len(record.rejections) for record in records),
-        "redrawn": redrawn,
-        "frames": frames,
-        "identities": len(identities),
-        "by_class": {name: by["emotion"][name] for name in origin.label_space.classes},
-        "by_source": {spec: by["spec"][spec] for spec in origin.config.sources},
-        "by_emotion": dict(sorted(by["fine_emotion"].items())),
-        "by_au_source": dict(sorted(by["au_source"].items())),
-    }
-
-
 def build_manifest(
-    folder: Path, fingerprint: str, origin: Origin, records: Sequence[ShardRecord]
+    folder: Path, fingerprint: str, origin: Origin, records: Iterable[ShardRecord], count: int
 ) -> dict[str, Any]:
     """Return the manifest of a finished dataset; equal datasets have equal manifests.
+
+    The records are summed one by one. Of more than `SHARDS_PER_FOLDER` shards, the list of those
+    in each folder is written there, and the manifest names these lists.
 
     Args:
         folder: The dataset folder.
         fingerprint: Fingerprint of the dataset, see `identify`.
         origin: Where the samples come from.
-        records: The records of all shards, in order.
+        records: The records of all shards, in order, with their tallies.
+        count: Number of shards.
+
+    Raises:
+        ValueError: Every sample was rejected; see also what `records` raises.
     """
+    tally, rejected = Tally(), Counter[str]()
+    shards: list[dict[str, Any]] = []
+    rejections: list[dict[str, Any]] = []
+    parts: list[dict[str, Any]] = []
+    first = None
+    for record in records:
+        if record.tally is not None:
+            tally.add(record.tally)
+        rejected.update(rejection.reason for rejection in record.rejections)
+        first = first or next(iter(record.rejections), None)
+        shards.append(record.entry())
+        rejections += map(asdict, record.rejections)
+        last_of_folder = len(shards) == SHARDS_PER_FOLDER or record.number == count - 1
+        if count > SHARDS_PER_FOLDER and last_of_folder:
+            parts.append(_write_part(folder, fingerprint, shards, rejections))
+            shards, rejections = [], []
+    if not tally.written and first is not None:
+        raise ValueError(
+            f"{folder}: every sample was rejected, the first one because of {first.reason!r} "
+            f"({first.detail}); lower quality.min_motion_iod or raise intensity"
+        )
+    lists: dict[str, Any] = {"shards": shards, "rejections": rejections}
+    if parts:
+        lists = {"parts": parts, "rejections_by_reason": dict(sorted(rejected.items()))}
     config, space = origin.config, origin.label_space
     return {
-        "format": FORMAT,
+        "format": PARTITIONED if parts else FORMAT,
         "name": config.name,
         "fingerprint": fingerprint,
         "config": config.record(),
@@ -152,19 +149,28 @@ def build_manifest(
             "citation": space.citation,
         },
         "missing_cells": [{"source": spec, "class": name} for spec, name in origin.missing],
-        "counts": _count_rows(folder, origin, records),
-        "shards": [
-            {
-                "path": record.path,
-                "rows": record.rows,
-                "sha256": record.sha256,
-                "bytes": record.bytes,
-                "first": record.first,
-                "last": record.last,
-            }
-            for record in records
-        ],
-        "rejections": [asdict(rejection) for record in records for rejection in record.rejections],
+        "counts": tally.counts(
+            origin.planned, sum(rejected.values()), space.classes, config.sources
+        ),
+        **lists,
+    }
+
+
+def _write_part(
+    folder: Path,
+    fingerprint: str,
+    shards: list[dict[str, Any]],
+    rejections: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """Write the list of the shards of one folder, and return its entry in the manifest."""
+    path = f"{shards[0]['path'].rpartition('/')[0]}/{PART_LIST}"
+    content = {"fingerprint": fingerprint, "shards": shards, "rejections": rejections}
+    write_document(folder / path, content)
+    return {
+        "path": path,
+        "shards": len(shards),
+        "rejections": len(rejections),
+        "rows": sum(shard["rows"] for shard in shards),
     }
 
 

@@ -222,6 +222,10 @@ class Plan:
         """Return the index, in the config, of the AU source of a sample."""
         return self._cells[index % len(self._cells)][0]
 
+    def spec_of(self, sample_id: str) -> str:
+        """Return the spec of the AU source of a sample, by its id."""
+        return self.source_specs[self.source_of(self.index_of(sample_id))]
+
     def draw(self, index: int, attempt: int) -> Draw:
         """Return the template and the requested AUs of one attempt at one sample."""
         occurrence, cell = divmod(index, len(self._cells))

@@ -12,17 +12,19 @@ from typing import Any
 import cv2
 import torch
 
+from miex.datasets.storage import staged
 from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.detection import DlibDetector
-from miex.pipeline.synthesis.job import (
-    Job,
-    clear_state,
-    finished_shard,
-    planned,
-    record_shard,
-    reopen,
-)
+from miex.pipeline.synthesis.job import Job, planned, reopen
 from miex.pipeline.synthesis.manifest import Origin, build_manifest, write_manifest
+from miex.pipeline.synthesis.records import (
+    clear_state,
+    finished_manifest,
+    finished_shard,
+    record_shard,
+    records,
+    require_files,
+)
 from miex.pipeline.synthesis.render import Rejection, Renderer
 from miex.pipeline.synthesis.shard_files import ShardRecord, schema_with_metadata, write_shard
 
@@ -58,15 +60,17 @@ def render_shard(job: Job, number: int, on_samples: OnSamples | None = None) -> 
             if on_samples:
                 on_samples(len(chunk))
 
-    record = write_shard(
-        job.out,
-        number,
-        job.shards,
-        indices,
-        rows(),
-        schema_with_metadata(job.config.canonical()),
-        job.fingerprint,
-    )
+    with staged(job.out) as folder:
+        record = write_shard(
+            folder,
+            number,
+            job.shards,
+            indices,
+            rows(),
+            schema_with_metadata(job.config.canonical()),
+            job.fingerprint,
+            job.inputs.plan.spec_of,
+        )
     record_shard(job, record)
     return record
 
@@ -80,21 +84,13 @@ def complete(job: Job) -> dict[str, Any]:
     Raises:
         ValueError: A shard is missing, or no sample was accepted.
     """
-    records = [finished_shard(job, number) for number in range(job.shards)]
-    finished = [record for record in records if record is not None]
-    if len(finished) < len(records):
-        missing = [number for number, record in enumerate(records) if record is None]
-        raise ValueError(
-            f"{job.out}: shards {missing} are not rendered yet; call render_shard for each of them"
-        )
-    if not any(record.rows for record in finished):
-        reason = finished[0].rejections[0]
-        raise ValueError(
-            f"{job.out}: every sample was rejected, the first one because of {reason.reason!r} "
-            f"({reason.detail}); lower quality.min_motion_iod or raise intensity"
-        )
-    manifest = build_manifest(job.out, job.fingerprint, Origin.of(job.inputs), finished)
-    write_manifest(job.out, manifest)
+    manifest = finished_manifest(job)
+    if manifest is not None:
+        require_files(job, manifest)
+    else:
+        origin = Origin.of(job.inputs)
+        manifest = build_manifest(job.out, job.fingerprint, origin, records(job), job.shards)
+        write_manifest(job.out, manifest)
     clear_state(job)
     return manifest
 

@@ -1,7 +1,7 @@
 """Writing of Parquet shards, and recognition of the shards that an earlier run finished."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from miex.datasets.dataset_format import COLUMN_NOTES, FORMAT, SCHEMA
+from miex.datasets.dataset_format import COLUMN_NOTES, FORMAT, SCHEMA, SHARDS_PER_FOLDER
 from miex.datasets.files import whole_file
 from miex.datasets.image_tables import hub_features
 from miex.datasets.seals import SEAL, UNSEALED, known_sha256
+from miex.datasets.storage import open_binary
 from miex.pipeline.synthesis.render import Rejection
+from miex.pipeline.synthesis.tally import TALLIED, Tally
 
 _ROW_GROUP = 128
 _DICTIONARY_LIMIT = 1 << 28
@@ -33,6 +35,7 @@ class ShardRecord:
         first: Index of the first planned sample.
         last: Index of the last planned sample.
         rejections: Planned samples that were rejected.
+        tally: Counts of the samples; None where only the manifest has them.
     """
 
     number: int
@@ -43,11 +46,32 @@ class ShardRecord:
     first: int
     last: int
     rejections: tuple[Rejection, ...]
+    tally: Tally | None = None
+
+    def entry(self) -> dict[str, Any]:
+        """Return the entry of the shard in a manifest."""
+        return {
+            "path": self.path,
+            "rows": self.rows,
+            "sha256": self.sha256,
+            "bytes": self.bytes,
+            "first": self.first,
+            "last": self.last,
+        }
+
+
+SpecOf = Callable[[str], str]
+"""Returns the spec of the AU source of a sample, by its id."""
 
 
 def shard_path(number: int, count: int) -> str:
-    """Return `data/train-00000-of-00012.parquet`, the name that Hugging Face expects."""
-    return f"data/train-{number:05d}-of-{count:05d}.parquet"
+    """Return the path of a shard in a dataset folder, with the name that Hugging Face expects.
+
+    It is `data/train-00000-of-00012.parquet`. Of more than `SHARDS_PER_FOLDER` shards, each
+    thousand has a folder: `data/00003/train-03012-of-90000.parquet`.
+    """
+    folder = "data" if count <= SHARDS_PER_FOLDER else f"data/{number // SHARDS_PER_FOLDER:05d}"
+    return f"{folder}/train-{number:05d}-of-{count:05d}.parquet"
 
 
 def schema_with_metadata(config_json: str) -> pa.Schema:
@@ -74,6 +98,7 @@ def write_shard(
     rows: Iterable[dict[str, Any] | Rejection],
     schema: pa.Schema,
     fingerprint: str,
+    spec_of: SpecOf,
 ) -> ShardRecord:
     """Write one shard atomically, holding at most one row group in memory.
 
@@ -85,6 +110,7 @@ def write_shard(
         rows: A row or a rejection for each index, in order.
         schema: The schema that `schema_with_metadata` returned.
         fingerprint: Fingerprint of the job, by which a later run recognises its shards.
+        spec_of: Returns the spec of the AU source of a sample.
 
     Returns:
         The record of the shard.
@@ -94,7 +120,7 @@ def write_shard(
     """
     path = folder / shard_path(number, count)
     rejections: list[Rejection] = []
-    written = 0
+    tally = Tally()
     frames = "frames.list.element.bytes"
     # The frames are compressed images, which a second compression does not make smaller.
     compression = {name: "NONE" if name == frames else "ZSTD" for name in _leaf_columns(schema)}
@@ -110,8 +136,9 @@ def write_shard(
         ) as writer,
     ):
         for group in _groups(rows, rejections):
-            writer.write_table(pa.Table.from_pylist(group, schema=schema))
-            written += len(group)
+            table = pa.Table.from_pylist(group, schema=schema)
+            writer.write_table(table)
+            tally.add_table(table, map(spec_of, table["sample_id"].to_pylist()))
         footer = {
             "fingerprint": fingerprint,
             "number": number,
@@ -121,7 +148,7 @@ def write_shard(
             "rejections": [asdict(rejection) for rejection in rejections],
         }
         writer.add_key_value_metadata({_FOOTER_KEY: json.dumps(footer), SEAL.decode(): UNSEALED})
-    return _record(folder, path, footer, written)
+    return _record(folder, path, footer, tally)
 
 
 def _leaf_columns(schema: pa.Schema) -> list[str]:
@@ -147,16 +174,17 @@ def _groups(
         yield group
 
 
-def _record(folder: Path, path: Path, footer: dict[str, Any], rows: int) -> ShardRecord:
+def _record(folder: Path, path: Path, footer: dict[str, Any], tally: Tally) -> ShardRecord:
     return ShardRecord(
         number=footer["number"],
         path=path.relative_to(folder).as_posix(),
-        rows=rows,
+        rows=tally.written,
         sha256=known_sha256(path),
         bytes=path.stat().st_size,
         first=footer["first"],
         last=footer["last"],
         rejections=tuple(Rejection(**rejection) for rejection in footer["rejections"]),
+        tally=tally,
     )
 
 
@@ -173,7 +201,7 @@ def read_footer(path: Path) -> dict[str, Any] | None:
         `fingerprint`, `number`, `count`, `first`, `last`, `rejections`, and `config`.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with open_binary(path) as content, pq.ParquetFile(content) as file:
             metadata = file.metadata.metadata
             footer: dict[str, Any] = json.loads(metadata[_FOOTER_KEY.encode()])
             footer["config"] = json.loads(file.schema_arrow.metadata[b"miex.config"])
@@ -184,7 +212,7 @@ def read_footer(path: Path) -> dict[str, Any] | None:
 
 
 def read_shard_record(
-    folder: Path, number: int, count: int, fingerprint: str
+    folder: Path, number: int, count: int, fingerprint: str, spec_of: SpecOf
 ) -> ShardRecord | None:
     """Read the record of a shard that an earlier run finished.
 
@@ -193,6 +221,7 @@ def read_shard_record(
         number: Number of the shard, from 0.
         count: Number of shards of the dataset.
         fingerprint: Fingerprint of the job.
+        spec_of: Returns the spec of the AU source of a sample.
 
     Returns:
         The record, or None if the file is missing, is damaged or belongs to another job, so that
@@ -212,6 +241,9 @@ def read_shard_record(
                 return None
             if rows + len(footer["rejections"]) != planned:
                 return None
-        return _record(folder, path, footer, rows)
+            tally = Tally()
+            for batch in file.iter_batches(1024, columns=["sample_id", *TALLIED]):
+                tally.add_table(batch, map(spec_of, batch["sample_id"].to_pylist()))
+        return _record(folder, path, footer, tally)
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException):
         return None

@@ -1,6 +1,5 @@
 """Verification of a dataset folder against its manifest."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,9 @@ from miex.datasets.dataset_format import (
 from miex.datasets.files import sha256_file
 from miex.datasets.given_files import require_folder
 from miex.datasets.seals import DamagedFile
-from miex.pipeline.synthesis.manifest import NOT_ANNOTATED
+from miex.datasets.storage import borrowed, sizes
 from miex.pipeline.synthesis.shard_files import shard_fingerprint
+from miex.pipeline.synthesis.tally import TALLIED, Tally
 from miex.pipeline.synthesis.verify_manifest import check_manifest
 from miex.pipeline.workers import cores, map_in_threads
 
@@ -71,18 +71,18 @@ def verify(
     except DamagedFile:
         changed = True
         dataset = DatasetFolder.open(folder, unchecked=True)
-    counts: Counter[str] = Counter()
+    tally = Tally()
     problems: list[Problem] = []
 
-    def check(shard: dict[str, Any]) -> tuple[list[Problem], Counter[str]]:
-        found: Counter[str] = Counter()
+    def check(shard: dict[str, Any]) -> tuple[list[Problem], Tally]:
+        found = Tally()
         return list(_check_shard(dataset, shard, found, on_rows)), found
 
     for part, found in map_in_threads(check, dataset.manifest["shards"], workers or cores()):
         problems += part
-        counts += found
+        tally.add(found)
     try:
-        problems += _check_counts(dataset, counts)
+        problems += _check_counts(dataset, tally)
     except (KeyError, TypeError, AttributeError) as error:
         problems.append(Problem(MANIFEST, f"its counts are incomplete: {error!r}"))
     problems += [Problem(MANIFEST, what) for what in check_manifest(dataset)]
@@ -96,14 +96,25 @@ def verify(
 def _check_shard(
     dataset: DatasetFolder,
     shard: dict[str, Any],
-    counts: Counter[str],
+    tally: Tally,
     on_rows: Callable[[int], None] | None,
 ) -> Iterator[Problem]:
     name = shard["path"]
-    path = dataset.folder / name
-    if not path.is_file():
+    try:
+        with borrowed(dataset.folder / name) as path:
+            yield from _check_file(dataset, shard, path, tally, on_rows)
+    except FileNotFoundError:
         yield Problem(name, "is missing; run the same `miex synthesize` command to render it again")
-        return
+
+
+def _check_file(
+    dataset: DatasetFolder,
+    shard: dict[str, Any],
+    path: Path,
+    tally: Tally,
+    on_rows: Callable[[int], None] | None,
+) -> Iterator[Problem]:
+    name = shard["path"]
     if sha256_file(path) != shard["sha256"]:
         yield Problem(
             name, "its SHA-256 differs from the manifest: the file was changed or is damaged"
@@ -126,13 +137,7 @@ def _check_shard(
                     for what in _check_row(row, dataset.manifest, previous):
                         yield Problem(row["sample_id"], what)
                     previous = row["sample_id"]
-                    counts["written"] += 1
-                    counts["frames"] += len(row["frames"] or ())
-                    counts["redrawn"] += row["attempt"] > 0
-                    counts[f"class {row['emotion']}"] += 1
-                    counts[f"emotion {row['fine_emotion'] or NOT_ANNOTATED}"] += 1
-                    counts[f"kind of source {row['au_source']}"] += 1
-                    counts[f"identity {row['identity']}"] += 1
+                tally.add_table(batch.select(TALLIED))
                 if on_rows:
                     on_rows(len(batch))
     except (OSError, pa.ArrowException) as error:
@@ -166,26 +171,26 @@ def _check_row(row: dict[str, Any], manifest: dict[str, Any], previous: str) -> 
 
 
 def _check_folder(dataset: DatasetFolder) -> Iterator[Problem]:
-    listed = set(dataset.shards)
-    for path in sorted((dataset.folder / "data").glob("*.parquet")):
-        if path not in listed:
-            where = path.relative_to(dataset.folder).as_posix()
+    listed = {shard["path"] for shard in dataset.manifest["shards"]}
+    for where in sorted(f"data/{name}" for name in sizes(dataset.folder / "data")):
+        if where.endswith(".parquet") and where not in listed:
             yield Problem(where, "is not listed in the manifest, but readers of the folder load it")
 
 
-def _check_counts(dataset: DatasetFolder, found: Counter[str]) -> Iterator[Problem]:
+def _check_counts(dataset: DatasetFolder, tally: Tally) -> Iterator[Problem]:
     stated = dataset.manifest["counts"]
-    found["identities"] = sum(name.startswith("identity ") for name in found)
-    expected = {name: stated[name] for name in ("written", "frames", "redrawn", "identities")}
+    names = ("written", "frames", "redrawn", "identities")
+    pairs = {name: (stated[name], getattr(tally, name)) for name in names}
     for group, title in _GROUPS.items():
-        expected |= {f"{title} {name}": number for name, number in stated[group].items()}
-    for name, number in expected.items():
-        if found[name] != number:
-            yield Problem(MANIFEST, f"{name} is {number}, but the shards hold {found[name]}")
+        for name, number in stated[group].items():
+            pairs[f"{title} {name}"] = number, tally.by[group][name]
+    for name, (number, found) in pairs.items():
+        if found != number:
+            yield Problem(MANIFEST, f"{name} is {number}, but the shards hold {found}")
     if stated["planned"] != stated["written"] + stated["rejected"]:
         yield Problem(MANIFEST, "planned differs from written + rejected")
-    if stated["rejected"] != len(dataset.manifest["rejections"]):
-        listed = len(dataset.manifest["rejections"])
+    listed = sum(1 for _ in dataset.rejections())
+    if stated["rejected"] != listed:
         yield Problem(MANIFEST, f"rejected is {stated['rejected']}, but {listed} are listed")
     if stated["written"] != sum(stated["by_source"].values()):
         yield Problem(MANIFEST, "written differs from the sum over by_source")

@@ -7,10 +7,12 @@ checksum was made to fit or that has none.
 import hashlib
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from miex.datasets.dataset_format import DatasetFolder
 from miex.datasets.labels import LABEL_SPACES
+from miex.datasets.storage import size
 from miex.pipeline.synthesis.shard_files import read_footer
 
 
@@ -52,27 +54,33 @@ def _check_label_space(manifest: dict[str, Any]) -> Iterator[str]:
 
 
 def _check_shards(dataset: DatasetFolder) -> Iterator[str]:
+    """Compare the entries of the shards with what each shard states of itself."""
     manifest = dataset.manifest
-    footers = [read_footer(path) for path in dataset.shards]
-    expected = 0
-    for shard, path, footer in zip(manifest["shards"], dataset.shards, footers, strict=True):
-        if shard["first"] != expected:
-            yield f"{shard['path']}: first is {shard['first']}, expected {expected}"
-        expected = shard["last"] + 1
+    entries, expected = manifest["shards"], 0
+    listed: Iterator[dict[str, Any]] | None = dataset.rejections()
+    for entry, path in zip(entries, dataset.shards, strict=True):
+        if entry["first"] != expected:
+            yield f"{entry['path']}: first is {entry['first']}, expected {expected}"
+        expected = entry["last"] + 1
+        footer = read_footer(path)
         if footer is None:
+            # Without this shard it is not known which of the listed rejections come next.
+            listed = None
             continue
-        if path.stat().st_size != shard["bytes"]:
-            yield f"{shard['path']}: bytes is {shard['bytes']}, the file has {path.stat().st_size}"
+        if size(path) != entry["bytes"]:
+            yield f"{entry['path']}: bytes is {entry['bytes']}, the file has {size(path)}"
         for name in ("first", "last"):
-            if shard[name] != footer[name]:
-                yield f"{shard['path']}: {name} is {shard[name]}, the shard says {footer[name]}"
-        if footer["count"] != len(footers):
-            yield f"it lists {len(footers)} shards, {shard['path']} is one of {footer['count']}"
+            if entry[name] != footer[name]:
+                yield f"{entry['path']}: {name} is {entry[name]}, the shard says {footer[name]}"
+        if footer["count"] != len(entries):
+            yield f"it lists {len(entries)} shards, {entry['path']} is one of {footer['count']}"
         if footer["config"] != manifest["config"]:
-            yield f"config differs from the one in {shard['path']}"
+            yield f"config differs from the one in {entry['path']}"
+        stated = footer["rejections"]
+        if listed is not None and list(islice(listed, len(stated))) != stated:
+            yield "rejections differ from those that the shards state"
+            listed = None
     if expected != manifest["counts"]["planned"]:
         yield f"planned is {manifest['counts']['planned']}, but the last sample is {expected - 1}"
-    if all(footer is not None for footer in footers):
-        rejections = [each for footer in footers if footer for each in footer["rejections"]]
-        if rejections != manifest["rejections"]:
-            yield "rejections differ from those that the shards state"
+    if listed is not None and next(listed, None) is not None:
+        yield "rejections differ from those that the shards state"

@@ -27,7 +27,8 @@ from miex.pipeline.synthesis import inputs, job
 from miex.pipeline.synthesis import manifest as manifests
 from miex.pipeline.synthesis.config import QualityConfig, SequenceConfig, SynthesisConfig
 from miex.pipeline.synthesis.inputs import Inputs
-from miex.pipeline.synthesis.job import pending, start
+from miex.pipeline.synthesis.job import start
+from miex.pipeline.synthesis.records import pending
 from miex.pipeline.synthesis.run import redraw, render_shard
 from miex.pipeline.synthesis.verify import verify
 
@@ -147,7 +148,7 @@ def test_equal_datasets_in_one_process_read_their_own_faces(
         shutil.copy(sample_table, own)
         config = SynthesisConfig(identities=1)
         table = FaceTable.open(own)
-        one = job._identify(own.parent, own, Inputs.open(config, own))[0]
+        one = job._identify(own.parent, own, Path.cwd(), Inputs.open(config, own, Path.cwd()))[0]
         assert table.path == one.faces
         render_shard(one, 0)
         own.unlink()
