@@ -6,6 +6,8 @@ ARG BASE=python:3.12-slim
 
 FROM ${BASE} AS build
 ARG INSTALL="--torch-backend cpu -c constraints.txt"
+# The compiler makes the kernels; the image that runs does not contain it.
+RUN apt-get update && apt-get install --no-install-recommends -y gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/tools && /opt/tools/bin/pip install --no-cache-dir uv
 WORKDIR /src
 COPY . .

@@ -13,6 +13,7 @@ from pathlib import Path
 from miex.au_sources.estimators.base import estimator_facts, estimator_names
 from miex.datasets.clips.base import clip_database_facts, clip_database_names
 from miex.datasets.faces.base import face_source_facts, face_source_names
+from miex.datasets.kernels import kernels, kernels_state
 from miex.datasets.registry import Facts
 from miex.generators.base import generator_facts, generator_names
 from miex.pipeline.faces.models import MODELS, model_file
@@ -149,7 +150,16 @@ def machine() -> list[Finding]:
         Finding("machine", "cores", str(cores()), "workers by default"),
         Finding("machine", "memory", f"{memory:.1f} GiB", "of the whole machine"),
         accelerator(),
+        compiled_kernels(),
     ]
+
+
+def compiled_kernels() -> Finding:
+    """Return whether the compiled kernels of `warp` and TV-L1 are used."""
+    use = "fast rendering by warp, TV-L1 and face preparation"
+    if kernels() is not None:
+        return Finding("machine", "compiled kernels", kernels_state(), use)
+    return Finding("machine", "compiled kernels", None, f"{use}: {kernels_state()}")
 
 
 def accelerator() -> Finding:

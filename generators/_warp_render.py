@@ -1,20 +1,19 @@
 """Render frames from prepared faces and AUs: two moving layers of skin over a fixed background.
 
-Only sums, products, comparisons and bilinear reads of pixels of the same frame are used, so that a
-frame does not depend on the batch or the number of threads, to the bit.
+A frame depends on its face and its AUs only, to the bit, and on a CPU not even on the processor:
+compiled kernels (kernels/warp.c) and PyTorch do the same single operations in the same order.
 """
-
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from miex.datasets.kernels import kernels
+from miex.generators import _warp_compiled as compiled
 from miex.generators._warp_field import NODES
-from miex.generators._warp_sampling import pixel_grid, sample_linear, sample_spline
+from miex.generators._warp_sampling import pixel_grid, read_linear, read_spline, resize
+from miex.generators._warp_state import MovedFrames, WarpState
 
 _INVERSION_STEPS = 2
 """Fixed-point steps that invert the field. Its slope is below .3 at intensity 2, so that the
@@ -26,46 +25,6 @@ _UPPER_STRETCH, _LOWER_STRETCH = 0.5, 0.75
 _GAP_SHADE = 24.0
 """Strength of the shade below the upper teeth when an open mouth doubles its height: at most .63,
 at three quarters of the height (`depth³ (1 - depth)` is 27/256 there, the other factor 1/4)."""
-
-
-@dataclass(frozen=True, slots=True)
-class WarpState:
-    """Face prepared for rendering, on the device of the generator.
-
-    Attributes:
-        crop: ``uint8 (3, S, S)``.
-        coefficients: ``(3, S + 4, S + 4)`` B-spline coefficients of the crop.
-        basis: ``(17, 2, 2, NODES, NODES)`` motion at intensity 1: AU, layer, x and y; pixels.
-        edges: ``(2, S, S)`` pixels above the upper and below the lower edge of eye or mouth.
-        eyeballs: ``(S, S, 2)`` where to read an uncovered eyeball, pixels to add.
-        mouth: ``(2, S, S)`` weights of an open mouth, whose inside is stretched, and of a closed
-            mouth that opens; fractions for slightly parted lips.
-        cavity: ``(3, 1, 1)`` colour of the inside of a closed mouth.
-        movable: ``bool (1, S, S)`` pixels that may change.
-        softness: ``(1, 1, 1)`` width of an edge, pixels.
-    """
-
-    crop: Tensor
-    coefficients: Tensor
-    basis: Tensor
-    edges: Tensor
-    eyeballs: Tensor
-    mouth: Tensor
-    cavity: Tensor
-    movable: Tensor
-    softness: Tensor
-
-
-class MovedFrames(NamedTuple):
-    """N frames and the origin of their pixels.
-
-    Attributes:
-        frames: ``uint8 (N, 3, S, S)``.
-        source: ``(N, S, S, 2)``, x and y of the position in the photograph that each pixel shows.
-    """
-
-    frames: Tensor
-    source: Tensor
 
 
 def render_frames(states: list[WarpState], aus: NDArray[np.float32]) -> Tensor:
@@ -84,45 +43,63 @@ def move_frames(
         aus: ``(N, 17)`` intensities, or changes of them.
         inversion_steps: Fixed-point steps that invert the field; more for larger motion.
     """
+    library = kernels() if states[0].crop.device.type == "cpu" else None
+    if library is not None:
+        constants = (1 / _UPPER_STRETCH, 1 / _LOWER_STRETCH, _GAP_SHADE)
+        return compiled.move_frames(library, states, aus, inversion_steps, constants)
+    return _move_by_torch(states, aus, inversion_steps)
+
+
+def _move_by_torch(
+    states: list[WarpState], aus: NDArray[np.float32], inversion_steps: int
+) -> MovedFrames:
+    """Render frames with PyTorch, equal to those of the kernel on a CPU."""
     crop = _stack(states, "crop")
     size = crop.shape[-1]
-    pixels = pixel_grid(size, size, crop.device)
     back = _backward_motion(states, aus, size, inversion_steps)
-    upper, lower = (pixels + back).unbind(1)
+    which, row, column = _stack(states, "movable")[:, 0].nonzero().unbind(1)
+    source = pixel_grid(size, size, crop.device).repeat(len(states), 1, 1, 1)
+    # Only the pixels that may move are computed, P in all.
+    here = source[which, row, column]
 
+    def of(name: str) -> Tensor:
+        """Return a field of the states at the pixels, ``(P, channels)`` or ``(channels, P)``."""
+        return _stack(states, name)[which, ..., row, column]
+
+    moved = back[which, :, :, row, column]
+    upper, lower = here + moved[:, 0], here + moved[:, 1]
     edges = _stack(states, "edges")
-    above = sample_linear(edges[:, :1], upper)
-    below = sample_linear(edges[:, 1:], lower)
-    softness = _stack(states, "softness")
+    above = read_linear(edges[:, :1], which, upper)[0]
+    below = read_linear(edges[:, 1:], which, lower)[0]
+    softness = _stack(states, "softness")[which, 0, 0, 0]
     in_upper, in_lower = _cover(above / softness, below / softness)
 
-    before = -edges.sum(1, keepdim=True)
+    before = -(of("edges")[:, 0] + of("edges")[:, 1])
     gap = -(above + below).clamp(max=-1e-3)
     widened = (gap - before).clamp(min=0)
     depth = (-above / gap).clamp(0, 1)
-    mouth = _stack(states, "mouth")
-    stretching, opening = mouth[:, :1], mouth[:, 1:]
-    inside = pixels + _stack(states, "eyeballs")
-    inside = inside + _stretch(stretching, depth, back)
+    stretching, opening = of("mouth").unbind(1)
+    inside = here + _stack(states, "eyeballs")[which, row, column]
+    inside = inside + _stretch(stretching, depth, moved)
     doubled = (before * widened / (gap * gap)).clamp(0, 0.25)
     dark = opening * (widened / softness).clamp(max=1)
     dark = dark + stretching * (_GAP_SHADE * doubled * depth * depth * depth * (1 - depth))
 
     # The layer that covers half a pixel or more is read by splines; the other one, at a soft
-    # edge, is read linearly, which is invisible there and takes a quarter of the time.
+    # edge, is read linearly, which is invisible there.
     hard_upper, hard_lower = in_upper >= 0.5, in_lower >= 0.5
-    source = torch.where(
-        hard_upper.movedim(1, -1), upper, torch.where(hard_lower.movedim(1, -1), lower, inside)
-    )
-    sharp = sample_spline(_stack(states, "coefficients"), source)
-    photo = crop.float()
-    skin_above = torch.where(hard_upper, sharp, sample_linear(photo, upper))
-    skin_below = torch.where(hard_lower, sharp, sample_linear(photo, lower))
-    behind = torch.where(hard_upper | hard_lower, sample_linear(photo, inside), sharp)
-    behind = behind + dark * (_stack(states, "cavity") - behind)
+    shown = torch.where(hard_upper[:, None], upper, torch.where(hard_lower[:, None], lower, inside))
+    sharp = read_spline(_stack(states, "coefficients"), which, shown)
+    skin_above = torch.where(hard_upper, sharp, read_linear(crop, which, upper))
+    skin_below = torch.where(hard_lower, sharp, read_linear(crop, which, lower))
+    behind = torch.where(hard_upper | hard_lower, read_linear(crop, which, inside), sharp)
+    cavity = _stack(states, "cavity")[which, :, 0, 0].T
+    behind = behind + dark * (cavity - behind)
     colour = in_upper * skin_above + in_lower * skin_below + (1 - in_upper - in_lower) * behind
-    frames = colour.round().clamp(0, 255).to(torch.uint8)
-    return MovedFrames(torch.where(_stack(states, "movable"), frames, crop), source)
+    frames = crop.clone()
+    frames[which, :, row, column] = colour.round().clamp(0, 255).to(torch.uint8).T
+    source[which, row, column] = shown
+    return MovedFrames(frames, source)
 
 
 def _stack(states: list[WarpState], name: str) -> Tensor:
@@ -132,7 +109,7 @@ def _stack(states: list[WarpState], name: str) -> Tensor:
 def _backward_motion(
     states: list[WarpState], aus: NDArray[np.float32], size: int, steps: int
 ) -> Tensor:
-    """Return the origin of each pixel of both layers, relative to it, ``(N, 2, S, S, 2)`` pixels.
+    """Return the origin of each pixel of both layers, relative to it, ``(N, 2, 2, S, S)`` pixels.
 
     The weighted sum of the basis fields is the forward motion; the backward motion b is the fixed
     point of ``b(p) = -motion(p + b(p))``.
@@ -140,12 +117,15 @@ def _backward_motion(
     motion = torch.stack([_forward_motion(s, v) for s, v in zip(states, aus, strict=True)]).flatten(
         0, 1
     )
-    nodes = pixel_grid(size, NODES, motion.device)
+    nodes = pixel_grid(size, NODES, motion.device)[0].flatten(0, 1)
+    which = torch.arange(len(motion), device=motion.device).repeat_interleave(len(nodes))
     back = -motion
     for _ in range(steps):
-        back = -sample_linear(motion, nodes + back.movedim(1, -1), size)
-    full = F.interpolate(back, size=(size, size), mode="bicubic", antialias=True)
-    return full.movedim(1, -1).reshape(len(states), 2, size, size, 2)
+        points = nodes + back.flatten(2).movedim(1, -1)
+        points = ((points + 0.5) * (NODES / size) - 0.5).flatten(0, 1)
+        read = read_linear(motion, which, points)
+        back = -read.reshape(2, len(motion), NODES, NODES).movedim(0, 1)
+    return resize(back, size).reshape(len(states), 2, 2, size, size)
 
 
 def _forward_motion(state: WarpState, values: NDArray[np.float32]) -> Tensor:
@@ -164,23 +144,23 @@ def _cover(above: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
         above: Distance above the upper edge, in widths of a soft edge.
         below: Distance below the lower edge.
     """
-    lead = (above - below) / 2
+    lead = (above - below) * 0.5
     upper = (0.5 + torch.minimum(above, lead)).clamp(0, 1)
     lower = (0.5 + torch.minimum(below, -lead)).clamp(0, 1)
     return upper, lower
 
 
 def _stretch(stretching: Tensor, depth: Tensor, back: Tensor) -> Tensor:
-    """Return the displacement ``(N, S, S, 2)`` inside an open mouth, continuous at both lips.
+    """Return the displacement ``(P, 2)`` inside an open mouth, continuous at both lips.
 
     The upper teeth do not move; the gap under them widens. Unlike a cut, a stretch tolerates
     landmarks beside the edge of a lip.
 
     Args:
-        stretching: ``(N, 1, S, S)`` 1 in an open mouth.
-        depth: ``(N, 1, S, S)`` 0 at the upper lip, 1 at the lower one.
-        back: ``(N, 2, S, S, 2)`` displacement of the layers.
+        stretching: ``(P,)`` 1 in an open mouth.
+        depth: ``(P,)`` 0 at the upper lip, 1 at the lower one.
+        back: ``(P, 2, 2)`` displacement of the layers.
     """
-    upper = stretching * (1 - depth / _UPPER_STRETCH).clamp(min=0)
-    lower = stretching * (1 - (1 - depth) / _LOWER_STRETCH).clamp(min=0)
-    return upper.movedim(1, -1) * back[:, 0] + lower.movedim(1, -1) * back[:, 1]
+    upper = stretching * (1 - depth * (1 / _UPPER_STRETCH)).clamp(min=0)
+    lower = stretching * (1 - (1 - depth) * (1 / _LOWER_STRETCH)).clamp(min=0)
+    return upper[:, None] * back[:, 0] + lower[:, None] * back[:, 1]

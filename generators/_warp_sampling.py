@@ -1,5 +1,7 @@
 """Interpolate images by cubic B-splines on CPU or GPU."""
 
+from functools import cache
+
 import cv2
 import numpy as np
 import torch
@@ -17,7 +19,7 @@ _PAD = 2
 
 
 def spline_coefficients(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the B-spline coefficients of an image, for `sample_spline`.
+    """Return the B-spline coefficients of an image, for `read_spline`.
 
     Among kernels of four taps per axis the interpolating cubic B-spline blurs least (Thevenaz, Blu
     and Unser 2000), and a pixel that does not move keeps its value.
@@ -61,35 +63,115 @@ def sample_linear(image: Tensor, points: Tensor, side: float | None = None) -> T
     return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _pair(position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return four B-spline taps as two linear reads: the second one's share, both positions."""
-    start = position.floor()
-    t = position - start
+def read_linear(images: Tensor, which: Tensor, points: Tensor) -> Tensor:
+    """Return bilinear values at single points, with the border repeated.
+
+    Unlike `sample_linear` it uses single operations only, so that the values are equal to the bit
+    on every processor, and those of the kernels (`linear` in kernels/warp.c).
+
+    Args:
+        images: ``(N, C, H, H)``.
+        which: ``int64 (P,)``, the image of each point.
+        points: ``(P, 2)``, x and y in pixels.
+
+    Returns:
+        ``float32 (C, P)``.
+    """
+    side = images.shape[-1]
+    at = points.clamp(0, side - 1)
+    near = at.floor()
+    share = at - near
+    low = near.long()
+    high = (low + 1).clamp(max=side - 1)
+    planes = images.movedim(1, 0).flatten(1)
+    top, bottom = (which * side + y[:, 1] for y in (low, high))
+    corners = (
+        planes.index_select(1, row * side + x[:, 0]).float()
+        for row in (top, bottom)
+        for x in (low, high)
+    )
+    one, two, three, four = corners
+    upper = one + share[:, 0] * (two - one)
+    lower = three + share[:, 0] * (four - three)
+    return upper + share[:, 1] * (lower - upper)
+
+
+def _weights(t: Tensor) -> list[Tensor]:
+    """Return the four weights of the cubic B-spline at distances t, 0 to 1."""
     rest = 1 - t
-    first = rest * rest * rest / 6
-    last = t * t * t / 6
-    second = (4 - 3 * t * t * (2 - t)) / 6
-    share = 1 - first - second
-    return share, start - 1 + second / (1 - share), start + 1 + last / share
+    first = rest * rest * rest * (1 / 6)
+    second = (4 - t * t * 3 * (2 - t)) * (1 / 6)
+    last = t * t * t * (1 / 6)
+    return [first, second, 1 - first - second - last, last]
 
 
-def sample_spline(coefficients: Tensor, points: Tensor) -> Tensor:
-    """Return cubic B-spline values (Sigg and Hadwiger 2005, GPU Gems 2, chapter 20).
+def read_spline(coefficients: Tensor, which: Tensor, points: Tensor) -> Tensor:
+    """Return cubic B-spline values at single points (Unser 1999, equation 4).
 
     Args:
         coefficients: ``(N, C, S + 4, S + 4)`` of `spline_coefficients`.
-        points: ``(N, h, w, 2)``, x and y in pixels of the image.
+        which: ``int64 (P,)``, the image of each point.
+        points: ``(P, 2)``, x and y in pixels of the image; -2 to S + 1, others are moved there.
 
     Returns:
-        ``(N, C, h, w)``.
+        ``float32 (C, P)``.
     """
-    share, near, far = _pair(points + _PAD)
-    is_x = torch.tensor([True, False], device=points.device)
-    top_left, top_right, bottom_left, bottom_right = (
-        sample_linear(coefficients, at)
-        for at in (near, torch.where(is_x, far, near), torch.where(is_x, near, far), far)
+    wide = coefficients.shape[-1]
+    at = (points + _PAD).clamp(0, wide - 1)
+    near = at.floor()
+    across, down = (_weights(part) for part in (at - near).unbind(1))
+    # Behind the border its coefficients are repeated.
+    taps = torch.arange(-1, 3, device=points.device)
+    places = (near.long()[..., None] + taps).clamp(0, wide - 1)
+    xs, ys = places.unbind(1)
+    starts = (which[:, None] * wide + ys) * wide
+    planes = coefficients.movedim(1, 0).flatten(1)
+    columns = []
+    for x in range(4):
+        total = down[0] * planes.index_select(1, starts[:, 0] + xs[:, x])
+        for y in range(1, 4):
+            total = total + down[y] * planes.index_select(1, starts[:, y] + xs[:, x])
+        columns.append(total)
+    value = across[0] * columns[0]
+    for x in range(1, 4):
+        value = value + across[x] * columns[x]
+    return value
+
+
+@cache
+def resize_taps(count: int, size: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return how each of `size` pixels is interpolated between `count` nodes, at most as many.
+
+    The kernel is that of Keys (1981) with a = -1/2; nodes outside are left out.
+
+    Returns:
+        ``int32 (size,)`` first of four nodes, ``float32 (size, 4)`` their weights, whose sum is 1.
+    """
+    centre = (np.arange(size) + 0.5) * (count / size) - 0.5
+    first = np.floor(centre).astype(np.int64) - 1
+    nodes = first[:, None] + np.arange(4)
+    x = np.abs(nodes - centre[:, None])
+    weights = np.where(x <= 1, (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2)
+    weights[(nodes < 0) | (nodes >= count)] = 0
+    weights /= weights.sum(1, keepdims=True)
+    start = np.clip(first, 0, count - 4)
+    placed = np.zeros((size, 4))
+    inside = weights != 0
+    pixel = np.nonzero(inside)[0]
+    placed[pixel, (nodes - start[:, None])[inside]] = weights[inside]
+    return start.astype(np.int32), placed.astype(np.float32)
+
+
+def resize(planes: Tensor, size: int) -> Tensor:
+    """Return planes ``(..., n, n)`` at a larger size, ``(..., size, size)``; see `resize_taps`."""
+    starts, weights = (
+        torch.from_numpy(a).to(planes.device) for a in resize_taps(planes.shape[-1], size)
     )
-    right, lower = share[:, None, ..., 0], share[:, None, ..., 1]
-    top = top_left + right * (top_right - top_left)
-    bottom = bottom_left + right * (bottom_right - bottom_left)
-    return top + lower * (bottom - top)
+    starts = starts.long()
+    wide = weights[:, 0] * planes[..., starts]
+    for tap in range(1, 4):
+        wide = wide + weights[:, tap] * planes[..., starts + tap]
+    high = weights[:, :1] * wide[..., starts, :]
+    for tap in range(1, 4):
+        high = high + weights[:, tap, None] * wide[..., starts + tap, :]
+    return high

@@ -76,6 +76,9 @@ class FaceGenerator(Protocol[State]):
         condition: Meaning of the AUs of `render`. `absolute`: the intensities that the face shall
             have. `change`: the difference of each AU from the photograph; 0 is the photograph
             itself. `told` converts.
+
+    A generator can also have an integer `revision`, 1 by default. It rises when the frames change
+    without a change of the weights, so that a dataset is not continued with other frames.
     """
 
     @property
@@ -137,6 +140,11 @@ def told(generator: FaceGenerator[Any], aus: AUArray) -> AUArray:
     if generator.condition == "absolute":
         return aus
     return np.asarray(aus - aus[0], np.float32)
+
+
+def revision_of(generator: FaceGenerator[Any]) -> int:
+    """Return the revision of a generator's frames, see `FaceGenerator`."""
+    return int(getattr(generator, "revision", 1))
 
 
 Factory = Callable[[GeneratorConfig], FaceGenerator[Any]]

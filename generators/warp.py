@@ -22,8 +22,9 @@ from miex.datasets.registry import Facts
 from miex.generators._warp_field import basis_fields, face_outline, place_skin
 from miex.generators._warp_geometry import pixel_centres
 from miex.generators._warp_interior import cavity_colour, eyeball_shift, find_geometry
-from miex.generators._warp_render import WarpState, render_frames
+from miex.generators._warp_render import render_frames
 from miex.generators._warp_sampling import spline_coefficients
+from miex.generators._warp_state import WarpState
 from miex.generators.base import Condition, GeneratorConfig, register_generator
 
 MIN_SIZE, MAX_SIZE = 64, 512
@@ -97,6 +98,7 @@ class WarpGenerator:
     sha256: str | None = None
     max_intensity = 2.0
     condition: Condition = "change"
+    revision = 2
 
     def __init__(self, device: torch.device, batch_size: int = 32) -> None:
         self._device = device

@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 os.environ["DO_NOT_TRACK"] = "1"
@@ -31,6 +33,26 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no folder `shared` beside the repository: nothing to run on")
     return folder
+
+
+@pytest.fixture
+def kernels_off() -> Callable[[], AbstractContextManager[None]]:
+    """A context in which the compiled kernels are not used; skips where there are none."""
+    from miex.datasets import kernels
+
+    if kernels.kernels() is None:
+        pytest.skip(f"compiled kernels are {kernels.kernels_state()}")
+
+    @contextmanager
+    def off() -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(kernels.SWITCH, "off")
+            kernels.reload()
+            assert kernels.kernels() is None
+            yield
+        kernels.reload()
+
+    return off
 
 
 @pytest.fixture(scope="session")

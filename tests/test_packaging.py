@@ -99,7 +99,7 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFi
     """A wheel built from a copy, so that nothing is left in the tree."""
     pytest.importorskip("build", reason="the package `build` is part of the extra `dev`")
     copy = tmp_path_factory.mktemp("wheel") / "source"
-    keep = (*ROOMS, "tests", "docs", ".ci")
+    keep = (*ROOMS, "kernels", "tests", "docs", ".ci")
     for name in keep:
         if (root / name).is_dir():
             shutil.copytree(root / name, copy / name, ignore=shutil.ignore_patterns(*_NOT_OURS))
@@ -120,7 +120,14 @@ def test_the_wheel_carries_only_the_package(wheel):
     (information,) = tops - {"miex"}
     assert re.fullmatch(r"miex-[\d.]+\.dist-info", information)
     inside = {name.split("/")[1] for name in wheel.namelist() if name.startswith("miex/")}
-    assert inside == {*ROOMS, *FRONT}
+    assert {name for name in inside if not name.startswith("_kernels.")} == {*ROOMS, *FRONT}
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_the_wheel_carries_the_kernels_for_every_python(wheel):
+    library = [name for name in wheel.namelist() if name.startswith("miex/_kernels.")]
+    assert len(library) == 1
+    assert re.match(r"miex-[\d.]+-cp311-abi3-", Path(wheel.filename).name)
 
 
 def test_the_wheel_carries_every_file_of_the_rooms(wheel, root, folders):
@@ -131,7 +138,11 @@ def test_the_wheel_carries_every_file_of_the_rooms(wheel, root, folders):
         if path.is_file()
     }
     expected |= {f"miex/{name}" for name in FRONT}
-    packed = {name for name in wheel.namelist() if name.startswith("miex/")}
+    packed = {
+        name
+        for name in wheel.namelist()
+        if name.startswith("miex/") and not name.startswith("miex/_kernels.")
+    }
     assert packed == expected
     assert {Path(name).suffix for name in packed} >= {".py", ".csv", ".yaml", ".html", ".md"}
 

@@ -13,8 +13,9 @@ from miex.au_sources.action_units import MAX_INTENSITY, AUArray
 from miex.datasets.base import Face
 from miex.datasets.device import choose_device, exact_kernels
 from miex.generators._warp_chart import chart_of
-from miex.generators._warp_render import WarpState, move_frames
+from miex.generators._warp_render import move_frames
 from miex.generators._warp_sampling import sample_linear
+from miex.generators._warp_state import WarpState
 from miex.generators.base import Condition, GeneratorConfig
 from miex.generators.ganimation.computing import (
     choose_dtype,
@@ -65,6 +66,7 @@ class GuidedGenerator:
     name = "ganimation"
     max_intensity = 3.0
     condition: Condition = "change"
+    revision = 2
 
     def __init__(self, network: GuidedGANimation, sha256: str, config: GeneratorConfig) -> None:
         if config.compile:

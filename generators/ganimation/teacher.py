@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from miex.au_sources.action_units import AU_COUNT, MAX_INTENSITY
 from miex.datasets.base import Face, FaceQuality
 from miex.generators._warp_chart import chart_of
-from miex.generators._warp_render import WarpState, move_frames
+from miex.generators._warp_render import move_frames
 from miex.generators._warp_sampling import sample_linear
+from miex.generators._warp_state import WarpState
 from miex.generators.ganimation.guided_network import INVERSION_STEPS, Motion
 from miex.generators.ganimation.network import to_network_range
 from miex.generators.ganimation.training_set import TrainingFaces

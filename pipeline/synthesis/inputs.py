@@ -7,7 +7,7 @@ from typing import Any
 
 from miex.au_sources.base import AUSource, open_source
 from miex.datasets.labels import LABEL_SPACES
-from miex.generators.base import FaceGenerator, create_generator
+from miex.generators.base import FaceGenerator, create_generator, revision_of
 from miex.pipeline.aus.fidelity import AUReader
 from miex.pipeline.faces.table import FaceTable
 from miex.pipeline.synthesis.config import SynthesisConfig
@@ -131,6 +131,8 @@ class Inputs:
                 "condition": self.generator.condition,
             },
         }
+        if revision_of(self.generator) > 1:
+            found["generator"]["revision"] = revision_of(self.generator)
         if self.reader is not None:
             found["fidelity"] = self.reader.description
         return found

@@ -11,8 +11,8 @@ from miex.au_sources.face_motion import fit_pose, landmark_motion
 from miex.generators._warp_field import NODES, face_outline, place_skin
 from miex.generators._warp_geometry import OUTLINE_MARGIN, Aperture
 from miex.generators._warp_interior import find_geometry
-from miex.generators._warp_render import render_frames
-from miex.generators._warp_sampling import pixel_grid, sample_spline, spline_coefficients
+from miex.generators._warp_render import move_frames, render_frames
+from miex.generators._warp_sampling import read_spline, resize, spline_coefficients
 from miex.generators.base import GeneratorConfig, create_generator
 
 
@@ -222,24 +222,52 @@ def test_curves_do_not_swing_out_where_points_crowd():
 # Sampling
 
 
+def splines(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Values at points ``(P, 2)``, ``(channels, P)``."""
+    coefficients = torch.from_numpy(spline_coefficients(image))[None]
+    which = torch.zeros(len(points), dtype=torch.int64)
+    return read_spline(coefficients, which, torch.from_numpy(points.astype(np.float32))).numpy()
+
+
 def test_splines_return_the_image_at_its_pixels():
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    coefficients = torch.from_numpy(spline_coefficients(image))[None]
-    values = sample_spline(coefficients, pixel_grid(64, 64, torch.device("cpu")))
-    assert values[0].permute(1, 2, 0).numpy() == pytest.approx(image.astype(float), abs=1e-2)
+    pixels = np.stack(np.meshgrid(np.arange(64), np.arange(64)), -1).reshape(-1, 2)
+    expected = image.transpose(2, 0, 1).reshape(3, -1).astype(float)
+    assert splines(image, pixels) == pytest.approx(expected, abs=1e-2)
 
 
 def test_splines_agree_with_scipy_between_the_pixels():
     ndimage = pytest.importorskip("scipy.ndimage")
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (64, 64, 1), dtype=np.uint8)
-    points = rng.uniform(3, 60, (1, 8, 9, 2)).astype(np.float32)
-    coefficients = torch.from_numpy(spline_coefficients(image))[None]
-    values = sample_spline(coefficients, torch.from_numpy(points))[0, 0].numpy()
+    points = rng.uniform(3, 60, (72, 2)).astype(np.float32)
     expected = ndimage.map_coordinates(
-        image[..., 0].astype(float), points[0, ..., ::-1].transpose(2, 0, 1), order=3, mode="mirror"
+        image[..., 0].astype(float), points.T[::-1], order=3, mode="mirror"
     )
-    assert values == pytest.approx(expected, abs=0.05)
+    assert splines(image, points)[0] == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize("size", [64, 100, 128])
+def test_fields_are_resized_as_by_torch(size):
+    planes = torch.randn(2, 3, NODES, NODES, generator=torch.Generator().manual_seed(0))
+    theirs = torch.nn.functional.interpolate(planes, (size, size), mode="bicubic", antialias=True)
+    torch.testing.assert_close(resize(planes, size), theirs, atol=1e-4, rtol=0)
+
+
+def test_kernels_and_torch_render_the_same_bytes(warp, face_of, kernels_off):
+    rng = np.random.default_rng(5)
+    vectors = (rng.uniform(-1, 2, (9, 17)) * (rng.random((9, 17)) < 0.4)).astype(np.float32)
+    for size, yaw in ((64, 0.0), (128, 20.0), (228, -15.0)):
+        noise = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
+        turned = dataclasses.replace(face_of(size, yaw=yaw), crop=noise)
+        states = [warp.prepare(face) for face in (face_of(size), turned)]
+        chosen = [states[row % 2] for row in range(9)]
+        compiled = move_frames(chosen, vectors)
+        with kernels_off():
+            by_torch = move_frames(chosen, vectors)
+        assert (compiled.frames != chosen[0].crop).any()
+        assert torch.equal(compiled.frames, by_torch.frames)
+        assert torch.equal(compiled.source, by_torch.source)
 
 
 # Reproducibility

@@ -11,6 +11,8 @@ two pairs, and the result of a pair does not depend on the others, to the bit.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +20,7 @@ from miex.pipeline.recognition.representations import _tvl1_images as images
 
 _LANES = 32
 
-_FLAT = torch.finfo(torch.float32).eps
+FLAT = torch.finfo(torch.float32).eps
 """Squared gradient below which there is no data term, as in OpenCV."""
 
 
@@ -152,6 +154,8 @@ class _State:
         d  = clamp(-(t c + g U) / |g|^2, -t lambda theta, t lambda theta)
         U <- U + d g + div P
         P <- (P + tau grad U) / (1 + |grad U|)
+
+    kernels/tvl1.c computes the same for one pair, to the bit.
     """
 
     def __init__(
@@ -195,28 +199,31 @@ class _State:
         self.scaled = zeros(slots, 2, plane)
         self.constant = zeros(slots, plane)
         self.step = zeros(slots, plane)
+        self.spare = zeros(slots, plane)
 
     def iterate(self) -> list[float]:
         """Iterate every slot once, and return the root of the sum of squared changes of each."""
         slots = self.shape[0]
         primal = self.primal.view(slots, 2, self.plane)
         step, change, norm = self.step, self.change, self.norm
-        torch.addcmul(self.constant, self.scaled[:, 0], primal[:, 0], out=step)
-        step.addcmul_(self.scaled[:, 1], primal[:, 1]).clamp_(-self.bound, self.bound)
+        # Single operations: fused ones round once less, on some processors only.
+        torch.mul(self.scaled[:, 0], primal[:, 0], out=step).add_(self.constant)
+        step.add_(torch.mul(self.scaled[:, 1], primal[:, 1], out=self.spare)).clamp_(
+            -self.bound, self.bound
+        )
         torch.sub(self.dual, self.behind, out=self.differences)
         torch.add(self.right, self.down, out=change)
-        change.view(slots, 2, self.plane).addcmul_(step[:, None], self.gradient)
+        change.view(slots, 2, self.plane).add_(step[:, None] * self.gradient)
         self.primal.add_(change)
-        errors = torch.linalg.vector_norm(change.view(slots, -1), dim=1)
+        errors = _norms(change.view(slots, -1))
         torch.sub(self.ahead, self.primal, out=self.differences)
         self.last_column.zero_()
         self.last_value.zero_()
         self.last_row.zero_()
         torch.mul(self.right, self.right, out=norm)
-        norm.addcmul_(self.down, self.down).sqrt_().add_(1.0)
-        self.dual.add_(self.differences, alpha=self.terms.tau).div_(norm)
-        result: list[float] = errors.tolist()
-        return result
+        _root(norm.add_(self.down * self.down)).add_(1.0).reciprocal_()
+        self.dual.add_(self.differences.mul_(self.terms.tau)).mul_(norm)
+        return errors
 
     def begin(self, slots: list[int], flow: Tensor) -> None:
         """Start from a flow ``(n, 2, H, W)`` in pixels, with dual variables 0."""
@@ -248,13 +255,30 @@ class _State:
         padded[..., : self.pixels].view_as(warped).copy_(warped)
         padded[:, 0, : self.pixels] -= first.flatten(1)
         residual, gradient = padded[:, 0], padded[:, 1:]
-        square = gradient.square().sum(1)
-        inverse = torch.where(square > _FLAT, -square.reciprocal(), 0.0)
+        square = gradient[:, 0] * gradient[:, 0] + gradient[:, 1] * gradient[:, 1]
+        inverse = torch.where(square > FLAT, -square.reciprocal(), 0.0)
         around = self.primal.view(self.gradient.shape)[rows]
-        expanded = (gradient * around).sum(1)
+        products = gradient * around
+        expanded = products[:, 0] + products[:, 1]
         self.gradient[rows] = gradient
         self.scaled[rows] = gradient * inverse[:, None]
         self.constant[rows] = (residual * self.factor - expanded) * inverse
+
+
+def _norms(rows: Tensor) -> list[float]:
+    """Return the Euclidean norm of each row, summed in double precision."""
+    if rows.device.type == "cpu":
+        return [cv2.norm(row, cv2.NORM_L2) for row in rows.numpy()]
+    norms: list[float] = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64).tolist()
+    return norms
+
+
+def _root(values: Tensor) -> Tensor:
+    """Replace values by their square roots; on the CPU correctly rounded, unlike `Tensor.sqrt`."""
+    if values.device.type != "cpu":
+        return values.sqrt_()
+    np.sqrt(values.numpy(), out=values.numpy())
+    return values
 
 
 def _rows(slots: list[int]) -> slice | list[int]:

@@ -22,6 +22,8 @@ from pydantic import Field
 from torch import Tensor
 
 from miex.datasets.config import FrozenConfig
+from miex.datasets.kernels import kernels
+from miex.pipeline.recognition.representations import _tvl1_compiled as compiled
 from miex.pipeline.recognition.representations import _tvl1_images as images
 from miex.pipeline.recognition.representations import _tvl1_solver as solver
 
@@ -171,10 +173,14 @@ def _solve(first: Tensor, second: Tensor, config: TVL1Config, values: int) -> Te
     terms = solver.Terms(**config.model_dump(exclude={"scales", "scale_step"}))
     levels = [images.pyramid(each, config.scales, config.scale_step) for each in (first, second)]
     flow = first.new_zeros(len(first), 2, *levels[0][-1].shape[1:])
+    library = kernels() if first.device.type == "cpu" else None
     for one, two in zip(*map(reversed, levels), strict=True):
         height, width = one.shape[1:]
         if flow.shape[2:] != (height, width):
             flow = images.enlarge(flow, height, width, config.scale_step)
+        if library is not None:
+            flow = compiled.solve(library, one, two, flow, terms)
+            continue
         # Several pairs per slot, since slots become empty towards the end.
         slots = max(1, min(round(values / (height * width)), len(first) // 3))
         flow = solver.solve(one, two, flow, terms, slots)

@@ -114,6 +114,16 @@ def test_a_pair_does_not_depend_on_the_slots(real_pairs, slots):
     assert not start.any()
 
 
+@pytest.mark.parametrize("cut", [slice(None), slice(7, 48)])
+def test_kernels_and_torch_give_the_same_flow(real_pairs, kernels_off, cut):
+    first, second = (each[:3, cut, 20:87].contiguous() for each in real_pairs)
+    compiled = tvl1(first, second)
+    with kernels_off():
+        by_torch = tvl1(first, second)
+    assert compiled.abs().max() > 1
+    assert torch.equal(compiled, by_torch)
+
+
 def slow_iteration(u, p, gradient, residual, tau=0.25, lambda_=0.15, theta=0.3):
     """Zach et al. 2007, equations 13 to 17, pixel by pixel."""
     _, height, width = u.shape

@@ -1,0 +1,58 @@
+"""Frames of `warp` by a compiled kernel."""
+
+import ctypes
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from miex.datasets.kernels import address
+from miex.generators._warp_sampling import resize_taps
+from miex.generators._warp_state import MovedFrames, WarpState
+
+
+def move_frames(
+    library: ctypes.CDLL,
+    states: Sequence[WarpState],
+    aus: NDArray[np.float32],
+    inversion_steps: int,
+    constants: tuple[float, float, float],
+) -> MovedFrames:
+    """Render frames on the CPU; see `_warp_render.move_frames`.
+
+    Args:
+        library: The kernels.
+        states: N states of one size.
+        aus: ``(N, K)`` intensities for the K basis fields.
+        inversion_steps: Fixed-point steps that invert the field.
+        constants: Inverse stretches of the upper and the lower lip, and the shade of the gap.
+    """
+    size, nodes = states[0].crop.shape[-1], states[0].basis.shape[-1]
+    starts, weights = resize_taps(nodes, size)
+    values = np.ascontiguousarray(aus, np.float32)
+    scratch = np.empty(12 * nodes * nodes + 4 * nodes * size + 4 * size, np.float32)
+    frames = torch.empty((len(states), 3, size, size), dtype=torch.uint8)
+    source = torch.empty((len(states), size, size, 2))
+    sides = (ctypes.c_int(size), ctypes.c_int(nodes), ctypes.c_int(values.shape[1]))
+    ratios = (ctypes.c_float(size / nodes), ctypes.c_float(nodes / size))
+    for number, state in enumerate(states):
+        numbers = np.array([*constants, float(state.softness)], np.float32)
+        library.warp_frame(
+            *sides, address(values[number]), *_pointers(state.basis), *ratios, address(starts),
+            address(weights), ctypes.c_int(inversion_steps), address(numbers),
+            *_pointers(
+                state.crop, state.coefficients, state.edges, state.eyeballs, state.mouth,
+                state.cavity, state.movable,
+            ),
+            address(scratch), *_pointers(frames[number], source[number]),
+        )  # fmt: skip
+    return MovedFrames(frames, source)
+
+
+def _pointers(*tensors: Tensor) -> list[ctypes.c_void_p]:
+    for tensor in tensors:
+        if not tensor.is_contiguous():
+            raise ValueError(f"a tensor {tuple(tensor.shape)} is not contiguous")
+    return [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
