@@ -23,6 +23,14 @@ _FONTS = ["system-ui", "sans-serif"]
 CSS = """
 .gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
 #aus .form { display: grid; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); }
+/* The pictures stay in view while sliders further down are moved. */
+#pictures { position: sticky; top: 8px; align-self: flex-start; }
+.gradio-container, .gradio-container :has(#pictures) { overflow: visible !important; }
+@media (max-width: 700px) {
+  #pictures { order: -1; top: 0; z-index: 100; background: var(--body-background-fill); }
+  #pictures .image-container { max-height: 170px; }
+  #read td + td { white-space: normal; }
+}
 #read table { width: 100%; max-width: 640px; border-collapse: collapse; }
 #read caption { text-align: left; padding: 4px 0; }
 #read th, #read td { text-align: left; padding: 4px 8px; border-bottom: 1px solid #8884; }
@@ -53,19 +61,15 @@ class AppPage:
                 "# miex\nMove the Action Units of a face. Everything shown here is **synthetic**."
             )
             with gr.Row():
-                with gr.Column(scale=2, min_width=320):
+                with gr.Column(scale=3, min_width=320):
                     chosen, upload, generator = self._inputs()
                     table, emotion, draw = self._expression()
-                with gr.Column(scale=3, min_width=320):
+                    sliders = self._sliders()
+                    with gr.Row():
+                        reset = gr.Button("All to 0", elem_id="reset")
+                        save = gr.Button("Save as a sample", variant="primary", elem_id="save")
+                with gr.Column(scale=2, min_width=320, elem_id="pictures"):
                     pictures = self._pictures()
-            with gr.Group(elem_id="aus"):
-                sliders = [
-                    gr.Slider(0, MAX_INTENSITY, 0, step=0.1, label=f"{name} {words}", elem_id=name)
-                    for name, words in zip(AU_NAMES, AU_WORDS, strict=True)
-                ]
-            with gr.Row():
-                reset = gr.Button("All to 0", elem_id="reset")
-                save = gr.Button("Save as a sample", variant="primary", elem_id="save")
             said = gr.Markdown(elem_id="said")
             read = gr.HTML(elem_id="read")
             shown = [*pictures, read, said]
@@ -103,9 +107,17 @@ class AppPage:
         return table, emotion, gr.Button("Draw Action Units", elem_id="draw")
 
     @staticmethod
+    def _sliders() -> list[gr.Slider]:
+        with gr.Group(elem_id="aus"):
+            return [
+                gr.Slider(0, MAX_INTENSITY, 0, step=0.1, label=f"{name} {words}", elem_id=name)
+                for name, words in zip(AU_NAMES, AU_WORDS, strict=True)
+            ]
+
+    @staticmethod
     def _pictures() -> list[gr.Image]:
         names = ("onset", "apex", "motion", "difference")
-        labels = ("Onset", "Apex", "Motion", "Difference, 8 x")
+        labels = ("Onset", "Apex", "Motion", "Change, 8 x")
         pictures = []
         for place in (0, 2):
             with gr.Row():
@@ -135,7 +147,7 @@ class AppPage:
     def _read(self, shot: Shot) -> str:
         rows = "".join(
             f"<tr{' class=moved' if wanted else ''}><td>{name} {words}</td><td>{wanted:.2f}</td>"
-            f"<td>{'not measured' if np.isnan(got) else f'{got:+.2f}'}</td></tr>"
+            f"<td>{'not measured' if np.isnan(got) else f'{round(got, 2) + 0:+.2f}'}</td></tr>"
             for name, words, wanted, got in zip(
                 AU_NAMES, AU_WORDS, shot.aus, shot.read, strict=True
             )

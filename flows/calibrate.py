@@ -12,6 +12,7 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 
 from miex.au_sources.calibration import Calibration
+from miex.datasets.quantity import quantity
 from miex.flows.artifacts import ProgressArtifact
 from miex.flows.entry import retried, run_or_serve, telling_failures
 from miex.pipeline.aus.calibration import calibrate as fit
@@ -69,7 +70,7 @@ def measure(
         download=download,
         on_faces=progress.update,
     )
-    print(f"calibration: {out}; {len(rejections)} photographs left out")
+    print(f"calibration: {out}; {quantity(len(rejections), 'photograph')} left out")
     return found
 
 

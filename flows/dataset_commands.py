@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from miex.datasets.quantity import quantity
 from miex.flows.command_line import (
     ConfigFile,
     Settings,
@@ -144,7 +145,9 @@ def faces_like(
 
     config = SimilarConfig(queries=tuple(query or ()), each=each)
     found = select_similar(FaceTable.open(table), config, out)
-    said = f"{len(found)} faces like {len(config.queries) or config.count} queries: {out}"
+    said = (
+        f"{quantity(len(found), 'face')} like {len(config.queries) or config.count} queries: {out}"
+    )
     Terminal().say(escape(said))
 
 
@@ -195,7 +198,9 @@ def verify(folder: _Folder, workers: Workers = None) -> None:
     if problems:
         terminal.fail(f"{len(problems)} problems in {folder}; see the lines above")
         raise typer.Exit(1)
-    terminal.say(f"[green]ok[/] {escape(str(folder))}: {meter.done} samples, no problems")
+    terminal.say(
+        f"[green]ok[/] {escape(str(folder))}: {quantity(meter.done, 'sample')}, no problems"
+    )
 
 
 @app.command(

@@ -17,6 +17,7 @@ from miex.datasets.clips.report import markdown, summary
 from miex.datasets.config import build
 from miex.datasets.files import whole_file
 from miex.datasets.labels import parse_emotion
+from miex.datasets.quantity import quantity
 from miex.flows.terminal import Terminal, reasons
 from miex.pipeline.aus.calibration import calibrate
 from miex.pipeline.aus.extraction import AUExtractionConfig, extract_aus
@@ -34,8 +35,8 @@ def run_extraction(terminal: Terminal, config: AUExtractionConfig, out: Path) ->
 
         extraction = extract_aus(config, out, on_clip)
     terminal.say(
-        f"[bold green]{len(extraction.pool)} AU pairs[/] of {extraction.counts['clips']} clips: "
-        f"{escape(str(out))}"
+        f"[bold green]{quantity(len(extraction.pool), 'AU pair')}[/] of "
+        f"{quantity(extraction.counts['clips'], 'clip')}: {escape(str(out))}"
     )
     for name, count in extraction.counts.items():
         if name not in ("clips", "pairs") and count:
@@ -165,7 +166,8 @@ def show_pools(terminal: Terminal, texts: Sequence[str], threshold: float) -> No
         found = pool.describe(threshold)
         subjects = len({key for key in pool.subjects if key})
         terminal.say(
-            f"[bold]{escape(name)}[/]: {found.pairs} pairs of {subjects} subjects, "
+            f"[bold]{escape(name)}[/]: {quantity(found.pairs, 'pair')} of "
+            f"{quantity(subjects, 'subject')}, "
             f"{found.null_pairs} without change, {found.distinct} distinct, {found.tracks} with "
             "the AUs of the frames between"
         )
@@ -273,4 +275,7 @@ def _write(terminal: Terminal, pool: AUPool, out: Path) -> None:
         raise ValueError(f"{out}: an AU pool ends in .parquet")
     pool.write(out)
     subjects = len({key for key in pool.subjects if key})
-    terminal.say(f"[bold green]{len(pool)} AU pairs[/] of {subjects} subjects: {escape(str(out))}")
+    terminal.say(
+        f"[bold green]{quantity(len(pool), 'AU pair')}[/] of {quantity(subjects, 'subject')}: "
+        f"{escape(str(out))}"
+    )

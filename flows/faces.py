@@ -14,6 +14,7 @@ from prefect.artifacts import create_table_artifact
 
 from miex.datasets.config import build
 from miex.datasets.faces.base import open_face_source
+from miex.datasets.quantity import quantity
 from miex.flows.artifacts import ProgressArtifact
 from miex.flows.entry import retried, run_or_serve, telling_failures
 from miex.pipeline.faces.config import FaceConfig
@@ -64,7 +65,10 @@ def prepare(photographs: str, out: Path, config: FaceConfig, workers: int | None
     )
     left_out = [asdict(rejection) for rejection in table.rejections]
     write_json(out.with_suffix(".json"), {"left_out": left_out})
-    print(f"{len(table)} faces of {len(set(table.identities))} identities: {out}")
+    print(
+        f"{quantity(len(table), 'face')} of "
+        f"{quantity(len(set(table.identities)), 'identity')}: {out}"
+    )
     return table
 
 

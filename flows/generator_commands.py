@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from miex.datasets.quantity import quantity
 from miex.flows.command_line import (
     TRAINING_KEPT,
     ConfigFile,
@@ -161,7 +162,8 @@ def _show(terminal: Terminal, made: "TrainingSet") -> None:
     notes = made.notes
     megabytes = made.path.stat().st_size / 2**20
     terminal.say(
-        f"[bold green]{len(made)} photographs[/], {megabytes:.1f} MiB: {escape(str(made.path))}"
+        f"[bold green]{quantity(len(made), 'photograph')}[/], {megabytes:.1f} MiB: "
+        f"{escape(str(made.path))}"
     )
     loss = "" if notes.psnr is None else f", {notes.psnr:.1f} dB"
     terminal.say(escape(f"  {notes.image_size} pixels, {notes.encoding}{loss}"))

@@ -158,7 +158,9 @@ class Stages:
         if remaining < LONG:
             return
         self._announced.add(stage)
-        self._warn(f"{stage}: about {rough(remaining)} on this machine; faster: {faster}")
+        self._warn(
+            f"the stage {stage} needs about {rough(remaining)} on this machine; faster: {faster}"
+        )
 
     def close(self) -> None:
         """End the current stage."""
@@ -249,7 +251,8 @@ class LineMeter(Meter):
             self._print(f"{self.done} {self.unit}{total}", left, note, speed)
 
     def _print(self, *parts: str) -> None:
-        self._console.print(f"{self.stage}: {', '.join(filter(None, parts))}", markup=False)
+        text = f"{self.stage}: {', '.join(filter(None, parts))}"
+        self._console.print(text, markup=False, soft_wrap=True)
 
 
 def fitted(parts: Iterable[str], width: int) -> str:

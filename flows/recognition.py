@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from miex.datasets.quantity import quantity
 from miex.flows.progress import Meter, Stages
 from miex.flows.terminal import Terminal
 from miex.pipeline.inside.config import InsideConfig
@@ -63,7 +64,7 @@ def run_evaluating(terminal: Terminal, job: EvaluateJob, out: Path, cache: Path)
         ValueError: A config that does not fit, or a leak.
     """
     with terminal.stages() as stages:
-        folds = _Folds(stages, f"{_faster(job.evaluation.recognizer)}, --seeds 1")
+        folds = _Folds(stages, _faster(job.evaluation.recognizer, len(job.evaluation.seeds)))
         result = run_evaluation(job, out, cache, on_stage=_on_stage(stages), on_step=folds.step)
     write_results_page([result], out)
     _show_result(terminal, result)
@@ -145,10 +146,11 @@ def _on_stage(stages: Stages) -> OnStage:
     return report
 
 
-def _faster(recognizer: str) -> str:
-    """Return the options that make a training of a recognizer faster."""
+def _faster(recognizer: str, seeds: int = 1) -> str:
+    """Return the options that make one training of a recognizer, or several, faster."""
     smaller = "" if recognizer == FAST else f"-r {FAST}, "
-    return f"{smaller}fewer --epochs, or a GPU"
+    fewer = "--seeds 1, " if seeds > 1 else ""
+    return f"{smaller}{fewer}fewer --epochs, or a GPU"
 
 
 class _Losses:
@@ -236,8 +238,8 @@ def _show_result(terminal: Terminal, result: Result) -> None:
     content = result.content
     seeds = len(content["config"]["seeds"])
     title = (
-        f"{content['recognizer']} by {content['protocol']}: {content['clips']} clips,"
-        f" {content['subjects']} subjects, {seeds} seeds, pooled over folds"
+        f"{content['recognizer']} by {content['protocol']}: {quantity(content['clips'], 'clip')},"
+        f" {quantity(content['subjects'], 'subject')}, {quantity(seeds, 'seed')}, pooled over folds"
     )
     if content["oracle"]:
         title = f"NOT A RESULT (epoch chosen on the test clips): {title}"

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from miex.datasets.quantity import quantity
 from miex.flows.api import CACHE
 from miex.flows.command_line import (
     TRAINING_KEPT,
@@ -54,7 +55,9 @@ def fictitious(
 
     terminal = Terminal()
     drawn = write_fictitious(database, out, subjects, clips, seed)
-    terminal.tell(f"{drawn.listed} clips, drawn and without meaning; open them as {drawn.spec}")
+    terminal.tell(
+        f"{quantity(drawn.listed, 'clip')}, drawn and without meaning; open them as {drawn.spec}"
+    )
     for quirk in drawn.quirks:
         terminal.tell(f"  planted: {quirk}")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from miex.datasets.hub import require_repository
+from miex.datasets.quantity import quantity
 from miex.flows.terminal import Terminal
 from miex.pipeline.sharing.push import Upload, prepare_upload
 from miex.pipeline.sharing.push import push as publish
@@ -64,7 +65,10 @@ def run_export(terminal: Terminal, folder: Path, out: Path, samples: int) -> Non
         meter = stages.of("export", "samples")
         shards = export_webdataset(folder, out, samples_per_shard=samples, on_samples=meter.advance)
     size = sum(path.stat().st_size for path in shards)
-    terminal.tell(f"{meter.done} samples in {len(shards)} shards, {readable_size(size)}: {out}")
+    terminal.tell(
+        f"{quantity(meter.done, 'sample')} in {quantity(len(shards), 'shard')}, "
+        f"{readable_size(size)}: {out}"
+    )
 
 
 def readable_size(count: int) -> str:
@@ -83,7 +87,7 @@ def _show_upload(terminal: Terminal, upload: Upload, repository: str, public: bo
     visible = "public" if public else "private"
     kind = "dataset" if upload.kind == "dataset" else "checkpoint"
     terminal.table(f"{visible} {kind} {repository}", ("size", "file"), rows)
-    terminal.tell(f"  {len(sizes)} files, {readable_size(sum(sizes.values()))}")
+    terminal.tell(f"  {quantity(len(sizes), 'file')}, {readable_size(sum(sizes.values()))}")
     if upload.local_paths:
         terminal.tell(
             f"  folders of this machine stand in {', '.join(upload.local_paths)}; synthesize with"

@@ -12,6 +12,7 @@ from rich.markup import escape
 from miex.datasets.dataset_format import SCHEMA, DatasetFolder, count_rejections, decode_frames
 from miex.datasets.faces.base import open_face_source
 from miex.datasets.faces.emotionnet_download import DownloadConfig, download_emotionnet
+from miex.datasets.quantity import quantity
 from miex.flows.terminal import Terminal, reasons
 from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.prepare import prepare_faces
@@ -66,8 +67,9 @@ def show_dataset(terminal: Terminal, out: Path, manifest: dict[str, Any]) -> Non
     """Print what a finished dataset contains, what was left out and why, and its files."""
     counts = manifest["counts"]
     terminal.say(
-        f"[bold green]{counts['written']} samples[/], {counts['frames']} frames, "
-        f"{counts['identities']} identities"
+        f"[bold green]{quantity(counts['written'], 'sample')}[/], "
+        f"{quantity(counts['frames'], 'frame')}, "
+        f"{quantity(counts['identities'], 'identity')}"
     )
     for group in ("by_class", "by_source"):
         parts = ", ".join(f"{name} {number}" for name, number in counts[group].items())
@@ -121,8 +123,9 @@ def run_faces(
         )
     identities = len(set(table.identities))
     terminal.say(
-        f"[bold green]{len(table)} faces[/] of {identities} identities out of "
-        f"{table.notes.photographs} photographs: {escape(str(out))}"
+        f"[bold green]{quantity(len(table), 'face')}[/] of "
+        f"{quantity(identities, 'identity')} out of "
+        f"{quantity(table.notes.photographs, 'photograph')}: {escape(str(out))}"
     )
     if table.rejection_counts:
         terminal.table("left out", ("count", "reason"), reasons(table.rejection_counts))

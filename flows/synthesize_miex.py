@@ -21,6 +21,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTa
 
 from miex.datasets.extras import how_to_install
 from miex.datasets.locks import locked
+from miex.datasets.quantity import quantity
 from miex.flows.artifacts import ProgressArtifact, publish
 from miex.flows.entry import parameters_of, retried, run_or_serve
 from miex.pipeline.make_dataset import finish
@@ -73,7 +74,10 @@ def prepare(config: SynthesisConfig, out: Path, workers: int | None) -> Job:
 
     print("\n".join(source_notes(config)))
     job = start(config, out, workers=workers, on_faces=on_faces)
-    print(f"{job.samples} samples in {job.shards} shards will be written to {job.out}")
+    print(
+        f"{quantity(job.samples, 'sample')} in {quantity(job.shards, 'shard')} "
+        f"will be written to {job.out}"
+    )
     return job
 
 
@@ -88,7 +92,10 @@ def render(job: Job, shard: int) -> int:
 def render_all(job: Job) -> None:
     """Render every shard that is missing, several at a time."""
     left = pending(job)
-    print(f"{job.shards - len(left)} of {job.shards} shards are finished, {len(left)} to render")
+    print(
+        f"{job.shards - len(left)} of {quantity(job.shards, 'shard')} are finished, "
+        f"{len(left)} to render"
+    )
     progress = ProgressArtifact("shards", "Shards written")
     futures = render.map(unmapped(job), left)
     for done, future in enumerate(as_completed(list(futures)), job.shards - len(left) + 1):

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from miex.datasets.files import DiskFullError
 from miex.datasets.paths import masked
@@ -67,26 +69,25 @@ class Terminal:
         rank = os.environ.get("RANK", "0")
         first = not rank.isdecimal() or int(rank) == 0
         self._progress = progress and first
-        # Soft wrapping keeps a path on one line, so that it can be copied and grepped.
-        self.out = Console(highlight=False, soft_wrap=True, quiet=not (results and first))
-        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.out = Console(highlight=False, quiet=not (results and first))
+        self.err = Console(stderr=True, highlight=False)
 
     def say(self, text: str = "") -> None:
         """Print a line of the result, with rich markup."""
-        self.out.print(text)
+        _print(self.out, text)
 
     def tell(self, text: str) -> None:
         """Print a line of the result without markup, so that brackets in a path are kept."""
-        self.out.print(text, markup=False)
+        _print(self.out, text, markup=False)
 
     def note(self, text: str) -> None:
         """Print a line about what begins, without markup, where progress is shown."""
         if self._progress:
-            self.err.print(text, markup=False)
+            _print(self.err, text, markup=False)
 
     def fail(self, text: str) -> None:
         """Print one red line to standard error."""
-        self.err.print(f"[bold red]error:[/] [red]{escape(text)}[/]")
+        _print(self.err, f"[bold red]error:[/] [red]{escape(text)}[/]")
 
     def table(self, title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
         """Print a table; without a terminal as plain columns without a frame.
@@ -101,7 +102,7 @@ class Terminal:
                 table.add_column(column, no_wrap=whole, overflow="fold")
             for row in rows:
                 table.add_row(*map(escape, row))
-            self.out.print(table, soft_wrap=False)
+            self.out.print(table)
             return
         # Logs and other programs read this, so it is neither padded at the end nor wrapped.
         widths = [min(40, max(map(len, cells))) for cells in zip(columns, *rows, strict=True)]
@@ -116,7 +117,7 @@ class Terminal:
         console = self.err if self._progress else Console(quiet=True)
 
         def warn(text: str) -> None:
-            console.print(f"[yellow]long[/] {escape(text)}")
+            _print(console, f"[yellow]note:[/] {escape(text)}")
 
         if console.is_terminal:
             with Bars(console) as bars:
@@ -125,6 +126,30 @@ class Terminal:
         stages = Stages(lambda stage, unit: LineMeter(console, stage, unit), warn)
         yield stages
         stages.close()
+
+
+def _print(console: Console, text: str, markup: bool = True) -> None:
+    """Print a text that a terminal wraps between words; a path stays whole, to be copied.
+
+    Without a terminal nothing is wrapped, so that lines can be searched.
+    """
+    whole = Text.from_markup(text) if markup else Text(text)
+    for line in whole.split("\n", allow_blank=True):
+        parts = line.divide(_breaks(line.plain, console.width)) if console.is_terminal else [line]
+        for part in parts:
+            part.rstrip()
+            console.print(part, soft_wrap=True)
+
+
+def _breaks(line: str, width: int) -> list[int]:
+    """Return where the words begin with which a new line of the terminal begins."""
+    breaks: list[int] = []
+    start = 0
+    for word in re.finditer(r"\S+", line):
+        if cell_len(line[start : word.end()]) > width and word.start() > start:
+            start = word.start()
+            breaks.append(start)
+    return breaks
 
 
 def describe(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_image_artifact, create_table_artifact
 
+from miex.datasets.quantity import quantity
 from miex.flows.artifacts import StageArtifacts, preview
 from miex.flows.entry import parameters_of, retried, run_or_serve
 from miex.generators.ganimation.training_set import SPLITS, TrainingSet
@@ -52,7 +53,7 @@ def make(config: TrainingSetConfig, faces: str, out: Path, workers: int | None) 
     """Prepare the faces, measure their AUs, and write the training set."""
     progress = StageArtifacts()
     made = make_training_set(faces, out, config, workers=workers, on_progress=progress.update)
-    print(f"{len(made)} photographs: {made.path}")
+    print(f"{quantity(len(made), 'photograph')}: {made.path}")
     return made
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from miex.datasets.base import Rejection
 from miex.datasets.clips.base import Clip, ClipReport, Repair
+from miex.datasets.quantity import quantity
 
 
 def make_report(
@@ -43,11 +44,12 @@ def make_report(
 def summary(report: ClipReport) -> str:
     """Return one line: ``casme2: 253 of 255 clips, 26 subjects, 16,870 frames; 2 left out``."""
     parts = [
-        f"{report.clips:,} of {report.listed:,} clips, {len(report.subjects)} subjects"
-        + (f", {report.frames:,} frames" if report.images else ", no frames opened")
+        f"{report.clips:,} of {quantity(report.listed, 'clip')}, "
+        f"{quantity(len(report.subjects), 'subject')}"
+        + (f", {quantity(report.frames, 'frame')}" if report.images else ", no frames opened")
     ]
     if report.repairs:
-        parts.append(f"{len(report.repairs)} values repaired")
+        parts.append(f"{quantity(len(report.repairs), 'value')} repaired")
     if report.rejections:
         reasons = _counts(rejection.reason for rejection in report.rejections)
         parts.append(f"{len(report.rejections)} left out ({_listed(reasons)})")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from miex.datasets.quantity import quantity
 from miex.pipeline.experiments.config import Claim, Experiment
 
 _Scores = Mapping[tuple[str, str], Mapping[str, Mapping[str, float]]]
@@ -45,7 +46,7 @@ def _verdict(claim: Claim, column: str, scores: _Scores, metric: str) -> str:
     if len(differences) < 2:
         return "not decided, as there are fewer than two seeds in common"
     mean, deviation = fmean(differences), stdev(differences)
-    figures = f"difference {mean:+.3f} ± {deviation:.3f} over {len(seeds)} seeds"
+    figures = f"difference {mean:+.3f} ± {deviation:.3f} over {quantity(len(seeds), 'seed')}"
     if abs(mean) <= deviation:
         return f"not decided, {figures}"
     return f"{'confirmed' if mean > 0 else 'contradicted'}, {figures}"

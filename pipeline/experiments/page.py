@@ -107,7 +107,7 @@ def as_markdown(table: Mapping[str, Any]) -> str:
         ("What the scores say", table["claims"]),
         ("Not as in the paper", table["departures"]),
         ("Cells without a score", _reasons(table)),
-        ("To be known", table["notes"]),
+        ("Notes", table["notes"]),
     ):
         if entries:
             lines += [f"## {heading} ({table['standing']})", ""]

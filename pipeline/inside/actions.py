@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from miex.au_sources import face_motion
+from miex.datasets.quantity import quantity
 from miex.pipeline.inside.canvas import LINE, Picture, svg_picture
 from miex.pipeline.recognition.recognizers.dere_grl import Decomposition, DereGrl
 from miex.pipeline.recognition.representations.landmark_graph import COMPONENTS, NODES
@@ -86,8 +87,9 @@ def actions_picture(
                 parts += _weights(row, most, left, top + _FACE + 30, classes)
     size = (_GAP + actions * (_FACE + _GAP), _TOP + len(COMPONENTS) * (_FACE + 34 + bars) + 8)
     caption = (
-        f"The {len(COMPONENTS) * actions} actions of DeRe-GRL, averaged over {len(labels)} samples."
-        " The area of a dot is the share of its landmark in the action. The ring shows the area for"
+        f"The {len(COMPONENTS) * actions} actions of DeRe-GRL, averaged over"
+        f" {quantity(len(labels), 'sample')}. The area of a dot is the share of its"
+        " landmark in the action. The ring shows the area for"
         " equal shares of all landmarks of the component."
     )
     if weights is not None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from miex.datasets.labels import LABEL_SPACES
+from miex.datasets.quantity import quantity
 from miex.pipeline.inside.canvas import LINE, PAPER, Picture, svg_picture
 from miex.pipeline.inside.samples import source_of
 from miex.pipeline.recognition.cache import Batches, CachedInputs
@@ -211,8 +212,8 @@ def embedding_picture(
     parts += legend
     values = [f"{title}: {separation(places, infos):.2f}" for title, places in panels]
     caption = (
-        f"t-SNE of {len(infos)} samples. The colour shows the class, the shape the source. Mean"
-        f" silhouette of the classes (1 separated, 0 mixed): {', '.join(values)}."
+        f"t-SNE of {quantity(len(infos), 'sample')}. The colour shows the class, the shape the"
+        f" source. Mean silhouette of the classes (1 separated, 0 mixed): {', '.join(values)}."
     )
     return svg_picture("tsne.svg", caption, (width, height), parts)
 

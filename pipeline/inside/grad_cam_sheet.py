@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from miex.datasets.quantity import quantity
 from miex.pipeline.inside.canvas import (
     PANEL,
     Picture,
@@ -208,7 +209,7 @@ def single_picture(
     heads = ["onset", "apex", f"motion, up to {scale:.1f} px"]
     heads += [f"{branch}: {words}" for branch, words in maps]
     kind = "correctly" if correct else "incorrectly"
-    of_samples = "1 sample" if len(shown) == 1 else f"{len(shown)} samples"
+    of_samples = quantity(len(shown), "sample")
     caption = (
         f"Evidence for a class in {recognizer.name}: {of_samples}, drawn at random, classified"
         f" {kind}. Bright regions increase the score of the class. Each map is divided by its"
@@ -273,10 +274,11 @@ def mean_picture(
             mean_heat = np.stack([normalized(each) for each in heat]).mean(0)
             panels.append(overlaid(mean, normalized(np.asarray(mean_heat, np.float32))))
         colour = CLASS_COLOURS[label % len(CLASS_COLOURS)]
-        rows.append(Row(classes[label], [f"{len(some)} samples"], panels, colour))
+        rows.append(Row(classes[label], [quantity(len(some), "sample")], panels, colour))
     caption = (
         f"Mean Grad-CAM and HiResCAM of {recognizer.name} for the annotated class, on the mean"
-        f" face of {sum(map(len, samples.values()))} samples that it classifies correctly."
+        f" face of {quantity(sum(map(len, samples.values())), 'sample')} that it classifies"
+        " correctly."
     )
     missing = [name for label, name in enumerate(classes) if label not in samples]
     if missing:

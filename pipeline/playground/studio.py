@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -38,6 +39,9 @@ from miex.pipeline.reports.motion_panel import flow_length, measure_flow, motion
 from miex.pipeline.synthesis.quality import motion_between
 
 Pixels = NDArray[np.uint8]
+
+_NEAR = 9
+"""Side in pixels of the neighbourhood of a changed pixel in which motion is shown."""
 
 _LEAST_SCALE = 0.5
 """Smallest motion in pixels that gets the brightest colour, so that noise stays dark."""
@@ -73,7 +77,10 @@ class Shot:
 
     def motion_image(self, side: int) -> Pixels:
         """Return the optical flow from onset to apex as a picture, ``(side, side, 3)``."""
-        flow = measure_flow(self.onset, self.apex)
+        # Dense inverse search finds motion of up to half a pixel where two frames are equal.
+        changed = (self.onset != self.apex).any(2).astype(np.uint8)
+        near = cv2.dilate(changed, np.ones((_NEAR, _NEAR), np.uint8))
+        flow = measure_flow(self.onset, self.apex) * near[..., None]
         scale = max(_LEAST_SCALE, float(np.quantile(flow_length(flow), 0.995)))
         return np.asarray(motion_panel(self.onset, flow, scale, side).convert("RGB"), np.uint8)
 

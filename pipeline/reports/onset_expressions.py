@@ -55,9 +55,9 @@ def expressive_onsets(evidence: Evidence) -> Iterable[Finding]:
     text = (
         f"In {int(same.sum()):,} of {total:,} samples the onset shows the label already (a smile, "
         f"or raised brows with an open mouth), in {int(opposite.sum()):,} its opposite (a smile in "
-        f"a negative sample): intensity {_SHOWN_FROM:g} and more by landmarks. Faces near rest: "
-        f"miex faces PHOTOGRAPHS --set max_expression={_SHOWN_FROM:g} ({percent(count / total)} "
-        "of the samples)."
+        f"a negative sample): intensity {_SHOWN_FROM:g} and more by landmarks, "
+        f"{percent(count / total)} of the samples. To use only faces without such an expression: "
+        f"miex faces PHOTOGRAPHS --set max_expression={_SHOWN_FROM:g}"
     )
     severity: Any = "warning" if count / total > _WARN_SHARE else "note"
     names = tuple(samples.sample_id[row] for row in np.flatnonzero(same | opposite)[:5].tolist())

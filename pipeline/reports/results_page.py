@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from miex.datasets.files import whole_file
+from miex.datasets.quantity import quantity
 from miex.pipeline.recognition.results import Result, require_comparable
 from miex.pipeline.reports.templates import load_template
 
@@ -48,7 +49,7 @@ def write_results_page(
     require_comparable(results)
     first = results[0].content
     text = load_template(_TEMPLATE, score="{:.3f}".format, digest=lambda text: text[:12]).render(
-        title=title or f"{first['protocol']}: {first['clips']} clips",
+        title=title or f"{first['protocol']}: {quantity(first['clips'], 'clip')}",
         first=first,
         rows=[_row(name, result) for name, result in _named(results).items()],
         databases=list(first["databases"]),
@@ -92,7 +93,7 @@ def notes_of(content: Mapping[str, Any]) -> list[str]:
     said = content.get("clips_in_paper")
     if said:
         found.append(
-            f"{content['clips']} clips: the paper says {said}, its authors' list has"
+            f"{quantity(content['clips'], 'clip')}: the paper says {said}, its authors' list has"
             f" {content['published_clips']}"
         )
     if content["published_clips"] and content["clips"] not in (content["published_clips"], said):
@@ -116,7 +117,8 @@ def notes_of(content: Mapping[str, Any]) -> list[str]:
             " tested there and were refused"
         )
     found += [
-        f"{what} {_clips_by_database(content[name])}, {content[name]['subjects']} people, none of"
+        f"{what} {_clips_by_database(content[name])},"
+        f" {quantity(content[name]['subjects'], 'person')}, none of"
         f" whom is tested in the same fold ({_refused(content, name)} refused, in all folds and"
         " seeds together)"
         for name, what in (
@@ -137,7 +139,7 @@ def notes_of(content: Mapping[str, Any]) -> list[str]:
             found.append(f"no clip of {names}: counted with F1 and recall 0")
             break
     found += [
-        f"apex of {count} clips: {rule}"
+        f"apex of {quantity(count, 'clip')}: {rule}"
         for rule, count in content["apex_rules"].items()
         if rule not in ("annotated", "synthesized")
     ]
@@ -154,7 +156,9 @@ def notes_of(content: Mapping[str, Any]) -> list[str]:
 
 
 def _clips_by_database(part: Mapping[str, Any]) -> str:
-    return " and ".join(f"{count} clips of {name}" for name, count in part["databases"].items())
+    return " and ".join(
+        f"{quantity(count, 'clip')} of {name}" for name, count in part["databases"].items()
+    )
 
 
 def _refused(content: Mapping[str, Any], name: str) -> int:
@@ -173,12 +177,14 @@ def _notes_on_folds(folds: Mapping[str, Any]) -> list[str]:
         f" list {folds['sha256'][:12]}"
     ]
     for name, words in (
-        ("missing", "of the published folds are not among the clips that are given"),
-        ("left_out", "are not in the published folds; neither trained nor tested on"),
-        ("respelled", "are spelled otherwise in the published folds"),
+        ("missing", "of the published folds, not among the clips that are given"),
+        ("left_out", "not in the published folds, neither trained nor tested on"),
+        ("respelled", "spelled otherwise in the published folds"),
     ):
         if folds[name]:
-            notes.append(f"{len(folds[name])} clips {words}, as {next(iter(folds[name]))}")
+            notes.append(
+                f"{quantity(len(folds[name]), 'clip')} {words}, as {next(iter(folds[name]))}"
+            )
     if folds["empty"]:
         notes.append(f"folds without a clip that is given: {', '.join(map(str, folds['empty']))}")
     return notes

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from miex.au_sources.action_units import format_aus
 from miex.datasets.dataset_format import DatasetFolder, decode_frames
 from miex.datasets.files import whole_file
+from miex.datasets.quantity import quantity
 from miex.pipeline.reports.motion_panel import (
     Flow,
     flow_length,
@@ -173,8 +174,8 @@ def _draw_header(sheet: Image.Image, shown: int, dataset: DatasetFolder, scale: 
     draw.text((_MARGIN, 36), dataset.manifest["name"], _INK, _font(46))
     draw.text(
         (_MARGIN, 96),
-        f"Synthetic micro-expressions: {shown} of {counts['written']:,} samples, "
-        f"{counts['identities']:,} identities, generator {generator}",
+        f"Synthetic micro-expressions: {shown} of {quantity(counts['written'], 'sample')}, "
+        f"{quantity(counts['identities'], 'identity')}, generator {generator}",
         _QUIET,
         _font(22),
     )

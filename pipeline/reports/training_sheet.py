@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from miex.au_sources.action_units import AU_NAMES, AU_NUMBERS, AU_WORDS
 from miex.datasets.files import whole_file
+from miex.datasets.quantity import quantity
 from miex.generators.ganimation.training_notes import AUAgreement
 from miex.generators.ganimation.training_set import TrainingSet
 
@@ -71,7 +72,12 @@ def training_sheet(training_set: TrainingSet, out: Path, seed: int = 0) -> Path:
     sheet = Image.new("RGB", (width, height), _BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     notes = training_set.notes
-    draw.text((_MARGIN, 20), f"Training set of {len(training_set):,} photographs", _INK, _font(28))
+    draw.text(
+        (_MARGIN, 20),
+        f"Training set of {quantity(len(training_set), 'photograph')}",
+        _INK,
+        _font(28),
+    )
     words = f"{notes.source}; AUs by {notes.estimator}, {notes.estimator_version}; {notes.encoding}"
     draw.text((_MARGIN, 58), words, _QUIET, _font(15))
     for number, line in enumerate(lines):

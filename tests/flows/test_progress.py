@@ -15,7 +15,7 @@ from miex.flows.terminal import Terminal
 
 def plain() -> tuple[Terminal, io.StringIO]:
     terminal, err = Terminal(), io.StringIO()
-    terminal.err = Console(file=err, highlight=False, soft_wrap=True)
+    terminal.err = Console(file=err, highlight=False)
     return terminal, err
 
 
@@ -215,8 +215,10 @@ def test_a_long_stage_is_announced_once_with_the_faster_choice(clock: Clock) -> 
         clock.now += 10
         meter.advance(5)
         stages.announce("short", "nothing")
-    long = [line for line in err.getvalue().splitlines() if line.startswith("long")]
-    assert long == ["long training: about 2 h 47 min on this machine; faster: -r ststnet"]
+    long = [line for line in err.getvalue().splitlines() if line.startswith("note")]
+    assert long == [
+        "note: the stage training needs about 2 h 47 min on this machine; faster: -r ststnet"
+    ]
 
 
 def test_parts_that_do_not_fit_are_cut_or_left_out() -> None:
@@ -254,5 +256,5 @@ def test_the_trainings_of_a_fold_estimate_the_evaluation(clock: Clock) -> None:
                 folds.step(step, 40, {"loss": 0.5, "accuracy": 0.75})
                 clock.now += 60
             assert meter.note == "loss 0.500, accuracy 75 %, step 3 of 40, seed 0, sub01", stage
-    assert "long folds: about " in err.getvalue()
+    assert "note: the stage folds needs about " in err.getvalue()
     assert err.getvalue().count("faster: -r ststnet") == 1

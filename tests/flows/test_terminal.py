@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from miex.datasets.files import DiskFullError
 from miex.flows import progress as module
@@ -14,8 +15,8 @@ from miex.flows.terminal import Terminal, describe, reasons
 
 def plain() -> tuple[Terminal, io.StringIO, io.StringIO]:
     terminal, out, err = Terminal(), io.StringIO(), io.StringIO()
-    terminal.out = Console(file=out, highlight=False, soft_wrap=True)
-    terminal.err = Console(file=err, highlight=False, soft_wrap=True)
+    terminal.out = Console(file=out, highlight=False)
+    terminal.err = Console(file=err, highlight=False)
     return terminal, out, err
 
 
@@ -53,6 +54,20 @@ def test_long_paths_stay_on_one_line_and_brackets_are_no_markup() -> None:
     terminal.fail(f"no file {path}")
     assert f"  3      {path}" in out.getvalue().splitlines()
     assert err.getvalue() == f"error: no file {path}\n"
+
+
+def test_a_terminal_wraps_between_words_and_leaves_paths_whole() -> None:
+    terminal, out, err = plain()
+    path = "a/folder/with/a/long/name/evaluation.json"
+    for name in ("out", "err"):
+        file = getattr(terminal, name).file
+        console = Console(file=file, highlight=False, force_terminal=True, width=30)
+        setattr(terminal, name, console)
+    terminal.fail(f"interrupted; finished folds are kept in {path}")
+    terminal.tell(f"the page is {path}")
+    lines = [Text.from_ansi(line).plain.rstrip() for line in err.getvalue().splitlines()]
+    assert lines == ["error: interrupted; finished", "folds are kept in", path]
+    assert out.getvalue().splitlines() == ["the page is", path]
 
 
 def test_columns_of_measurements_have_a_head_in_a_log() -> None:

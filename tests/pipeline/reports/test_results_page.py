@@ -102,11 +102,11 @@ def test_folds_and_their_differences_from_the_published_ones_are_said(
     }
     notes = " / ".join(notes_of(result(tmp_path / "one", infos, folds=folds).content))
     assert "12 of the 14 clips of somebody@1, list ffffffffffff" in notes
-    assert "2 clips of the published folds are not among the clips that are given, as toy:s0/a" in (
+    assert "2 clips of the published folds, not among the clips that are given, as toy:s0/a" in (
         notes
     )
-    assert "1 clips are not in the published folds; neither trained nor tested on" in notes
-    assert "1 clips are spelled otherwise in the published folds, as toy:S2/c" in notes
+    assert "1 clip not in the published folds, neither trained nor tested on" in notes
+    assert "1 clip spelled otherwise in the published folds, as toy:S2/c" in notes
     assert "folds without a clip that is given: 3" in notes
     whole = folds | {"listed": 12, "missing": []}
     other = result(tmp_path / "labels", infos, folds=whole, published_list=False)
