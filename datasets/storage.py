@@ -265,8 +265,7 @@ def local_file(place: str | Path) -> Path:
     with _using(place) as (files, path):
         files.invalidate_cache()
         version = f"{address_of(place)} {files.ukey(path)}"
-    cache = Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/miex").expanduser()
-    local = cache / hashlib.sha256(version.encode()).hexdigest()[:20] / Path(place).name
+    local = cache_folder() / hashlib.sha256(version.encode()).hexdigest()[:20] / Path(place).name
     if not local.is_file():
         local.parent.mkdir(parents=True, exist_ok=True)
         temporary = local.with_name(f".{local.name}.{secrets.token_hex(4)}.partial")
@@ -276,6 +275,11 @@ def local_file(place: str | Path) -> Path:
         finally:
             temporary.unlink(missing_ok=True)
     return local
+
+
+def cache_folder() -> Path:
+    """Return the folder of the copies of files at addresses."""
+    return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/miex").expanduser()
 
 
 def _fetch(place: str | Path, local: Path) -> None:

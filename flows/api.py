@@ -104,16 +104,19 @@ def synthesize(
     config: PathOrText | None = None,
     settings: Settings = None,
     workers: int | None = None,
+    cluster: str | None = None,
     progress: bool = True,
     **fields: Any,
 ) -> dict[str, Any]:
     """Make a dataset, or resume one that was interrupted.
 
     Args:
-        out: Folder of the dataset.
+        out: Folder of the dataset, or its address (``s3://BUCKET/NAME``).
         config: A YAML file with fields of `SynthesisConfig`.
         settings: Any other field, nested ones with dots; they win over `fields`.
         workers: Processes; one per core by default.
+        cluster: Address of a running Dask or Ray cluster that renders instead of this machine:
+            ``tcp://HOST:8786``, ``ray://HOST:10001``.
         progress: Whether to show progress on standard error.
         **fields: Options of `miex synthesize`: ``identities=10``, ``frames=8``, ``seed=1``.
 
@@ -128,7 +131,7 @@ def synthesize(
     from miex.pipeline.synthesis.config import SynthesisConfig
 
     job = _config(SynthesisConfig, fields, config, settings)
-    return run_synthesis(_terminal(progress), job, Path(out), workers)
+    return run_synthesis(_terminal(progress), job, Path(out), workers, cluster)
 
 
 def train_generator(

@@ -17,6 +17,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
+from miex.datasets.storage import exists, local_file, shown
 from miex.flows.report_command import findings_markdown, read_findings
 from miex.pipeline.recognition.results import PRIMARY, Result
 
@@ -92,15 +93,19 @@ def publish(out: Path, manifest: dict[str, Any]) -> None:
     create_table_artifact(key="counts", table=count_rows(manifest))
     publish_report(out / "report" / "index.html")
     sheet = out / "sheet.png"
-    if sheet.is_file():
+    if exists(sheet):
         create_image_artifact(
-            image_url=preview(sheet), key="contact-sheet", description=f"Whole: {sheet}"
+            image_url=preview(local_file(sheet)),
+            key="contact-sheet",
+            description=f"Whole: {shown(sheet)}",
         )
 
 
 def publish_report(path: Path) -> None:
     """Publish the findings of a report and its path."""
-    create_markdown_artifact(key="report", markdown=findings_markdown(path, read_findings(path)))
+    create_markdown_artifact(
+        key="report", markdown=findings_markdown(path, read_findings(local_file(path)))
+    )
 
 
 def paths_markdown(out: Path, manifest: dict[str, Any]) -> str:
@@ -118,9 +123,9 @@ def paths_markdown(out: Path, manifest: dict[str, Any]) -> str:
         "",
         "| part | path |",
         "|---|---|",
-        *(f"| {part} | `{path}` |" for part, path in parts.items()),
+        *(f"| {part} | `{shown(path)}` |" for part, path in parts.items()),
         "",
-        f"Check it with `miex verify {out}`.",
+        f"Check it with `miex verify {shown(out)}`.",
     ]
     return "\n".join(lines)
 

@@ -31,6 +31,7 @@ _Folder = Annotated[
     rich_help_panel=_PANEL,
     epilog=examples(
         "miex synthesize --faces faces.parquet --samples 45000 -o data/miex",
+        "miex synthesize --cluster tcp://host:8786 --faces s3://data/faces.parquet -o s3://data/miex",
         "miex synthesize --source pool:real.parquet --frames 8 --set quality.max_attempts=9",
         "miex synthesize --show-config > miex.yaml",
     ),
@@ -38,10 +39,18 @@ _Folder = Annotated[
 @when_interrupted("finished shards are kept in {out}, and the same command renders the rest")
 def synthesize(
     ctx: typer.Context,
-    out: Annotated[Path, out_option("Folder of the dataset.")] = Path("out/miex"),
+    out: Annotated[Path, out_option("Folder of the dataset, or its address.")] = Path("out/miex"),
     config: ConfigFile = None,
     setting: Settings = None,
     workers: Workers = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Running cluster that renders the shards: tcp://HOST:8786 of a Dask scheduler or"
+            " ray://HOST:10001; this machine's processes by default.",
+        ),
+    ] = None,
     show_config: Annotated[
         bool, typer.Option("--show-config", help="Print the whole config as YAML and exit.")
     ] = False,
@@ -56,7 +65,7 @@ def synthesize(
     from miex.flows.synthesis import run_synthesis, show_dataset
 
     terminal = Terminal()
-    show_dataset(terminal, out, run_synthesis(terminal, whole, out, workers))
+    show_dataset(terminal, out, run_synthesis(terminal, whole, out, workers, cluster))
 
 
 @app.command(rich_help_panel=_PANEL, epilog=examples("miex demo", "miex demo -o out/first -j 2"))
@@ -187,6 +196,7 @@ def verify(folder: _Folder, workers: Workers = None) -> None:
     """Check every checksum, row and frame of a dataset; exit code 1 if something is wrong."""
     from rich.markup import escape
 
+    from miex.datasets.storage import shown
     from miex.pipeline.synthesis.verify import verify as find_problems
 
     terminal = Terminal()
@@ -196,10 +206,10 @@ def verify(folder: _Folder, workers: Workers = None) -> None:
     for problem in problems:
         terminal.fail(f"{problem.where}: {problem.what}")
     if problems:
-        terminal.fail(f"{len(problems)} problems in {folder}; see the lines above")
+        terminal.fail(f"{len(problems)} problems in {shown(folder)}; see the lines above")
         raise typer.Exit(1)
     terminal.say(
-        f"[green]ok[/] {escape(str(folder))}: {quantity(meter.done, 'sample')}, no problems"
+        f"[green]ok[/] {escape(shown(folder))}: {quantity(meter.done, 'sample')}, no problems"
     )
 
 

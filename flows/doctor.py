@@ -29,9 +29,10 @@ _OPTIONAL_PACKAGES = {
     "datasets": "opens finished datasets with Hugging Face's load_dataset (pip install 'miex[hf]')",
     "mediapipe": "AU estimation from 52 blendshapes (pip install 'miex[mediapipe]'); brings "
     "opencv-contrib-python, which overwrites the headless cv2",
-    "prefect-dask": "task_runner=dask: several machines (pip install 'miex[dask]')",
-    "prefect-ray": "task_runner=ray: several machines (pip install 'miex[ray]')",
-    "s3fs": "datasets at s3:// addresses (pip install 'miex[s3]')",
+    "distributed": "shards on a Dask cluster: --cluster tcp://HOST:8786 (pip install 'miex[dask]')",
+    "ray": "shards on a Ray cluster: --cluster ray://HOST:10001 (pip install 'miex[ray]')",
+    "s3fs": "files at s3:// addresses (pip install 'miex[s3]')",
+    "faiss-cpu": "duplicates among more than 100,000 faces (pip install 'miex[scale]')",
     "gradio": "the page of `miex app` (pip install 'miex[app]')",
     "tensorboard": "curves of trainings: --log tensorboard (pip install 'miex[loggers]')",
     "wandb": "curves of trainings: --log wandb (pip install 'miex[loggers]')",

@@ -15,6 +15,7 @@ from prefect.artifacts import create_table_artifact
 from miex.datasets.config import build
 from miex.datasets.faces.base import open_face_source
 from miex.datasets.quantity import quantity
+from miex.datasets.storage import absolute, address_of
 from miex.flows.artifacts import ProgressArtifact
 from miex.flows.entry import retried, run_or_serve, telling_failures
 from miex.pipeline.faces.config import FaceConfig
@@ -42,14 +43,14 @@ def faces(
     Returns:
         The face table.
     """
-    table = prepare(photographs, out.resolve(), build(FaceConfig, settings), workers)
+    table = prepare(photographs, absolute(out), build(FaceConfig, settings), workers)
     rows = [{"what": "kept", "count": len(table)}]
     rows += [
         {"what": f"left out: {reason}", "count": count}
         for reason, count in table.rejection_counts.items()
     ]
     create_table_artifact(key="faces-left-out", table=rows, description=str(out))
-    return str(out.resolve())
+    return address_of(absolute(out))
 
 
 @retried
@@ -65,10 +66,7 @@ def prepare(photographs: str, out: Path, config: FaceConfig, workers: int | None
     )
     left_out = [asdict(rejection) for rejection in table.rejections]
     write_json(out.with_suffix(".json"), {"left_out": left_out})
-    print(
-        f"{quantity(len(table), 'face')} of "
-        f"{quantity(len(set(table.identities)), 'identity')}: {out}"
-    )
+    print(f"{quantity(len(table), 'face')} of {quantity(len(table.people), 'identity')}: {out}")
     return table
 
 

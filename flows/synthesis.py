@@ -13,6 +13,7 @@ from miex.datasets.dataset_format import SCHEMA, DatasetFolder, count_rejections
 from miex.datasets.faces.base import open_face_source
 from miex.datasets.faces.emotionnet_download import DownloadConfig, download_emotionnet
 from miex.datasets.quantity import quantity
+from miex.datasets.storage import names_in, shown
 from miex.flows.terminal import Terminal, reasons
 from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.prepare import prepare_faces
@@ -27,7 +28,11 @@ from miex.pipeline.synthesis.source_notes import source_notes
 
 
 def run_synthesis(
-    terminal: Terminal, config: SynthesisConfig, out: Path, workers: int | None
+    terminal: Terminal,
+    config: SynthesisConfig,
+    out: Path,
+    workers: int | None,
+    cluster: str | None = None,
 ) -> dict[str, Any]:
     """Make a dataset with progress.
 
@@ -36,7 +41,7 @@ def run_synthesis(
     """
     for line in source_notes(config):
         terminal.note(line)
-    resumed = any(out.glob("data/*.parquet"))
+    resumed = bool(names_in(out / "data"))
     with terminal.stages() as stages:
 
         def on_faces(done: int, total: int, _counts: dict[str, int]) -> None:
@@ -56,6 +61,7 @@ def run_synthesis(
             config,
             out,
             workers=workers,
+            cluster=cluster,
             on_faces=on_faces,
             on_start=on_start,
             on_samples=on_samples,
@@ -90,8 +96,8 @@ def show_dataset(terminal: Terminal, out: Path, manifest: dict[str, Any]) -> Non
         "card": out / "README.md",
     }
     for name, path in places.items():
-        terminal.say(f"  {name:13} {escape(str(path))}")
-    again = escape(f"miex verify {shlex.quote(str(out))}")
+        terminal.say(f"  {name:13} {escape(shown(path))}")
+    again = escape(f"miex verify {shlex.quote(shown(out))}")
     terminal.say(f"Next: look at the contact sheet, then  {again}")
 
 
@@ -121,18 +127,18 @@ def run_faces(
             workers=workers,
             on_progress=on_faces,
         )
-    identities = len(set(table.identities))
+    identities = len(table.people)
     terminal.say(
         f"[bold green]{quantity(len(table), 'face')}[/] of "
         f"{quantity(identities, 'identity')} out of "
-        f"{quantity(table.notes.photographs, 'photograph')}: {escape(str(out))}"
+        f"{quantity(table.notes.photographs, 'photograph')}: {escape(shown(out))}"
     )
     if table.rejection_counts:
         terminal.table("left out", ("count", "reason"), reasons(table.rejection_counts))
         account = out.with_suffix(".json")
         write_json(account, {"left_out": [asdict(rejection) for rejection in table.rejections]})
-        terminal.say(f"  all of them with reasons: {escape(str(account))}")
-    terminal.say(escape(f"Next: miex synthesize --faces {shlex.quote(str(out))} --out out/miex"))
+        terminal.say(f"  all of them with reasons: {escape(shown(account))}")
+    terminal.say(escape(f"Next: miex synthesize --faces {shlex.quote(shown(out))} --out out/miex"))
     return table
 
 

@@ -19,14 +19,15 @@ from prefect.futures import as_completed
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
-from miex.datasets.extras import how_to_install
 from miex.datasets.locks import locked
 from miex.datasets.quantity import quantity
+from miex.datasets.storage import absolute, address_of, shown
 from miex.flows.artifacts import ProgressArtifact, publish
 from miex.flows.entry import parameters_of, retried, run_or_serve
-from miex.pipeline.make_dataset import finish
+from miex.pipeline.clusters import ClusterKind, kind_of
+from miex.pipeline.make_dataset import finish, render_on_cluster
 from miex.pipeline.synthesis.config import SynthesisConfig
-from miex.pipeline.synthesis.job import Job, start
+from miex.pipeline.synthesis.job import Job, planned, start
 from miex.pipeline.synthesis.records import pending
 from miex.pipeline.synthesis.run import render_shard
 from miex.pipeline.synthesis.source_notes import source_notes
@@ -42,26 +43,79 @@ def synthesize_miex(
     out: Path = Path("out/miex"),
     workers: int | None = None,
     task_runner: RunnerName = "processes",
+    cluster: str | None = None,
 ) -> str:
     """Synthesize a dataset, or resume one that was interrupted.
 
     Args:
         config: Every flag of `SynthesisConfig`, as a parameter each.
-        out: Folder of the dataset.
-        workers: Number of shards that are rendered at a time; one per core by default.
+        out: Folder of the dataset, or its address (s3://BUCKET/NAME).
+        workers: Number of shards that are rendered at a time; one per core by default. A running
+            cluster has workers of its own.
         task_runner: What renders them: threads or processes of this machine, or a Dask or Ray
             cluster (extras `miex[dask]`, `miex[ray]`).
+        cluster: Address of a running cluster: tcp://HOST:8786 of a Dask scheduler,
+            ray://HOST:10001 of Ray. Without it, dask and ray start one on this machine. Its workers
+            need no Prefect server.
 
     Returns:
         The dataset folder.
     """
-    with locked(out.resolve(), print):
-        job = prepare(config, out.resolve(), workers)
-        with _shared_server():
-            render_all.with_options(task_runner=create_task_runner(task_runner, workers))(job)
+    out = absolute(out)
+    kind = cluster_kind(task_runner, cluster)
+    with locked(out, print):
+        job = prepare(config, out, workers)
+        if kind is not None:
+            render_in_cluster(job, kind, cluster, workers)
+        else:
+            with _shared_server():
+                render_all.with_options(task_runner=create_task_runner(task_runner, workers))(job)
         manifest = complete(job)
-    publish(job.out, manifest)
-    return str(job.out)
+    publish(out, manifest)
+    return address_of(out)
+
+
+def cluster_kind(task_runner: RunnerName, cluster: str | None) -> ClusterKind | None:
+    """Return the kind of cluster that renders the shards, None for this machine's workers.
+
+    Raises:
+        ValueError: The address belongs to no cluster, or to another kind than the task runner.
+    """
+    named: ClusterKind | None = task_runner if task_runner in ("dask", "ray") else None
+    if cluster is None or (named and "://" not in cluster):
+        return named
+    kind = kind_of(cluster)
+    if named not in (None, kind):
+        raise ValueError(
+            f"task_runner={task_runner} and cluster={cluster} differ: this is an address of {kind}"
+        )
+    return kind
+
+
+@retried
+def render_in_cluster(
+    job: Job, kind: ClusterKind, address: str | None, workers: int | None
+) -> None:
+    """Render every shard that is missing, in the workers of a cluster."""
+    left = _announced(job)
+    progress = ProgressArtifact("shards", "Samples written")
+    done = job.samples - sum(len(planned(job, number)) for number in left)
+
+    def on_samples(count: int) -> None:
+        nonlocal done
+        done += count
+        progress.update(done, job.samples)
+
+    render_on_cluster(job, left, kind, address, workers=workers, on_samples=on_samples)
+
+
+def _announced(job: Job) -> list[int]:
+    left = pending(job)
+    print(
+        f"{job.shards - len(left)} of {quantity(job.shards, 'shard')} are finished, "
+        f"{len(left)} to render"
+    )
+    return left
 
 
 @retried
@@ -76,7 +130,7 @@ def prepare(config: SynthesisConfig, out: Path, workers: int | None) -> Job:
     job = start(config, out, workers=workers, on_faces=on_faces)
     print(
         f"{quantity(job.samples, 'sample')} in {quantity(job.shards, 'shard')} "
-        f"will be written to {job.out}"
+        f"will be written to {shown(job.out)}"
     )
     return job
 
@@ -91,11 +145,7 @@ def render(job: Job, shard: int) -> int:
 @flow(name="render-shards", validate_parameters=False, log_prints=True)
 def render_all(job: Job) -> None:
     """Render every shard that is missing, several at a time."""
-    left = pending(job)
-    print(
-        f"{job.shards - len(left)} of {quantity(job.shards, 'shard')} are finished, "
-        f"{len(left)} to render"
-    )
+    left = _announced(job)
     progress = ProgressArtifact("shards", "Shards written")
     futures = render.map(unmapped(job), left)
     for done, future in enumerate(as_completed(list(futures)), job.shards - len(left) + 1):
@@ -125,30 +175,14 @@ def _shared_server() -> Iterator[None]:
 def create_task_runner(name: RunnerName, workers: int | None) -> "TaskRunner[Any]":
     """Create the task runner that renders the shards.
 
-    Raises:
-        ImportError: The package that the runner needs is not installed; the message names it.
+    Args:
+        name: ``threads`` or ``processes``; clusters need none.
+        workers: Number of shards that are rendered at a time; one per core by default.
     """
     count = workers or cores()
     if name == "threads":
         return ThreadPoolTaskRunner(max_workers=count)
-    if name == "processes":
-        return ProcessPoolTaskRunner(max_workers=count)
-    try:
-        if name == "dask":
-            from prefect_dask.task_runners import DaskTaskRunner
-
-            cluster = {"n_workers": count, "threads_per_worker": 1, "dashboard_address": None}
-            dask: TaskRunner[Any] = DaskTaskRunner(cluster_kwargs=cluster)
-            return dask
-        from prefect_ray.task_runners import RayTaskRunner
-
-        ray: TaskRunner[Any] = RayTaskRunner(init_kwargs={"num_cpus": count})
-        return ray
-    except ImportError as error:
-        raise ImportError(
-            f"task_runner={name!r} needs a package that is not installed ({error}); "
-            f"{how_to_install(name)}"
-        ) from None
+    return ProcessPoolTaskRunner(max_workers=count)
 
 
 def main() -> None:

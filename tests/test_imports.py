@@ -25,6 +25,7 @@ PIPELINE = (
     "synthesis",
     "aus",
     "faces",
+    "clusters",
     "workers",
 )
 """Folders and modules of `pipeline`: each imports from itself and from those behind it.

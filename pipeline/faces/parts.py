@@ -21,7 +21,7 @@ from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.detection import FaceDetector
 from miex.pipeline.faces.filters import perceptual_hash
 from miex.pipeline.faces.preparation import prepare_face
-from miex.pipeline.faces.table import (
+from miex.pipeline.faces.table_file import (
     SCHEMA,
     face_to_row,
     pack_rejections,

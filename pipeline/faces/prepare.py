@@ -25,6 +25,7 @@ from miex.datasets.base import FaceQuality, FaceSource, Photograph, Rejection
 from miex.datasets.files import remove_partial
 from miex.datasets.image_tables import floats
 from miex.datasets.locks import locked
+from miex.datasets.storage import address_of, cache_folder, is_address, shown
 from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.detection import DlibDetector
 from miex.pipeline.faces.filters import template_cost
@@ -39,14 +40,13 @@ from miex.pipeline.faces.parts import (
 )
 from miex.pipeline.faces.rest import expressions_of, strongest
 from miex.pipeline.faces.selection import Candidates, select
-from miex.pipeline.faces.table import (
+from miex.pipeline.faces.table import FaceTable, has_face_table, write_face_table
+from miex.pipeline.faces.table_file import (
     FORMAT,
     QUALITIES,
     SCHEMA,
-    FaceTable,
     TableNotes,
     count_by_reason,
-    write_face_table,
 )
 from miex.pipeline.workers import cores
 
@@ -64,13 +64,14 @@ def prepare_faces(
 ) -> FaceTable:
     """Prepare every photograph of a source, or resume an interrupted run.
 
-    Finished parts are kept in the folder `OUT.parts` until the table is written. A table that was
+    Finished parts are kept in the folder `OUT.parts`, or in the cache if `out` is an address, until
+    the table is written. A table that was
     prepared from the same photographs with the same config and models is opened and returned. A
     second run that writes the same table waits until the first one has ended.
 
     Args:
         source: Reader of the photographs.
-        out: The face table to write.
+        out: The face table to write, or its address.
         config: Crop geometry and thresholds; the defaults of `FaceConfig` if None.
         workers: Number of processes; all cores by default. With 1, no process is started.
         on_progress: Called at the start, after each part and at the end.
@@ -109,7 +110,7 @@ def _prepare_table(
 ) -> FaceTable:
     config = notes.config
     remove_partial(out.parent, out.name)
-    if out.exists():
+    if has_face_table(out):
         table = _existing(out, notes.fingerprint)
         # Parts remain if a run was killed after it had written the table.
         _remove_parts(out)
@@ -125,7 +126,7 @@ def _prepare_table(
         # A second attempt on the same photographs would have the same result.
         _remove_parts(out)
         raise ValueError(_nothing_left(source.name, len(photographs), rejections))
-    write_face_table(out, _rows(chunks, kept), notes, rejections)
+    write_face_table(out, _rows(chunks, kept), notes, rejections, len(kept))
     _remove_parts(out)
     report.finish(len(kept), rejections)
     return FaceTable.open(out)
@@ -196,7 +197,7 @@ def _existing(out: Path, fingerprint: str) -> FaceTable:
     table = FaceTable.open(out)
     if table.notes.fingerprint != fingerprint:
         raise ValueError(
-            f"{out} already exists and was prepared from {table.notes.source!r} with other "
+            f"{shown(out)} already exists and was prepared from {table.notes.source!r} with other "
             "photographs, another config or other models. Give another output path, or delete the "
             "file to prepare the faces again"
         )
@@ -204,6 +205,8 @@ def _existing(out: Path, fingerprint: str) -> FaceTable:
 
 
 def _parts_folder(out: Path) -> Path:
+    if is_address(out):
+        return cache_folder() / "faces" / hashlib.sha256(address_of(out).encode()).hexdigest()[:20]
     return out.with_name(f"{out.name}.parts")
 
 

@@ -17,7 +17,8 @@ from pydantic import Field
 from miex.datasets.base import Rejection
 from miex.datasets.config import FrozenConfig
 from miex.datasets.image_tables import floats
-from miex.pipeline.faces.table import SCHEMA, FaceTable, write_face_table
+from miex.pipeline.faces.table import FaceTable, write_face_table
+from miex.pipeline.faces.table_file import SCHEMA
 
 UNLIKE = "unlike_queries"
 """Reason of faces that are among the nearest of no query."""
@@ -74,7 +75,7 @@ def select_similar(table: FaceTable, config: SimilarConfig, out: Path) -> FaceTa
         if row not in chosen
     ]
     kept = content.take(pa.array(sorted(chosen))).select(SCHEMA.names).cast(SCHEMA)
-    write_face_table(out, [kept], notes, [*table.rejections, *left_out])
+    write_face_table(out, [kept], notes, [*table.rejections, *left_out], len(kept))
     return FaceTable.open(out)
 
 

@@ -1,235 +1,200 @@
-"""The face table: prepared faces in one Parquet file that later runs reuse.
+"""The face table: prepared faces in one Parquet file, or in a folder of several.
 
-Each row is a face. The crop is stored as lossless WebP, which `load_dataset("parquet", ...)` and
-most viewers decode. The schema metadata holds the config, the licences and all rejections, so that
-the file can be used without any other file.
+A table of more than `ROWS_PER_PART` faces is a folder ``NAME.parquet`` with files
+``part-00000.parquet``, each a face table of its own, and ``_index.json`` with the number of rows
+and the SHA-256 of the footer of each. Opening such a table reads the index only; a face costs its
+row group.
 """
 
-import base64
-import json
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+import bisect
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from miex.datasets.base import Face, FaceQuality, Rejection
-from miex.datasets.encoding import ImageConfig, encode_frame
+from miex.datasets.base import Face, Rejection
+from miex.datasets.documents import read_document, write_document
 from miex.datasets.files import whole_file
-from miex.datasets.image_tables import (
-    IMAGE,
-    described,
-    floats,
-    image_value,
-    open_image_table,
-)
-from miex.datasets.seals import check_seal, known_sha256
+from miex.datasets.seals import known_sha256
+from miex.datasets.storage import exists, is_address, local_file, read_bytes, shown
 from miex.pipeline.faces.config import FaceConfig
-
-FORMAT = "miex-faces/1"
-"""Format name and version in the metadata of every face table; other formats are refused."""
-
-ROWS_PER_GROUP = 64
-"""Faces per row group, the smallest amount that is read: 64 crops of 128 pixels are 2 MB."""
-
-QUALITIES = tuple(field.name for field in fields(FaceQuality))
-"""Names of the quality columns."""
-
-# All fields are nullable, since Hugging Face recognizes an image column only if it is.
-SCHEMA = pa.schema(
-    [
-        pa.field("identity", pa.string()),
-        pa.field("origin", pa.string()),
-        pa.field("sha256", pa.string()),
-        pa.field("crop", IMAGE),
-        pa.field("landmarks", pa.list_(pa.list_(pa.float32(), 2), 68)),
-        pa.field("embedding", pa.list_(pa.float32(), 128)),
-        *(pa.field(name, pa.float32()) for name in QUALITIES),
-        pa.field("transform", pa.list_(pa.float64(), 6)),
-    ]
+from miex.pipeline.faces.identities import IdentityRows, ListedIdentities, StoredIdentities
+from miex.pipeline.faces.table_file import (
+    REMEDY,
+    ParquetPart,
+    TableFile,
+    TableNotes,
+    count_by_reason,
+    footer_of,
+    notes_of,
+    write_table_file,
 )
 
-_EARLIER = SCHEMA.remove(SCHEMA.get_field_index("transform"))
-"""Schema of tables that were written before the transform was kept."""
+ROWS_PER_PART = 65_536
+"""Most faces in one file; 65,536 crops of 128 pixels are 1.4 GB."""
 
-_CROPS = ImageConfig(format="webp")
+INDEX = "_index.json"
+"""Index of a table in a folder. Readers of Parquet folders skip names that begin with ``_``."""
 
-_REJECTIONS_KEY = b"miex.rejections"
-
-_REMEDY = "prepare the faces again with `miex faces`"
-
-
-@dataclass(frozen=True, slots=True)
-class TableNotes:
-    """The metadata of a face table.
-
-    Attributes:
-        source: Name of the reader.
-        licences: Licence of the source, and of each photograph that has a licence of its own, by
-            origin.
-        config: Config of the face preparation.
-        detector: Names and versions of the detection models.
-        photographs: Number of photographs that were examined.
-        fingerprint: SHA-256 of the list of photographs, the config and the detector, hexadecimal.
-    """
-
-    source: str
-    licences: Mapping[str, str]
-    config: FaceConfig
-    detector: str
-    photographs: int
-    fingerprint: str
-
-
-def face_to_row(face: Face) -> dict[str, Any]:
-    """Return a face as a row of `SCHEMA`."""
-    return {
-        "identity": face.identity,
-        "origin": face.origin,
-        "sha256": face.sha256,
-        "crop": image_value(encode_frame(face.crop, _CROPS), face.origin, _CROPS.format),
-        "landmarks": face.landmarks.tolist(),
-        "embedding": face.embedding.tolist(),
-        **asdict(face.quality),
-        "transform": None if face.transform is None else face.transform.ravel().tolist(),
-    }
-
-
-def faces_of(table: pa.Table) -> list[Face]:
-    """Return the faces of an Arrow table with `SCHEMA`.
-
-    Raises:
-        ValueError: A crop cannot be decoded to a square image.
-    """
-    rows = table.drop_columns(["landmarks", "embedding"]).to_pylist()
-    landmarks = floats(table["landmarks"]).reshape(-1, 68, 2)
-    embeddings = floats(table["embedding"]).reshape(-1, 128)
-    return [
-        Face(
-            crop=_decode(row["crop"]["bytes"], row["origin"]),
-            landmarks=landmarks[index].copy(),
-            identity=row["identity"],
-            origin=row["origin"],
-            sha256=row["sha256"],
-            quality=FaceQuality(**{name: row[name] for name in QUALITIES}),
-            embedding=embeddings[index].copy(),
-            transform=_matrix(row.get("transform")),
-        )
-        for index, row in enumerate(rows)
-    ]
-
-
-def _matrix(values: Sequence[float] | None) -> NDArray[np.float64] | None:
-    return None if values is None else np.asarray(values, np.float64).reshape(2, 3)
-
-
-def _decode(encoded: bytes, origin: str) -> NDArray[np.uint8]:
-    buffer = np.frombuffer(encoded, dtype=np.uint8)
-    image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if buffer.size else None
-    if image is None or image.shape[0] != image.shape[1]:
-        raise ValueError(f"the crop of {origin} cannot be decoded to a square image; {_REMEDY}")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+_FORMAT = "miex-faces/2"
+_IDENTITIES = "_identities.parquet"
 
 
 def write_face_table(
-    path: Path, batches: Iterable[pa.Table], notes: TableNotes, rejections: Sequence[Rejection]
+    path: Path,
+    batches: Iterable[pa.Table],
+    notes: TableNotes,
+    rejections: Sequence[Rejection],
+    rows: int = 0,
 ) -> None:
-    """Write a face table atomically.
+    """Write a face table: one file or, of more than `ROWS_PER_PART` faces, a folder.
 
     Args:
-        path: The file to write.
+        path: The file or folder to write, or its address. Each file is written atomically, the
+            index of a folder last.
         batches: Arrow tables with `SCHEMA`, of any length; rows are grouped by `ROWS_PER_GROUP`.
         notes: The metadata.
         rejections: Every photograph that was left out, with its reason.
+        rows: Number of faces, where there may be more than `ROWS_PER_PART`.
 
     Raises:
         DiskFullError: The disk is full.
     """
-    content = {**asdict(notes), "config": notes.config.model_dump(mode="json")}
-    schema = described(SCHEMA, FORMAT, content)
-    extra = {_REJECTIONS_KEY: pack_rejections(rejections)}
-    schema = schema.with_metadata(schema.metadata | extra)
-    with whole_file(path, sealed=True) as temporary:
-        _write_groups(temporary, batches, schema)
+    if rows <= ROWS_PER_PART:
+        write_table_file(path, batches, notes, rejections)
+        return
+    parts, names = [], []
+    count = -(-rows // ROWS_PER_PART)
+    share = -(-len(rejections) // count)
+    for number, part in enumerate(_divided(batches)):
+        file = path / f"part-{number:05d}.parquet"
+        write_table_file(file, [part], notes, rejections[number * share : (number + 1) * share])
+        names.append(part["identity"])
+        footer = hashlib.sha256(footer_of(file)).hexdigest()
+        parts.append({"path": file.name, "rows": len(part), "footer": footer})
+    identities = _write_identities(
+        path / _IDENTITIES,
+        pa.chunked_array([chunk for column in names for chunk in column.chunks], pa.string()),
+    )
+    index = {
+        "format": _FORMAT,
+        "notes": {**asdict(notes), "config": notes.config.model_dump(mode="json")},
+        "rejections": count_by_reason(rejections),
+        "identities": identities,
+        "parts": parts,
+    }
+    write_document(path / INDEX, index)
 
 
-def _write_groups(path: Path, batches: Iterable[pa.Table], schema: pa.Schema) -> None:
-    with pq.ParquetWriter(
-        path,
-        schema,
-        compression="zstd",
-        use_dictionary=False,
-        write_statistics=False,
-        write_page_checksum=True,
-    ) as writer:
-        waiting = SCHEMA.empty_table()
-        for batch in batches:
-            waiting = pa.concat_tables([waiting, batch])
-            while len(waiting) >= ROWS_PER_GROUP:
-                writer.write_table(_group(waiting[:ROWS_PER_GROUP], schema))
-                waiting = waiting[ROWS_PER_GROUP:].combine_chunks()
-        if len(waiting):
-            writer.write_table(_group(waiting, schema))
+def _divided(batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield tables of `ROWS_PER_PART` rows each, the last one shorter."""
+    waiting: list[pa.Table] = []
+    for batch in batches:
+        waiting.append(batch)
+        while sum(map(len, waiting)) >= ROWS_PER_PART:
+            whole = pa.concat_tables(waiting)
+            yield whole[:ROWS_PER_PART]
+            waiting = [whole[ROWS_PER_PART:].combine_chunks()]
+    if sum(map(len, waiting)):
+        yield pa.concat_tables(waiting)
 
 
-def _group(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    return table.combine_chunks().cast(schema)
+def _write_identities(path: Path, names: pa.ChunkedArray) -> dict[str, Any]:
+    """Write the rows of each identity, unless each has one row, and return their number.
+
+    Args:
+        path: The file to write.
+        names: Identity of each row.
+    """
+    codes = names.combine_chunks().dictionary_encode()
+    count = len(codes.dictionary)
+    if count == len(names):
+        return {"count": count}
+    numbers = codes.indices.to_numpy()
+    order = np.argsort(numbers, kind="stable")
+    ends = np.concatenate([[0], np.cumsum(np.bincount(numbers, minlength=count))])
+    rows = pa.LargeListArray.from_arrays(pa.array(ends), pa.array(order))
+    with whole_file(path) as temporary:
+        pq.write_table(
+            pa.table({"rows": rows}),
+            temporary,
+            row_group_size=StoredIdentities.ROWS_PER_GROUP,
+            write_page_checksum=True,
+        )
+    return {"count": count, "footer": hashlib.sha256(footer_of(path)).hexdigest()}
 
 
-def pack_rejections(rejections: Sequence[Rejection]) -> bytes:
-    """Return rejections as compressed ASCII text; a million take a few megabytes."""
-    rows = [[item.origin, item.reason, item.detail] for item in rejections]
-    return base64.b64encode(zlib.compress(json.dumps(rows).encode(), 9))
-
-
-def unpack_rejections(text: bytes) -> list[Rejection]:
-    """Return the rejections that `pack_rejections` encoded."""
-    return [Rejection(*row) for row in json.loads(zlib.decompress(base64.b64decode(text)))]
+def has_face_table(path: Path) -> bool:
+    """Return whether there is a face table at a path or address."""
+    return exists(path / INDEX) or (path.is_file() if not is_address(path) else exists(path))
 
 
 class FaceTable:
-    """A face table on disk.
+    """A face table on disk or at an address.
 
-    Opening it reads the metadata only, and `load` reads only the row groups that it needs. No file
+    Opening it reads metadata only, and `load` reads only the row groups that it needs. No file
     is held open, so that the object can be shared between threads and sent to other processes.
 
     Attributes:
-        path: The file.
+        path: The file or folder.
         notes: The metadata.
+        parts: The files of the table.
     """
 
-    def __init__(self, path: Path, notes: TableNotes, rows: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        notes: TableNotes,
+        parts: Sequence[TableFile],
+        sizes: Sequence[int],
+        index: Mapping[str, Any] | None = None,
+    ) -> None:
         self.path = path
         self.notes = notes
-        self._rows = rows
+        self.parts = parts
+        self._ends = list(accumulate(sizes))
+        self._index = index
 
     @classmethod
     def open(cls, path: Path) -> "FaceTable":
         """Open a face table.
 
+        Args:
+            path: The file or folder, or its address. A table that is one file at an address is
+                copied into the cache.
+
         Raises:
-            FileNotFoundError: The file does not exist.
-            ValueError: The file is damaged, is no Parquet file or no face table, or was written
+            FileNotFoundError: There is no such table.
+            ValueError: The table is damaged, is no Parquet file or no face table, or was written
                 by another version of miex.
         """
-        content, rows = open_image_table(path, SCHEMA, FORMAT, "face table", _REMEDY, (_EARLIER,))
+        if not exists(path / INDEX):
+            local = local_file(path)
+            file, notes = TableFile.open(local)
+            return cls(path, notes, [file], [len(file)])
+        index = read_document(path / INDEX, "index of a face table", REMEDY)
+        if index.get("format") != _FORMAT:
+            raise ValueError(
+                f"{shown(path)} has format {index.get('format')!r}, expected {_FORMAT!r}; {REMEDY}"
+            )
         try:
-            notes = TableNotes(**{**content, "config": FaceConfig(**content["config"])})
-        except (ValidationError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} was made by another version of miex; {_REMEDY}") from error
-        check_seal(path, _REMEDY)
-        return cls(path, notes, rows)
+            notes = notes_of(index["notes"], path)
+            parts = [TableFile(path / str(each["path"]), each["footer"]) for each in index["parts"]]
+            sizes = [int(each["rows"]) for each in index["parts"]]
+            index["identities"]["count"], index["rejections"].items()
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{shown(path / INDEX)} is damaged ({error!r}); {REMEDY}") from None
+        return cls(path, notes, parts, sizes, index)
 
     def __len__(self) -> int:
-        return self._rows
+        return self._ends[-1]
 
     @property
     def config(self) -> FaceConfig:
@@ -243,32 +208,36 @@ class FaceTable:
 
     @cached_property
     def identities(self) -> list[str]:
-        """Identity of each row."""
-        try:
-            table = pq.read_table(self.path, columns=["identity"], page_checksum_verification=True)
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{self.path} is damaged ({error}); {_REMEDY}") from None
-        column: list[str] = table["identity"].to_pylist()
-        return column
+        """Identity of each row; the whole table is read for it."""
+        return [name for part in self.parts for name in part.identities]
+
+    @cached_property
+    def people(self) -> IdentityRows:
+        """The identities by number, in the order of their first rows, with the rows of each."""
+        if self._index is None:
+            return ListedIdentities(self.identities)
+        known = self._index["identities"]
+        footer = known.get("footer")
+        part = None if footer is None else ParquetPart(self.path / _IDENTITIES, footer)
+        return StoredIdentities(int(known["count"]), part)
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the file, hexadecimal."""
-        return known_sha256(self.path)
+        """SHA-256 of the file or, for a folder, of its index, hexadecimal."""
+        if self._index is None:
+            return known_sha256(self.parts[0].path)
+        return hashlib.sha256(read_bytes(self.path / INDEX)).hexdigest()
 
     @cached_property
     def rejections(self) -> list[Rejection]:
         """Every photograph that was left out, with its reason."""
-        try:
-            return unpack_rejections(pq.read_schema(self.path).metadata[_REJECTIONS_KEY])
-        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, zlib.error) as error:
-            raise ValueError(
-                f"{self.path}: its list of rejections is damaged ({error}); {_REMEDY}"
-            ) from None
+        return [rejection for part in self.parts for rejection in part.rejections]
 
     @property
     def rejection_counts(self) -> dict[str, int]:
         """Number of rejections per reason, the most frequent reason first."""
+        if self._index is not None:
+            return dict(self._index["rejections"])
         return count_by_reason(self.rejections)
 
     def load(self, rows: Sequence[int]) -> list[Face]:
@@ -279,31 +248,19 @@ class FaceTable:
 
         Raises:
             IndexError: A row does not exist.
-            ValueError: The file is damaged.
+            ValueError: The table is damaged.
         """
         for row in rows:
-            if not 0 <= row < self._rows:
+            if not 0 <= row < len(self):
                 raise IndexError(
-                    f"row {row} does not exist in {self.path}, which has {self._rows} faces"
+                    f"row {row} does not exist in {shown(self.path)}, which has {len(self)} faces"
                 )
         wanted: dict[int, list[int]] = {}
         for row in sorted(set(rows)):
-            wanted.setdefault(row // ROWS_PER_GROUP, []).append(row)
+            wanted.setdefault(bisect.bisect_right(self._ends, row), []).append(row)
         faces: dict[int, Face] = {}
-        try:
-            with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
-                for group, members in wanted.items():
-                    chosen = [row % ROWS_PER_GROUP for row in members]
-                    found = faces_of(file.read_row_group(group).take(chosen))
-                    faces.update(zip(members, found, strict=True))
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{self.path} is damaged ({error}); {_REMEDY}") from None
+        for part, members in wanted.items():
+            first = self._ends[part - 1] if part else 0
+            found = self.parts[part].load([row - first for row in members])
+            faces.update(zip(members, found, strict=True))
         return [faces[row] for row in rows]
-
-
-def count_by_reason(rejections: Iterable[Rejection]) -> dict[str, int]:
-    """Return the number of rejections per reason, most frequent first, ties by name."""
-    counts: dict[str, int] = {}
-    for rejection in rejections:
-        counts[rejection.reason] = counts.get(rejection.reason, 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from miex.datasets.dataset_format import DatasetFolder, decode_frames
+from miex.datasets.dataset_format import decode_frames
+from miex.pipeline.reports.overview import open_overview
 from miex.pipeline.reports.selection import choose_samples
 from miex.pipeline.reports.sheet import SheetCard, draw_sheet, sheet_cards
 from miex.pipeline.reports.video import HOLD_SECONDS, write_animation
@@ -47,7 +48,7 @@ def animated_sheet(
         ValueError: The dataset is empty or damaged, a number is out of range, or `out` has
             another suffix.
     """
-    dataset = DatasetFolder.open(Path(folder))
+    dataset = open_overview(Path(folder))
     path = dataset.folder / "sheet.webp" if out is None else Path(out)
     cards = sheet_cards(dataset, samples, seed)
     steps = max(len(card.numbers) for card in cards)
@@ -60,11 +61,12 @@ def animated_sheet(
     return path
 
 
-def write_flip(folder: Path, *, seed: int = 0) -> Path:
+def write_flip(folder: Path, out: Path | None = None, *, seed: int = 0) -> Path:
     """Write `flip.webp`: eight samples that change from onset to apex and back.
 
     Args:
         folder: A finished dataset.
+        out: The image file; `flip.webp` in the folder by default.
         seed: Another seed shows other samples.
 
     Returns:
@@ -74,11 +76,11 @@ def write_flip(folder: Path, *, seed: int = 0) -> Path:
         FileNotFoundError: The folder holds no finished dataset.
         ValueError: The dataset is empty or damaged.
     """
-    dataset = DatasetFolder.open(folder)
+    dataset = open_overview(folder)
     rows = choose_samples(dataset, _FLIPPED, seed)
     pairs = np.stack([_pair(row) for row in rows])
     pages = [_grid(pairs[:, place]) for place in (0, 1)]
-    path = folder / FLIP
+    path = folder / FLIP if out is None else out
     write_animation(path, pages, [HOLD_SECONDS, HOLD_SECONDS], quality=_QUALITY)
     return path
 

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from miex.datasets.dataset_format import DatasetFolder
-from miex.datasets.files import sha256_file
-from miex.pipeline.faces.table import QUALITIES, FaceTable
+from miex.pipeline.faces.table import FaceTable, has_face_table
+from miex.pipeline.faces.table_file import QUALITIES
 from miex.pipeline.reports.samples import Samples
 
 _OWN_TABLE = "faces.parquet"
@@ -49,17 +49,18 @@ def read_faces(samples: Samples) -> Faces:
     count = Counter(samples.identity)
     if samples.dataset is None:
         return Faces(count, None, "AU pools show no faces.", 0, {}, None, [], {})
-    path, note = _locate(samples.dataset)
-    if path is None:
+    found, note = _locate(samples.dataset)
+    if found is None:
         return Faces(count, None, note, 0, {}, None, [], {})
+    columns = ["identity", "origin", "embedding", *QUALITIES]
     try:
-        table = pq.read_table(path, columns=["identity", "origin", "embedding", *QUALITIES])
+        table = pq.read_table(found.parts[0].path, columns=columns)
     except (pa.ArrowException, OSError, ValueError) as error:
-        return Faces(count, None, f"{path} cannot be read: {error}", 0, {}, None, [], {})
+        return Faces(count, None, f"{found.path} cannot be read: {error}", 0, {}, None, [], {})
     vectors = table["embedding"].combine_chunks().flatten()
     return Faces(
         samples_of=count,
-        table=path,
+        table=found.path,
         note="",
         faces=len(table),
         qualities={name: np.array(table[name].to_pylist(), dtype=np.float64) for name in QUALITIES},
@@ -69,18 +70,24 @@ def read_faces(samples: Samples) -> Faces:
     )
 
 
-def _locate(dataset: DatasetFolder) -> tuple[Path | None, str]:
+def _locate(dataset: DatasetFolder) -> tuple[FaceTable | None, str]:
+    """Return the face table of a dataset, or None and the reason why it is not used."""
     recorded = dataset.manifest["inputs"]["faces"]
     named = Path(str(recorded.get("table", "")))
     for path in (dataset.folder / _OWN_TABLE, named):
-        if path.suffix != ".parquet" or not path.is_file():
+        if path.suffix != ".parquet" or not has_face_table(path):
             continue
         try:
-            FaceTable.open(path)
+            table = FaceTable.open(path)
         except (ValueError, OSError) as error:
             return None, str(error)
-        if recorded.get("sha256") == sha256_file(path):
-            return path, ""
+        if len(table.parts) > 1:
+            return None, (
+                f"The {len(table):,} faces of {path} are in {len(table.parts)} files; pose, size "
+                "and sharpness are shown for tables of one file."
+            )
+        if recorded.get("sha256") == table.sha256:
+            return table, ""
     return None, (
         f"The face table {named} is not here, or it is not the one that was used (its hash "
         "differs), so pose, size and sharpness of the faces are not shown."

@@ -11,6 +11,7 @@ from miex.pipeline.reports.charts import percent
 from miex.pipeline.reports.evidence import Evidence, Finding, Severity
 from miex.pipeline.reports.face_statistics import alike_faces
 from miex.pipeline.reports.onset_expressions import expressive_onsets
+from miex.pipeline.reports.part_shown import only_a_part
 from miex.pipeline.reports.pool_comparison import OVERSHOOT_FACTOR, OVERSHOOT_SHARE
 from miex.pipeline.reports.references import MIEX_NULL_SHARE, REAL_AUS_PER_CLIP, RealDatabase
 from miex.pipeline.reports.samples import Samples
@@ -377,6 +378,7 @@ CHECKS: tuple[Callable[[Evidence], Iterable[Finding]], ...] = (
     _repeated_aus,
     _unbalanced_classes,
     _missing_aus,
+    only_a_part,
 )
 """Every check, in the order in which equally severe findings are told."""
 

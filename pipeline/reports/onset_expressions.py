@@ -78,7 +78,7 @@ def _landmarks(samples: Samples) -> NDArray[np.float32]:
     seen: set[str] = set()
     found: list[NDArray[np.float32]] = []
     at = 0
-    for path in samples.dataset.shards:
+    for path in samples.dataset.intact_shards():
         with open_shard(path) as file:
             for batch in file.iter_batches(_BATCH, columns=["landmarks"]):
                 points = _points(batch.column("landmarks"))

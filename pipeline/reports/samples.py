@@ -14,6 +14,8 @@ from miex.au_sources.pool import AUPool
 from miex.au_sources.pool_file import read_table
 from miex.datasets.dataset_format import MANIFEST, SCHEMA, DatasetFolder
 from miex.datasets.labels import LABEL_SPACES, Emotion
+from miex.datasets.storage import exists, is_address, local_file
+from miex.pipeline.reports.overview import open_overview
 from miex.pipeline.reports.selection import open_shard, source_label
 
 Values = NDArray[np.float64]
@@ -87,14 +89,14 @@ def open_target(path: Path) -> Samples:
             names file and field.
     """
     path = Path(path)
-    if path.is_dir():
-        return read_dataset(DatasetFolder.open(path))
-    if not path.exists():
+    if path.is_dir() or (is_address(path) and path.suffix != ".parquet"):
+        return read_dataset(open_overview(path))
+    if not exists(path):
         raise FileNotFoundError(
             f"{path} does not exist; expected a dataset folder that `miex synthesize` made, or an "
             "AU pool (Parquet) that `miex extract-aus` made"
         )
-    return _read_pool(path)
+    return _read_pool(local_file(path))
 
 
 def read_dataset(dataset: DatasetFolder) -> Samples:
@@ -229,7 +231,6 @@ def join(parts: Sequence[Samples]) -> Samples:
 def _check_manifest(dataset: DatasetFolder) -> None:
     wanted = (
         "name", "config", "config_sha256", "inputs", "versions", "label_space", "counts", "shards",
-        "rejections",
     )  # fmt: skip
     missing = [name for name in wanted if name not in dataset.manifest]
     if missing:

@@ -21,6 +21,7 @@ from miex.pipeline.reports.motion_panel import (
     measure_flow,
     motion_panel,
 )
+from miex.pipeline.reports.overview import open_overview
 from miex.pipeline.reports.selection import choose_samples, source_label
 from miex.pipeline.workers import OnStage
 
@@ -86,7 +87,7 @@ def contact_sheet(
         FileNotFoundError: No dataset there, or a shard is missing.
         ValueError: The dataset is empty or damaged, or `samples` or `seed` is out of range.
     """
-    dataset = DatasetFolder.open(Path(folder))
+    dataset = open_overview(Path(folder))
     path = dataset.folder / "sheet.png" if out is None else Path(out)
     sheet = draw_contact_sheet(dataset, samples, seed, on_stage)
     with whole_file(path) as temporary:

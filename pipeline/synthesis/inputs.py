@@ -78,7 +78,7 @@ class Inputs:
         faces = FaceTable.open(table)
         found = config.located(folder)
         sources = open_sources(found) if sources is None else sources
-        plan = Plan(config, faces.identities, sources)
+        plan = Plan(config, faces.people, sources)
         return cls(
             config, faces, sources, generator or create_generator(found.generator), folder, plan
         )
@@ -106,7 +106,7 @@ class Inputs:
                 "table": self.config.faces,
                 "sha256": self.faces.sha256,
                 "size": self.faces.config.size,
-                "identities": len(set(self.faces.identities)),
+                "identities": len(self.faces.people),
                 "licences": dict(self.faces.licences),
                 "rejections": self.faces.rejection_counts,
             },

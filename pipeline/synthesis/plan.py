@@ -14,6 +14,7 @@ from miex.au_sources.action_units import AU_COUNT, MAX_INTENSITY, AUArray
 from miex.au_sources.base import AUSource
 from miex.au_sources.pool import AUPair
 from miex.datasets.labels import LABEL_SPACES, LabelSpace
+from miex.pipeline.faces.identities import IdentityRows
 from miex.pipeline.synthesis.config import SequenceConfig, SynthesisConfig
 
 _IDENTITY_STREAM = 0
@@ -24,6 +25,9 @@ _FIDELITY_STREAM = 4
 _DRIFT_STREAM = 5
 _SIDE_STREAM = 6
 _SENSOR_STREAM = 7
+
+_DRAWN_AT_ONCE = 1_000_000
+"""Most identities of a face table from which those of a dataset are drawn together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,9 @@ class Draw:
 class Plan:
     """Distributes the samples over identities, classes and AU sources.
 
+    The plan is a function of the index of a sample: it holds no list of samples, and of a large
+    face table no list of identities.
+
     Sample i shows identity number ``i * identities // samples``, so that the samples of one
     identity are adjacent and are rendered together. If the table holds several photographs of the
     identity, each sample draws one of them.
@@ -67,7 +74,7 @@ class Plan:
 
     Args:
         config: Config of the dataset.
-        identities: Identity of every row of the face table.
+        people: The identities of the face table.
         sources: The opened AU sources of the config, in its order.
 
     Raises:
@@ -76,14 +83,15 @@ class Plan:
     """
 
     def __init__(
-        self, config: SynthesisConfig, identities: Sequence[str], sources: Sequence[AUSource]
+        self, config: SynthesisConfig, people: IdentityRows, sources: Sequence[AUSource]
     ) -> None:
         self._config = config
         self._sources = sources
         self.label_space: LabelSpace = LABEL_SPACES[config.label_space]
-        self._templates = self._choose_identities(identities)
+        self._people = people
+        self._chosen = self._choose_identities()
         self._cells = self._find_cells()
-        self.samples = config.samples or len(self._templates) * len(self._cells)
+        self.samples = config.samples or self.identities * len(self._cells)
         if config.au_triplets is not None and config.au_triplets < len(self._cells):
             raise ValueError(
                 f"au_triplets: {config.au_triplets} triplets cannot cover the {len(self._cells)} "
@@ -115,27 +123,39 @@ class Plan:
             )
         return cells
 
-    def _choose_identities(self, identities: Sequence[str]) -> list[list[int]]:
-        """Return the rows of the face table of each identity that is used."""
-        rows: dict[str, list[int]] = {}
-        for row, identity in enumerate(identities):
-            rows.setdefault(identity, []).append(row)
-        available = list(rows.values())
-        wanted = self._config.identities
-        if wanted is None:
-            return available
-        if wanted > len(available):
-            raise ValueError(
-                f"identities: {wanted} requested, but the face table has {len(available)}; request "
-                "fewer or prepare more faces"
-            )
-        rng = self._rng(_IDENTITY_STREAM)
-        chosen = np.sort(rng.choice(len(available), size=wanted, replace=False))
-        return [available[number] for number in chosen]
+    def _choose_identities(self) -> NDArray[np.int64] | None:
+        """Return the number of each identity that is used, or None where `_identity` computes it.
+
+        Up to `_DRAWN_AT_ONCE` identities are drawn from at once, which takes 8 bytes for each.
+        """
+        available, wanted = len(self._people), self._config.identities
+        if wanted is None or wanted <= available:
+            if wanted is None or available > _DRAWN_AT_ONCE:
+                return None
+            rng = self._rng(_IDENTITY_STREAM)
+            return np.sort(rng.choice(available, size=wanted, replace=False))
+        raise ValueError(
+            f"identities: {wanted} requested, but the face table has {available}; request "
+            "fewer or prepare more faces"
+        )
+
+    def _identity(self, place: int) -> int:
+        """Return the number, in the face table, of the identity at a place of the dataset.
+
+        Of a large table, each place draws from a range of its own, so that the draw of one place
+        needs no other.
+        """
+        if self._chosen is not None:
+            return int(self._chosen[place])
+        available, used = len(self._people), self.identities
+        if used == available:
+            return place
+        first, end = place * available // used, (place + 1) * available // used
+        return first + int(self._rng(_IDENTITY_STREAM, place).integers(end - first))
 
     def _template(self, index: int) -> int:
         """Return the row of the template of a sample, the same for every attempt."""
-        rows = self._templates[index * len(self._templates) // self.samples]
+        rows = self._people.rows_of(self._identity(index * self.identities // self.samples))
         if len(rows) == 1:
             return rows[0]
         # Cycling through the rows would couple templates to classes where their numbers match.
@@ -173,7 +193,7 @@ class Plan:
     @property
     def identities(self) -> int:
         """Number of identities that are used."""
-        return len(self._templates)
+        return self._config.identities or len(self._people)
 
     def sample_id(self, index: int) -> str:
         """Return the id of a sample, such as `NAME-00000042`."""

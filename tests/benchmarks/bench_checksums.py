@@ -24,7 +24,7 @@ from miex.pipeline.faces.prepare import prepare_faces
 
 SEAL_USERS = (
     "miex.datasets.documents.check_bytes",
-    "miex.pipeline.faces.table.check_seal",
+    "miex.pipeline.faces.table_file.check_seal",
     "miex.pipeline.recognition.block_file.check_seal",
     "miex.pipeline.recognition.checkpoint.check_seal",
 )

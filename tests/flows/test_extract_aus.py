@@ -22,6 +22,7 @@ from miex.flows import extract_aus as module
 from miex.flows.cli import app
 from miex.pipeline.aus import extraction as au_extraction
 from miex.pipeline.aus.extraction import AUExtractionConfig
+from miex.pipeline.faces.identities import ListedIdentities
 from miex.pipeline.fictitious_databases.write import write_fictitious
 from miex.pipeline.reports.pool_comparison import compare, draw_pool, overshoots, too_many
 from miex.pipeline.synthesis.config import SynthesisConfig
@@ -200,7 +201,11 @@ def test_a_plan_of_45000_samples_draws_all_three_sources_alike(
     assert call("extract-aus", macro.spec, *words).exit_code == 0
     specs = (f"pool:{pools / 'real.parquet'}", f"pool:{early}", "expert:miex")
     config = SynthesisConfig(sources=specs, identities=5000)
-    plan = Plan(config, [f"p{n}" for n in range(5000)], [open_source(spec) for spec in specs])
+    plan = Plan(
+        config,
+        ListedIdentities([f"p{n}" for n in range(5000)]),
+        [open_source(spec) for spec in specs],
+    )
     assert plan.samples == 45_000
     assert plan.missing == ()
     cells: Counter[tuple[str, str]] = Counter()

@@ -5,7 +5,6 @@ import errno
 import io
 import json
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +23,7 @@ from miex.flows import artifacts
 from miex.flows import synthesize_miex as module
 from miex.flows.artifacts import ProgressArtifact, count_rows, paths_markdown, preview
 from miex.flows.entry import is_transient
-from miex.flows.synthesize_miex import create_task_runner, main, synthesize_miex
+from miex.flows.synthesize_miex import cluster_kind, main, synthesize_miex
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.verify import verify
 
@@ -121,20 +120,41 @@ def test_prefect_knows_the_types_of_the_parameters() -> None:
     assert all(field.get("description") for field in schema.values())
 
 
-def test_dask_runs_one_shard_a_worker() -> None:
-    runner = create_task_runner("dask", 3)
-    assert runner.cluster_kwargs["n_workers"] == 3
-    assert runner.cluster_kwargs["threads_per_worker"] == 1
+@pytest.mark.parametrize(
+    ("runner", "cluster", "kind"),
+    [
+        ("processes", None, None),
+        ("dask", None, "dask"),
+        ("dask", "host:8786", "dask"),
+        ("processes", "tcp://host:8786", "dask"),
+        ("ray", "ray://host:10001", "ray"),
+    ],
+)
+def test_shards_are_rendered_in_the_cluster_that_is_named(
+    recorded: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    runner: Any,
+    cluster: str | None,
+    kind: str | None,
+) -> None:
+    monkeypatch.setattr(module, "render_in_cluster", lambda *given: recorded.update(given=given))
+    synthesize_miex.fn(out=tmp_path, task_runner=runner, cluster=cluster, workers=2)
+    assert ("runner" in recorded) == (kind is None)
+    if kind:
+        assert recorded["given"][1:] == (kind, cluster, 2)
 
 
-def test_a_runner_that_is_not_installed_names_its_extra() -> None:
-    try:
-        metadata.version("prefect-ray")
-    except metadata.PackageNotFoundError:
-        with pytest.raises(ImportError, match=r"pip install 'miex\[ray\]'"):
-            create_task_runner("ray", 1)
-    else:
-        pytest.skip("prefect-ray is installed here")
+@pytest.mark.parametrize(
+    ("runner", "cluster", "said"),
+    [
+        ("ray", "tcp://host:8786", "task_runner=ray and cluster=tcp://host:8786 differ"),
+        ("processes", "host:8786", r"expected .*tcp://HOST:8786"),
+    ],
+)
+def test_an_address_of_another_cluster_is_refused(runner: Any, cluster: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        cluster_kind(runner, cluster)
 
 
 @pytest.mark.parametrize(

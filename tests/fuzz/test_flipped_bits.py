@@ -32,8 +32,9 @@ from miex.generators.ganimation.run_state import load_state, save_state
 from miex.generators.ganimation.training_notes import AUAgreement, TrainingNotes
 from miex.generators.ganimation.training_set import TrainingRow, TrainingSet, write_training_set
 from miex.pipeline.faces.config import FaceConfig
-from miex.pipeline.faces.table import SCHEMA as FACE_SCHEMA
-from miex.pipeline.faces.table import FaceTable, TableNotes, face_to_row, write_face_table
+from miex.pipeline.faces.table import FaceTable, write_face_table
+from miex.pipeline.faces.table_file import SCHEMA as FACE_SCHEMA
+from miex.pipeline.faces.table_file import TableNotes, face_to_row
 from miex.pipeline.recognition import checkpoint as recognizers
 from miex.pipeline.recognition.recognizers.base import create_recognizer
 from miex.pipeline.recognition.results import Prediction, Result, write_result

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from miex.datasets.base import Rejection
 from miex.datasets.image_tables import floats
 from miex.pipeline.faces.selection import near_pairs
-from miex.pipeline.faces.table import SCHEMA, FaceTable, write_face_table
+from miex.pipeline.faces.table import FaceTable, write_face_table
+from miex.pipeline.faces.table_file import SCHEMA
 
 KEPT_OUT_SHARE = 0.095
 """Share of the identities that is reserved for the stand-in: 487 of the 5,000 of LFW."""

@@ -9,7 +9,8 @@ from PIL import Image
 
 from miex.datasets.base import Rejection
 from miex.pipeline.faces.prepare import prepare_faces
-from miex.pipeline.faces.table import FaceTable, pack_rejections, unpack_rejections
+from miex.pipeline.faces.table import FaceTable
+from miex.pipeline.faces.table_file import pack_rejections, unpack_rejections
 
 
 def prepare(source, out) -> FaceTable:
@@ -17,7 +18,7 @@ def prepare(source, out) -> FaceTable:
 
 
 def test_rows_are_loaded_in_any_order_from_any_group(tmp_path, monkeypatch):
-    monkeypatch.setattr("miex.pipeline.faces.table.ROWS_PER_GROUP", 4)
+    monkeypatch.setattr("miex.pipeline.faces.table_file.ROWS_PER_GROUP", 4)
     table = prepare(fakes.drawn_source(tmp_path, people=11), tmp_path / "f.parquet")
     assert pq.ParquetFile(table.path).num_row_groups == 3
     rows = [9, 0, 9, 4, 3]

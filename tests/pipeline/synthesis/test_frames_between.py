@@ -13,6 +13,7 @@ from miex.au_sources.pool_source import PoolSource
 from miex.datasets.clips.base import open_clips
 from miex.datasets.labels import Emotion
 from miex.pipeline.experiments.tracks import missing_tracks
+from miex.pipeline.faces.identities import ListedIdentities
 from miex.pipeline.fictitious_databases.write import write_fictitious
 from miex.pipeline.synthesis.config import SequenceConfig, SynthesisConfig
 from miex.pipeline.synthesis.plan import Plan, frames_between
@@ -42,7 +43,7 @@ def test_15000_samples_use_every_frame_of_the_windows(sample_table: Path, tmp_pa
     pool.write(tmp_path / "early.parquet")
     source = PoolSource(pool)
     job = SynthesisConfig(sources=("pool:early.parquet",), samples=15_000)
-    plan = Plan(job, [f"person {n}" for n in range(50)], [source])
+    plan = Plan(job, ListedIdentities([f"person {n}" for n in range(50)]), [source])
     drawn = [plan.draw(index, 0) for index in range(plan.samples)]
     triplets = {(one.aus[0].tobytes(), one.aus[-1].tobytes(), one.label) for one in drawn}
     assert len(triplets) == frames

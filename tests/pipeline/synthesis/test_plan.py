@@ -8,6 +8,7 @@ import pytest
 from miex.au_sources.base import open_source
 from miex.au_sources.pool import AUPair, AUPool
 from miex.datasets.labels import LABEL_SPACES, Emotion
+from miex.pipeline.faces.identities import ListedIdentities
 from miex.pipeline.synthesis.config import SequenceConfig, SynthesisConfig
 from miex.pipeline.synthesis.plan import Plan, ease, expression
 
@@ -25,7 +26,7 @@ def plan_of(config: SynthesisConfig, identities: list[str] = FACES) -> Plan:
         )
         for spec in config.sources
     ]
-    return Plan(config, identities, sources)
+    return Plan(config, ListedIdentities(identities), sources)
 
 
 def test_by_default_every_identity_gets_every_class_from_every_source_once() -> None:
@@ -204,3 +205,18 @@ def test_every_easing_grows_from_zero_to_one(kind: str) -> None:
     assert grown[0] == 0
     assert grown[-1] == 1
     assert (np.diff(grown) > 0).all()
+
+
+def test_identities_of_a_large_table_are_drawn_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("miex.pipeline.synthesis.plan._DRAWN_AT_ONCE", 10)
+    config = SynthesisConfig(identities=7, seed=3)
+    names = [f"person {number}" for number in range(20)]
+    plan = plan_of(config, names)
+    faces = [plan.draw(index, 0).face for index in range(plan.samples)]
+    assert plan.identities == len(set(faces)) == 7
+    assert faces == sorted(faces)
+    assert plan_of(config, names).draw(40, 0).face == faces[40]
+    others = plan_of(SynthesisConfig(identities=7, seed=4), names)
+    assert {others.draw(index, 0).face for index in range(plan.samples)} != set(faces)
+    everyone = plan_of(SynthesisConfig(identities=20), names)
+    assert {everyone.draw(index, 0).face for index in range(everyone.samples)} == set(range(20))
