@@ -31,7 +31,8 @@ def plain_cell(text: str) -> object:
 def whole_number(value: object) -> str | None:
     """Return a whole number as digits, in any notation of a table: 6, 6.0, "6", "6.0", "6,0".
 
-    Leading zeros of a text are kept, since identifiers have them. None for anything else.
+    Leading zeros of a text are kept, since identifiers have them. None for anything else, also for
+    1,000 and 1.000, which are a thousand in one language and one in another.
     """
     if isinstance(value, bool) or value is None:
         return None
@@ -39,8 +40,10 @@ def whole_number(value: object) -> str | None:
         return str(value)
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else None
-    match = re.fullmatch(r"([0-9]{1,15})(?:[.,]0+)?", str(value).strip())
-    return match[1] if match else None
+    match = re.fullmatch(r"([0-9]{1,15})([.,]0+)?", str(value).strip())
+    if match is None or (len(match[2] or "") == 4 and len(match[1]) <= 3 and match[1][0] != "0"):
+        return None
+    return match[1]
 
 
 def decimal(text: str) -> float:

@@ -2,9 +2,9 @@
 
 Rows are streamed with limits, so that a small file cannot fill the memory. The kind of a file is
 determined by its content: Excel files are zip archives or OLE containers, all others are text in
-UTF-8, UTF-16 or GBK with a delimiter that is found in the header. Cells are not interpreted: an
-error cell (``#REF!``) or a formula without a stored value is an `ErrorCell`, and words such as
-``NA`` stay text, which readers of numbers refuse.
+UTF-8, UTF-16, UTF-32 or GBK with a delimiter that is found in the header. Cells are not
+interpreted: an error cell (``#REF!``) or a formula without a stored value is an `ErrorCell`, and
+words such as ``NA`` stay text, which readers of numbers refuse.
 """
 
 import codecs
@@ -22,6 +22,7 @@ import openpyxl
 import xlrd
 
 from miex.datasets.cells import ErrorCell, plain_cell
+from miex.datasets.excel_limits import require_bounded
 from miex.datasets.paths import SpecialFile, open_regular
 
 Columns = Mapping[str, tuple[str, ...]]
@@ -33,15 +34,15 @@ Numbered = tuple[int, Sequence[object]]
 HEADER_ROWS = 60
 """Number of rows that are searched for the header; SAMM has notes above it."""
 
-_MAX_MEMBER_BYTES = 1 << 25
-"""Largest unpacked part of an Excel file, in bytes (32 MiB); annotation sheets have below 1 MiB."""
-
 _MAX_ROWS = 1 << 20
 _MAX_COLUMNS = 1 << 14
 """Limits of Excel; only a damaged file has rows or cells beyond them."""
 
-_MAX_CELLS = 5_000_000
-"""Largest number of filled cells of an Excel sheet."""
+_MAX_CELLS = 1_000_000
+"""Largest number of cells of an Excel sheet, with the empty ones before the last of each row."""
+
+_MAX_XLS = 1 << 23
+"""Largest .xls file, in bytes (8 MiB), which is read as a whole; databases have 0.1 MiB."""
 
 MAX_LINE = 1 << 20
 """Largest number of characters of a line of a text file; lines of OpenFace have up to 10,000."""
@@ -52,7 +53,13 @@ _MAX_CELL = 1 << 15
 _DELIMITERS = (",", ";", "\t", "|")
 
 _AS_CSV = "open it in Excel and save it as .xlsx, or export it as CSV UTF-8"
-_ENCODINGS = ((codecs.BOM_UTF8, "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_ENCODINGS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _CHUNK = 1 << 20
 
 
@@ -63,10 +70,12 @@ class TableSheet:
     Attributes:
         name: Name of the sheet; None for a text file.
         rows: Its rows, which are read when they are used.
+        hidden: Names of the hidden sheets of its file, which are not read.
     """
 
     name: str | None
     rows: Iterator[Numbered]
+    hidden: tuple[str, ...] = ()
 
 
 def _normal_title(cell: object) -> str:
@@ -150,20 +159,18 @@ def open_sheets(path: Path, wanted: Columns | None = None) -> Iterator[TableShee
 def _xlsx_sheets(path: Path, file: BinaryIO) -> Iterator[TableSheet]:
     try:
         with zipfile.ZipFile(file) as archive:
-            large = [m for m in archive.infolist() if m.file_size > _MAX_MEMBER_BYTES]
-            needed = [m.filename for m in large if m.filename.endswith((".xml", ".rels"))]
-        if needed:
-            raise ValueError(f"its part {needed[0]} is larger than {_MAX_MEMBER_BYTES >> 20} MiB")
+            require_bounded(archive)
         with warnings.catch_warnings():
             # openpyxl warns of features that it does not support; only values are read here.
             warnings.simplefilter("ignore")
             # Both are needed to see a formula whose value was never stored.
             values = openpyxl.load_workbook(file, read_only=True, data_only=True)
             formulas = openpyxl.load_workbook(file, read_only=True, data_only=False)
+            hidden = tuple(s.title for s in values.worksheets if s.sheet_state != "visible")
             for sheet in values.worksheets:
-                if sheet.sheet_state == "visible":
-                    pair = (sheet, formulas[sheet.title])
-                    yield TableSheet(sheet.title, _xlsx_rows(path, *pair))
+                if sheet.title not in hidden:
+                    rows = _xlsx_rows(path, sheet, formulas[sheet.title])
+                    yield TableSheet(sheet.title, rows, hidden)
     # openpyxl and zipfile raise many kinds of exceptions for damaged files.
     except Exception as error:
         raise _no_excel(path, error) from None
@@ -175,7 +182,7 @@ def _no_excel(path: Path, error: BaseException) -> ValueError:
 
 
 def _xlsx_rows(path: Path, values: Any, formulas: Any) -> Iterator[Numbered]:
-    filled = 0
+    seen = 0
     try:
         for sheet in (values, formulas):
             # The size that a file states is often wrong, and rows beyond it would be lost.
@@ -184,11 +191,10 @@ def _xlsx_rows(path: Path, values: Any, formulas: Any) -> Iterator[Numbered]:
         for number, (row, stated) in enumerate(pairs, start=1):
             if number > _MAX_ROWS or len(row) > _MAX_COLUMNS:
                 raise ValueError(f"a cell lies beyond row {_MAX_ROWS} or column {_MAX_COLUMNS}")
-            cells = [_xlsx_value(*pair) for pair in zip_longest(row, stated)]
-            filled += sum(cell is not None for cell in cells)
-            if filled > _MAX_CELLS:
-                raise ValueError(f"more than {_MAX_CELLS} filled cells")
-            yield number, cells
+            seen += len(row)
+            if seen > _MAX_CELLS:
+                raise ValueError(f"it has more than {_MAX_CELLS} cells")
+            yield number, [_xlsx_value(*pair) for pair in zip_longest(row, stated)]
     except Exception as error:
         raise _no_excel(path, error) from None
 
@@ -204,9 +210,9 @@ def _xlsx_value(cell: Any, formula: Any) -> object:
 
 
 def _xls_sheets(path: Path, file: BinaryIO) -> Iterator[TableSheet]:
-    content = file.read(_MAX_MEMBER_BYTES + 1)
-    if len(content) > _MAX_MEMBER_BYTES:
-        raise _no_excel(path, ValueError(f"it is larger than {_MAX_MEMBER_BYTES >> 20} MiB"))
+    content = file.read(_MAX_XLS + 1)
+    if len(content) > _MAX_XLS:
+        raise _no_excel(path, ValueError(f"it is larger than {_MAX_XLS >> 20} MiB"))
     try:
         with open("/dev/null", "w") as nowhere:
             book = xlrd.open_workbook(
@@ -288,7 +294,7 @@ def text_encoding(path: Path, file: BinaryIO) -> str:
     """Return the encoding of a text file; it is read once as a whole.
 
     Raises:
-        ValueError: The file is no text in UTF-8, UTF-16 or GBK.
+        ValueError: The file is no text in UTF-8, UTF-16, UTF-32 or GBK.
     """
     begin = file.read(4096)
     for mark, name in _ENCODINGS:
@@ -302,11 +308,13 @@ def text_encoding(path: Path, file: BinaryIO) -> str:
         raise ValueError(f"{path} is no text file; expected a table as CSV UTF-8 or .xlsx")
     if _decodes(path, file, "utf-8") is not None:
         return "utf-8"
-    chinese = _decodes(path, file, "gbk")
+    chinese = _decodes(path, file, "gb18030")
     # Western encodings have single non-ASCII letters, which GBK reads as rare characters.
     if chinese and sum(_is_gb2312(c) for c in chinese) >= 0.8 * len(chinese):
-        return "gbk"
-    raise ValueError(f"{path} is not UTF-8 (nor UTF-16 or GBK); export it from Excel as CSV UTF-8")
+        return "gb18030"
+    raise ValueError(
+        f"{path} is not UTF-8 (nor UTF-16, UTF-32 or GBK); export it from Excel as CSV UTF-8"
+    )
 
 
 def _decodes(path: Path, file: BinaryIO, name: str, must: bool = False) -> str | None:

@@ -4,6 +4,7 @@ Every error names the cell: file, sheet, row as Excel numbers it, column with it
 """
 
 import datetime
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,6 +24,13 @@ from miex.datasets.tables import (
 
 _ABSENT_WORDS = ("na", "n/a", "nan", "none", "null", "nil", "?")
 
+_REMARK = re.compile(
+    r"\S\s+\S|[:;!?*()\u3001\u3002\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f\u203b]|^(?:\u5907\u6ce8|\u6ce8|note|remark)",
+    re.IGNORECASE,
+)
+"""A sentence, or a word that announces one; Chinese is written without blanks, with marks of full
+width."""
+
 _ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII")
 
 
@@ -36,6 +44,7 @@ class Sheet:
         header: Excel's number of the header row.
         columns: Index of each column of miex, from 0.
         titles: Titles of these columns in the header.
+        width: Number of cells of the header up to its last title.
     """
 
     path: Path
@@ -43,6 +52,7 @@ class Sheet:
     header: int
     columns: Mapping[str, int]
     titles: Mapping[str, str]
+    width: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +124,8 @@ class Row:
             )
         if value is None:
             return None
+        if isinstance(value, bool):
+            return str(value).upper()
         # Some programs export identifiers and AUs that were numbers in Excel as 6.0.
         return whole_number(value) or str(value).strip() or None
 
@@ -225,7 +237,12 @@ def read_rows(
         )
     if not tables:
         expected = ", ".join(names[0] for names in required.values())
-        raise ValueError(f"{path}: {search.nearest}; expected a header with the columns {expected}")
+        names = ", ".join(map(repr, search.hidden))
+        hidden = f"; hidden sheets are not read, unhide the one that is meant: {names}"
+        raise ValueError(
+            f"{path}: {search.nearest}; expected a header with the columns {expected}"
+            f"{hidden if names else ''}"
+        )
     sheet, numbered = tables[0]
     return _body(sheet, numbered, required)
 
@@ -235,6 +252,7 @@ class _Search:
 
     def __init__(self, path: Path, required: Columns, wanted: Columns) -> None:
         self.nearest = "no row looks like a header"
+        self.hidden: tuple[str, ...] = ()
         self._path = path
         self._required = required
         self._wanted = wanted
@@ -242,6 +260,7 @@ class _Search:
 
     def look(self, table: TableSheet) -> tuple[Sheet, list[Numbered]] | None:
         """Return the sheet and its rows below the header; None if it has no such header."""
+        self.hidden = table.hidden
         for position, (number, cells) in enumerate(table.rows):
             if position >= HEADER_ROWS:
                 return None
@@ -255,7 +274,8 @@ class _Search:
                 titles = {column: str(cells[index]).strip() for column, index in columns.items()}
                 # There may be a million blank rows; a remark is recognized by the gap above it.
                 rows = [row for row in table.rows if any(cell is not None for cell in row[1])]
-                return Sheet(self._path, table.name, number, columns, titles), rows
+                width = max(place for place, cell in enumerate(cells) if cell is not None) + 1
+                return Sheet(self._path, table.name, number, columns, titles, width), rows
             self._miss(table.name, number, cells, missing)
         return None
 
@@ -279,7 +299,19 @@ def _body(sheet: Sheet, numbered: Iterable[Numbered], required: Columns) -> list
         end -= 1
     if not end:
         raise ValueError(f"{sheet.path}: no rows below the header in row {sheet.header}")
+    for row in rows[:end]:
+        _refuse_surplus(row)
     return rows[:end]
+
+
+def _refuse_surplus(row: Row) -> None:
+    """Raise an error for a line with more values than titles: a delimiter split one of them."""
+    width = row.sheet.width
+    if row.sheet.name is None and len(row.cells) > width and row.cells[width] is not None:
+        raise ValueError(
+            f"{row.where}: {len(row.cells)} values, but the header has {width} titles; put values "
+            'with a comma into quotes ("1,2,4"), or give the last column a title'
+        )
 
 
 def _is_remark(rows: Sequence[Row], last: int, required: Columns) -> bool:
@@ -301,7 +333,7 @@ def _is_remark(rows: Sequence[Row], last: int, required: Columns) -> bool:
         for earlier, later in pairwise(rows[: last + 1])
         if earlier.number >= above
     )
-    return gap or (len(filled) <= 1 and all(len(str(text).split()) > 1 for text in filled))
+    return gap or (len(filled) <= 1 and all(_REMARK.search(str(text)) for text in filled))
 
 
 def _place(file: str, sheet: str | None, row: int) -> str:

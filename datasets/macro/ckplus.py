@@ -4,20 +4,22 @@
 ``Emotion/S005/001/..._emotion.txt`` and ``FACS/S005/001/..._facs.txt``. A sequence starts with
 a neutral face and ends at its peak. An emotion file holds one number, a FACS file one line per AU:
 its number and its intensity 0 to 5, where 0 means present but not scored. Sequences without an
-emotion file are left out and counted. Sadness is negative (a widely copied table has it as
-positive). The frame rate is not part of the data.
+emotion file, or with one that cannot be read, are left out and counted. Sadness is negative (a
+widely copied table has it as positive). The frame rate is not part of the data.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from miex.datasets.base import Rejection
+from miex.datasets.cells import decimal
 from miex.datasets.clips.annotations import Annotation
 from miex.datasets.clips.base import ApexRule, ClipReader, origin_of, register_clips
 from miex.datasets.clips.database import WITHOUT_IMAGES, About, ClipDatabase, find
 from miex.datasets.clips.folders import frames_of, subfolders
 from miex.datasets.faces.base import SourceSpec
 from miex.datasets.labels import Emotion
+from miex.datasets.lines import read_lines
 from miex.datasets.registry import Facts
 
 _ABOUT = About(
@@ -52,20 +54,22 @@ def _scan(
         images: Folder of the frames; without it the sequences are those of `emotions`.
         emotions: Folder of the emotion files.
         facs: Folder of the FACS files; None if there is none.
-
-    Raises:
-        ValueError: A file cannot be read; the message names it.
     """
     folder = images or emotions
     for subject in subfolders(folder, "S[0-9]*"):
         for sequence in subfolders(subject, "*"):
             key = (subject.name, sequence.name)
             origin = origin_of(_ABOUT.name, *key)
-            label = _only_file(emotions.joinpath(*key), "_emotion.txt")
-            if label is None:
+            try:
+                label = _only_file(emotions.joinpath(*key), "_emotion.txt")
+                number = None if label is None else _number(label)
+                aus = _facs(_only_file(facs.joinpath(*key), "_facs.txt") if facs else None)
+            except (ValueError, OSError) as error:
+                yield Rejection(origin, "unreadable_annotation", str(error))
+                continue
+            if label is None or number is None:
                 yield Rejection(origin, "no_emotion", "the sequence has no emotion file")
                 continue
-            number = _number(label)
             if number not in _EMOTIONS:
                 yield Rejection(origin, "neutral", f"{label.name}: emotion {number}")
                 continue
@@ -84,7 +88,7 @@ def _scan(
                 apex=last,
                 offset=last,
                 where=f"{'/'.join(key)}/{label.name}",
-                aus=_facs(_only_file(facs.joinpath(*key), "_facs.txt") if facs else None),
+                aus=aus,
                 apex_rule=ApexRule.LAST_FRAME,
                 frames=frames,
                 notes=() if last == peak else (f"the last frame is not the labelled {peak}",),
@@ -97,19 +101,21 @@ def _only_file(folder: Path, ending: str) -> Path | None:
     found = sorted(p for p in folder.glob(f"*{ending}") if not p.name.startswith("."))
     if len(found) > 1:
         raise ValueError(f"{folder}: {len(found)} files end in {ending}, expected one")
-    if found and (len(found[0].name.split("_")) != 4 or not found[0].name.split("_")[2].isdigit()):
+    if found and (
+        len(found[0].name.split("_")) != 4 or not found[0].name.split("_")[2].isdecimal()
+    ):
         raise ValueError(f"{found[0]}: expected a name such as S005_001_00000011{ending}")
     return found[0] if found else None
 
 
 def _numbers(path: Path) -> list[list[int]]:
     """Return the whole numbers of each line, which are written as ``3.0000000e+00``."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = list(read_lines(path, "file of CK+", "copy it again"))
     try:
-        values = [[float(word) for word in line.split()] for line in lines if line.strip()]
+        values = [[decimal(word) for word in line.text.split()] for line in lines]
     except ValueError as error:
         raise ValueError(f"{path}: text, expected numbers") from error
-    if any(value != int(value) for line in values for value in line):
+    if not all(value.is_integer() for line in values for value in line):
         raise ValueError(f"{path}: expected whole numbers")
     return [[int(value) for value in line] for line in values]
 

@@ -46,7 +46,9 @@ def test_the_header_decides_the_delimiter(tmp_path, delimiter):
     assert (row.text("subject"), row.frame("apex"), row.text("aus")) == ("006", 8, "1,2,4")
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "gbk"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "gbk", "gb18030"]
+)
 def test_encodings(tmp_path, encoding):
     rows = [[*HEADER, "备注"], [*ROW[:6], "4", "受试者甲"]]
     (row,) = read(text_file(tmp_path / "t.csv", rows, encoding=encoding))
@@ -105,12 +107,56 @@ def test_a_formula_whose_value_was_never_stored_is_an_error(tmp_path):
         found.optional_frame("apex")
 
 
+@pytest.mark.parametrize("text", ["1,000", "1.000", "12.000"])
+def test_thousands_are_never_a_decimal_part(tmp_path, text):
+    row = ["1", "a", "sad", 1, text, 2000, "4"]
+    for path in (
+        book(tmp_path / "t.xlsx", ("s", "visible", [HEADER, row])),
+        text_file(tmp_path / "t.csv", [HEADER, row]),
+    ):
+        (found,) = read(path)
+        with pytest.raises(ValueError, match=rf"column E \(apex\): '{text}' is no frame number"):
+            found.optional_frame("apex")
+
+
+def test_a_line_with_more_values_than_titles_is_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(f"{','.join(HEADER)}\n6,a,sad,1,8,12,1,2,4\n")
+    with pytest.raises(ValueError, match=r"row 2: 9 values, but the header has 7.*into quotes"):
+        read(path)
+    path.write_text(f"{','.join(HEADER)}\n6,a,sad,1,8,12,4,,\n")
+    assert read(path)[0].text("aus") == "4"
+    beside = [[*HEADER], [*ROW, "see the paper"]]
+    assert len(read(book(tmp_path / "t.xlsx", ("s", "visible", beside)))) == 1
+
+
+def test_identifiers_are_alike_in_csv_and_excel(tmp_path):
+    rows = [HEADER, *([name, *ROW[1:]] for name in (True, "NA", 3.0, "003"))]
+    ids = [
+        [row.text("subject") for row in read(path)]
+        for path in (
+            book(tmp_path / "t.xlsx", ("s", "visible", rows)),
+            text_file(tmp_path / "t.csv", [[str(c).upper() if c is True else c for c in r]
+                                           for r in rows]),
+        )
+    ]  # fmt: skip
+    assert ids == [["TRUE", "NA", "3", "003"]] * 2
+
+
 @pytest.mark.parametrize("state", ["hidden", "veryHidden"])
 def test_hidden_sheets_are_skipped(tmp_path, state):
     old = ("old", state, [HEADER, ["1", "a", "sad", 1, 2, 3, "4"]])
     path = book(tmp_path / "t.xlsx", old, ("new", "visible", [HEADER, ROW]))
     (row,) = read(path)
     assert (row.frame("apex"), row.sheet.name) == (8, "new")
+
+
+def test_a_hidden_table_is_named(tmp_path):
+    path = book(
+        tmp_path / "t.xlsx", ("label", "hidden", [HEADER, ROW]), ("notes", "visible", [["hello"]])
+    )
+    with pytest.raises(ValueError, match=r"hidden sheets are not read, unhide .*: 'label'"):
+        read(path)
 
 
 def test_two_sheets_that_match_are_refused_by_name(tmp_path):
@@ -129,6 +175,9 @@ def test_two_sheets_that_match_are_refused_by_name(tmp_path):
         [["Note: the apex of clip a is doubtful"]],
         [[None, None, "  "], ["\u3000", " "]],
         [[], ["x y"], [None, None, "共 6 条"]],
+        [["备注\uff1a以上数据由两名编码员标注"]],
+        [["Note"], ["(twice)"]],
+        [[], ["n =", 2]],
     ],
 )
 def test_remarks_and_blanks_below_the_table_are_no_rows(tmp_path, below):
@@ -167,6 +216,52 @@ def test_parts_that_unpack_to_gigabytes_are_refused(tmp_path, filling):
             new.writestr(name, content)
     with pytest.raises(ValueError, match=r"bomb.xlsx cannot be read as an Excel file .*larger"):
         read(bomb)
+
+
+BOMBS = {
+    "xl/styles.xml": (b"<cellXfs", b"<xf/>" * 200_000, "100000 are read"),
+    "xl/workbook.xml": (b"</sheets>", b'<sheet name="x" sheetId="2" r:id="rId1"/>' * 6000, "tags"),
+    "xl/sharedStrings.xml": (b"</sst>", b"<si/>" * 500_000, "400000 are read"),
+    "xl/_rels/workbook.xml.rels": (b"</Rel", b'<Relationship Id="r"/>' * 150_000, "tags"),
+    "docProps/core.xml": (b"</cp:core", b"<a/>" * 150_000, "tags"),
+    "xl/worksheets/sheet1.xml deep": (b"</sheetData", b"<c>" * 250_000, "nested deeper than"),
+    "xl/worksheets/sheet1.xml row": (b"</sheetData", b"<c/>" * 250_000, "inside one sheetData"),
+    "xl/worksheets/sheet1.xml merged": (
+        b"</worksheet", b"<mergeCells>" + b"<mergeCell/>" * 250_000, "inside one mergeCells",
+    ),
+    "xl/worksheets/sheet1.xml attribute": (
+        b"<sheetData", b'<sheetPr x="' + b"a" * (2 << 20) + b'"/>', "more than 1 MiB",
+    ),
+    "xl/worksheets/sheet1.xml comment": (
+        b"<sheetData", b"<!--" + b"<>" * (1 << 20) + b"-->", "more than 1 MiB",
+    ),
+    "xl/worksheets/sheet1.xml laughs": (b"<worksheet", b"<!DOCTYPE a []>", "document type"),
+    "xl/worksheets/sheet1.xml wide": (
+        b"</sheetData",
+        b"".join(b'<row r="%d"><c r="XFD%d"><v>1</v></c></row>' % (n, n) for n in range(3, 99)),
+        "more than 1000000 cells",
+    ),
+}  # fmt: skip
+"""Place in a part before which much is put, and what the message says of it."""
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_small_files_that_cost_much_are_refused_at_once(tmp_path, name):
+    path = book(tmp_path / "t.xlsx", ("s", "visible", [HEADER, ROW]))
+    (place, filling, message), part = BOMBS[name], name.split()[0]
+    bomb = tmp_path / "bomb.xlsx"
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as new:
+        for each in {*old.namelist(), part}:
+            content = old.read(each) if each in old.namelist() else b"<sst></sst>"
+            if each == part:
+                content = content.replace(place, filling + place)
+            new.writestr(each, content)
+    process = psutil.Process()
+    before, began = process.memory_info().rss, process.cpu_times().user
+    with pytest.raises(ValueError, match=rf"bomb.xlsx cannot be read .*{message}"):
+        read(bomb)
+    assert process.memory_info().rss - before < 200e6
+    assert process.cpu_times().user - began < 5
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import pytest
@@ -36,11 +37,23 @@ def test_ckplus_bad_files(fictitious, tmp_path):
         ("sad", "_emotion.txt: text, expected numbers"),
         ("1 2", "expected one number, the emotion"),
         ("2.5", "expected whole numbers"),
-        ("", "expected one number"),
+        ("inf", "expected whole numbers"),
+        ("nan", "expected whole numbers"),
+        ("", "is empty"),
     ]:
         label.write_text(text)
-        with pytest.raises(ValueError, match=message):
-            open_clips(f"ckplus:{folder}").clips()
+        reader = open_clips(f"ckplus:{folder}")
+        rejection = reader.report().rejections[0]
+        assert rejection.reason == "unreadable_annotation"
+        assert label.name in rejection.detail
+        assert message in rejection.detail
+        assert reader.clips()
+    label.unlink()
+    os.mkfifo(label)
+    assert "a FIFO" in open_clips(f"ckplus:{folder}").report().rejections[0].detail
+    label.unlink()
+    label.write_text(" 6,0000000e+00", "utf-16")
+    assert open_clips(f"ckplus:{folder}").clips()[0].emotion is Emotion.SADNESS
     label.write_text("  0.0000000e+00")
     assert open_clips(f"ckplus:{folder}").report().rejections[0].reason == "neutral"
     shutil.rmtree(folder / "FACS")
