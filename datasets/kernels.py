@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-VERSION = 1
+VERSION = 2
 """Version of the arguments of the kernels, `KERNELS_VERSION` in kernels/kernels.h."""
 
 SWITCH = "MIEX_KERNELS"

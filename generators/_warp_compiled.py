@@ -1,7 +1,7 @@
 """Frames of `warp` by a compiled kernel."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from miex.datasets.kernels import address
+from miex.datasets.motion import mean_of_fastest
 from miex.generators._warp_sampling import resize_taps
 from miex.generators._warp_state import MovedFrames, WarpState
 
@@ -29,15 +30,51 @@ def move_frames(
         inversion_steps: Fixed-point steps that invert the field.
         constants: Inverse stretches of the upper and the lower lip, and the shade of the gap.
     """
+    size = states[0].crop.shape[-1]
+    frames = torch.empty((len(states), 3, size, size), dtype=torch.uint8)
+    source = torch.empty((len(states), size, size, 2))
+    render = _renderer(library, states, aus, inversion_steps, constants)
+    for number in range(len(states)):
+        render(number, *_pointers(frames[number], source[number]), address(None))
+    return MovedFrames(frames, source)
+
+
+def measure_frames(
+    library: ctypes.CDLL,
+    states: Sequence[WarpState],
+    aus: NDArray[np.float32],
+    inversion_steps: int,
+    constants: tuple[float, float, float],
+) -> tuple[Tensor, NDArray[np.float32]]:
+    """Render frames on the CPU, and return them with their motion; see `_warp_render`."""
+    size = states[0].crop.shape[-1]
+    frames = torch.empty((len(states), 3, size, size), dtype=torch.uint8)
+    lengths = np.empty((size, size), np.float32)
+    motion = np.empty(len(states), np.float32)
+    render = _renderer(library, states, aus, inversion_steps, constants)
+    for number in range(len(states)):
+        render(number, *_pointers(frames[number]), address(None), address(lengths))
+        motion[number] = mean_of_fastest(lengths)
+    return frames, motion
+
+
+def _renderer(
+    library: ctypes.CDLL,
+    states: Sequence[WarpState],
+    aus: NDArray[np.float32],
+    inversion_steps: int,
+    constants: tuple[float, float, float],
+) -> Callable[..., None]:
+    """Return a function (number of a state, frame, source, lengths) that renders one frame."""
     size, nodes = states[0].crop.shape[-1], states[0].basis.shape[-1]
     starts, weights = resize_taps(nodes, size)
     values = np.ascontiguousarray(aus, np.float32)
     scratch = np.empty(12 * nodes * nodes + 4 * nodes * size + 4 * size, np.float32)
-    frames = torch.empty((len(states), 3, size, size), dtype=torch.uint8)
-    source = torch.empty((len(states), size, size, 2))
     sides = (ctypes.c_int(size), ctypes.c_int(nodes), ctypes.c_int(values.shape[1]))
     ratios = (ctypes.c_float(size / nodes), ctypes.c_float(nodes / size))
-    for number, state in enumerate(states):
+
+    def render(number: int, *results: ctypes.c_void_p) -> None:
+        state = states[number]
         numbers = np.array([*constants, float(state.softness)], np.float32)
         library.warp_frame(
             *sides, address(values[number]), *_pointers(state.basis), *ratios, address(starts),
@@ -46,9 +83,10 @@ def move_frames(
                 state.crop, state.coefficients, state.edges, state.eyeballs, state.mouth,
                 state.cavity, state.movable,
             ),
-            address(scratch), *_pointers(frames[number], source[number]),
+            address(scratch), *results,
         )  # fmt: skip
-    return MovedFrames(frames, source)
+
+    return render
 
 
 def _pointers(*tensors: Tensor) -> list[ctypes.c_void_p]:

@@ -1,5 +1,7 @@
 """Basis fields of a face: the motion of every pixel from the motion of single points."""
 
+import ctypes
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from miex.au_sources.face_motion import (
     motion_table,
     skin_table,
 )
+from miex.datasets.kernels import address, kernels
 from miex.generators._warp_geometry import (
     OUTLINE_MARGIN,
     FaceGeometry,
@@ -40,10 +43,14 @@ _LOWER_LIP = (55, 56, 57, 58, 59, 65, 66, 67)
 
 def _kernel(points: Points, centres: Points) -> Points:
     """Return the thin-plate kernel ``r² log r²`` (Duchon 1977), ``(points, centres)``."""
-    squared = np.subtract.outer(points[:, 0], centres[:, 0]) ** 2
-    squared += np.subtract.outer(points[:, 1], centres[:, 1]) ** 2
+    squared = np.subtract.outer(points[:, 0].copy(), centres[:, 0].copy())
+    squared *= squared
+    other = np.subtract.outer(points[:, 1].copy(), centres[:, 1].copy())
+    other *= other
+    squared += other
     squared += 1e-12
-    kernel: Points = squared * np.log(squared)
+    squared *= np.log(squared, out=other)
+    kernel: Points = squared
     return kernel
 
 
@@ -54,10 +61,15 @@ def _affine_part(points: Points) -> Points:
 def _solve(matrix: Points, right: Points) -> Points:
     """Solve a linear system by Gaussian elimination with partial pivoting, on one thread.
 
-    The last bits of a solution by LAPACK depend on the number of threads.
+    The last bits of a solution by LAPACK depend on the number of threads. kernels/plates.c does the
+    same, with equal results.
     """
     count = len(matrix)
     rows = np.hstack([matrix, right])
+    library = kernels()
+    if library is not None:
+        library.plates_solve(*map(ctypes.c_int, rows.shape), address(rows))
+        return rows[:, count:]
     for step in range(count):
         pivot = step + int(np.argmax(np.abs(rows[step:, step])))
         rows[[step, pivot]] = rows[[pivot, step]]
@@ -71,7 +83,14 @@ def _solve(matrix: Points, right: Points) -> Points:
 
 def _product(a: Points, b: Points) -> Points:
     """Return ``a @ b`` without BLAS, whose last bits depend on the number of threads."""
-    product: Points = np.einsum("ij,jk->ik", a, b)
+    library = kernels()
+    if library is None:
+        product: Points = np.einsum("ij,jk->ik", a, b)
+        return product
+    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    product = np.empty((len(a), b.shape[1]))
+    sides = map(ctypes.c_int, (*a.shape, b.shape[1]))
+    library.plates_product(*sides, address(a), address(b), address(product))
     return product
 
 

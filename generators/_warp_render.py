@@ -4,12 +4,15 @@ A frame depends on its face and its AUs only, to the bit, and on a CPU not even 
 compiled kernels (kernels/warp.c) and PyTorch do the same single operations in the same order.
 """
 
+import ctypes
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from miex.datasets.kernels import kernels
+from miex.datasets.motion import visible_motion
 from miex.generators import _warp_compiled as compiled
 from miex.generators._warp_field import NODES
 from miex.generators._warp_sampling import pixel_grid, read_linear, read_spline, resize
@@ -25,6 +28,10 @@ _UPPER_STRETCH, _LOWER_STRETCH = 0.5, 0.75
 _GAP_SHADE = 24.0
 """Strength of the shade below the upper teeth when an open mouth doubles its height: at most .63,
 at three quarters of the height (`depth³ (1 - depth)` is 27/256 there, the other factor 1/4)."""
+
+
+_CONSTANTS = (1 / _UPPER_STRETCH, 1 / _LOWER_STRETCH, _GAP_SHADE)
+"""Those that the kernel needs."""
 
 
 def render_frames(states: list[WarpState], aus: NDArray[np.float32]) -> Tensor:
@@ -43,11 +50,38 @@ def move_frames(
         aus: ``(N, 17)`` intensities, or changes of them.
         inversion_steps: Fixed-point steps that invert the field; more for larger motion.
     """
-    library = kernels() if states[0].crop.device.type == "cpu" else None
+    library = _kernels_for(states)
+    if library is None:
+        return _move_by_torch(states, aus, inversion_steps)
+    return compiled.move_frames(library, states, aus, inversion_steps, _CONSTANTS)
+
+
+@torch.inference_mode()
+def measure_frames(
+    states: list[WarpState], aus: NDArray[np.float32]
+) -> tuple[Tensor, NDArray[np.float32]]:
+    """Render frames, and return their motion from the photograph.
+
+    Args:
+        states: N states of one size.
+        aus: ``(N, 17)`` intensities, or changes of them.
+
+    Returns:
+        ``uint8 (N, 3, S, S)``, and the motion ``(N,)`` in pixels, see `visible_motion`.
+    """
+    library = _kernels_for(states)
     if library is not None:
-        constants = (1 / _UPPER_STRETCH, 1 / _LOWER_STRETCH, _GAP_SHADE)
-        return compiled.move_frames(library, states, aus, inversion_steps, constants)
-    return _move_by_torch(states, aus, inversion_steps)
+        return compiled.measure_frames(library, states, aus, _INVERSION_STEPS, _CONSTANTS)
+    frames, source = _move_by_torch(states, aus, _INVERSION_STEPS)
+    motion = [
+        visible_motion(at, frame, state.crop.cpu().numpy())
+        for at, frame, state in zip(source.cpu().numpy(), frames.cpu().numpy(), states, strict=True)
+    ]
+    return frames, np.array(motion, np.float32)
+
+
+def _kernels_for(states: list[WarpState]) -> ctypes.CDLL | None:
+    return kernels() if states[0].crop.device.type == "cpu" else None
 
 
 def _move_by_torch(

@@ -77,7 +77,12 @@ class FaceGenerator(Protocol[State]):
             have. `change`: the difference of each AU from the photograph; 0 is the photograph
             itself. `told` converts.
 
-    A generator can also have an integer `revision`, 1 by default. It rises when the frames change
+    A generator that knows where the pixels of a frame come from can also have a method
+    ``render_with_motion``, with the arguments of `render`, that returns the frames and their motion
+    from the photograph, ``float32 (N,)`` pixels (see `WarpGenerator.render_with_motion`). Otherwise
+    the motion is measured by optical flow.
+
+    It can also have an integer `revision`, 1 by default. It rises when the frames change
     without a change of the weights, so that a dataset is not continued with other frames.
     """
 
@@ -140,6 +145,17 @@ def told(generator: FaceGenerator[Any], aus: AUArray) -> AUArray:
     if generator.condition == "absolute":
         return aus
     return np.asarray(aus - aus[0], np.float32)
+
+
+def render_with_motion(
+    generator: FaceGenerator[State], states: Sequence[State], aus: AUArray
+) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+    """Render frames, and return their motion if the generator knows it, see `FaceGenerator`."""
+    method = getattr(generator, "render_with_motion", None)
+    if method is None:
+        return generator.render(states, aus), None
+    frames, motion = method(states, aus)
+    return frames, motion
 
 
 def revision_of(generator: FaceGenerator[Any]) -> int:

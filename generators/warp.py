@@ -22,7 +22,7 @@ from miex.datasets.registry import Facts
 from miex.generators._warp_field import basis_fields, face_outline, place_skin
 from miex.generators._warp_geometry import pixel_centres
 from miex.generators._warp_interior import cavity_colour, eyeball_shift, find_geometry
-from miex.generators._warp_render import render_frames
+from miex.generators._warp_render import measure_frames
 from miex.generators._warp_sampling import spline_coefficients
 from miex.generators._warp_state import WarpState
 from miex.generators.base import Condition, GeneratorConfig, register_generator
@@ -159,6 +159,17 @@ class WarpGenerator:
             ValueError: There are no states, faces differ in size, or the AUs are not ``(N, 17)``
                 finite changes.
         """
+        return self.render_with_motion(states, aus)[0]
+
+    def render_with_motion(
+        self, states: Sequence[WarpState], aus: AUArray
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Render as `render`, and return the motion of each frame from the photograph.
+
+        Returns:
+            The frames, and the motion ``(N,)`` in pixels: mean length of the displacement over the
+            fastest 5 % of the pixels; pixels that keep their colour count as 0.
+        """
         values = check_intensities(aus, len(states))
         check_sizes(state.crop.shape[-1] for state in states)
         if not self._warned and values.max() > self.max_intensity:
@@ -169,14 +180,15 @@ class WarpGenerator:
                 stacklevel=2,
             )
         frames = torch.stack([state.crop for state in states])
+        motion = np.zeros(len(states), np.float32)
         moving = np.flatnonzero(values.any(axis=1))
         step = self._batch_size
         if self._device.type == "cpu":
             step = min(step, max(1, _CPU_PIXELS // frames.shape[-1] ** 2))
         for start in range(0, len(moving), step):
             chunk = moving[start : start + step]
-            frames[chunk] = render_frames([states[i] for i in chunk], values[chunk])
-        return np.ascontiguousarray(frames.permute(0, 2, 3, 1).cpu().numpy())
+            frames[chunk], motion[chunk] = measure_frames([states[i] for i in chunk], values[chunk])
+        return np.ascontiguousarray(frames.permute(0, 2, 3, 1).cpu().numpy()), motion
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)

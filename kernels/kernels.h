@@ -10,7 +10,7 @@
 #include <limits.h>
 #include <stdint.h>
 
-#define KERNELS_VERSION 1 /* Equal to `VERSION` of datasets/kernels.py. */
+#define KERNELS_VERSION 2 /* Equal to `VERSION` of datasets/kernels.py. */
 
 #ifdef _MSC_VER
 #define EXPORT __declspec(dllexport)

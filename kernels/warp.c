@@ -171,14 +171,16 @@ INLINE uint8_t grey_level(float value) { return (uint8_t)between(rintf(value), 0
    the others   fields of `WarpState`
    scratch      (12 nodes * nodes + 4 nodes * size + 4 size)
    frame        (3, size, size), result
-   source       (size, size, 2) position in the photograph of each pixel, result */
+   source       (size, size, 2) position in the photograph of each pixel, result; or NULL
+   lengths      (size, size) distance to that position, 0 where the pixel keeps its colour, result;
+                or NULL */
 WIDE EXPORT void warp_frame(int size, int nodes, int units, const float *values,
                             const float *basis, float cell, float ratio, const int32_t *starts,
                             const float *weights, int steps, const float *constants,
                             const uint8_t *crop, const float *coefficients, const float *edges,
                             const float *eyeballs, const float *mouth, const float *cavity,
                             const uint8_t *movable, float *scratch, uint8_t *frame,
-                            float *source) {
+                            float *source, float *lengths) {
     const long count = (long)nodes * nodes, plane = (long)size * size;
     const float upper_stretch = constants[0], lower_stretch = constants[1];
     const float shade = constants[2], softness = constants[3];
@@ -188,9 +190,10 @@ WIDE EXPORT void warp_frame(int size, int nodes, int units, const float *values,
     for (int k = 0; k < 4; k++)
         widen(nodes, size, starts, weights, back + k * count, rows + k * (long)nodes * size);
     memcpy(frame, crop, 3 * plane);
+    if (lengths) memset(lengths, 0, plane * sizeof(float));
     for (int y = 0; y < size; y++) {
         const uint8_t *may_move = movable + (long)y * size;
-        for (int x = 0; x < size; x++) {
+        for (int x = 0; source && x < size; x++) {
             source[2 * ((long)y * size + x)] = (float)x;
             source[2 * ((long)y * size + x) + 1] = (float)y;
         }
@@ -209,13 +212,12 @@ WIDE EXPORT void warp_frame(int size, int nodes, int units, const float *values,
             const float lead = (a - b) * 0.5f;
             const float in_upper = between(0.5f + smaller(a, lead), 0.0f, 1.0f);
             const float in_lower = between(0.5f + smaller(b, -lead), 0.0f, 1.0f);
-            float colour[3];
+            float colour[3], sx, sy;
             if (in_upper == 1.0f || in_lower == 1.0f) {
                 /* Skin of one layer only; the terms of the others would be 0. */
-                const float sx = in_upper == 1.0f ? ux : lx, sy = in_upper == 1.0f ? uy : ly;
+                sx = in_upper == 1.0f ? ux : lx;
+                sy = in_upper == 1.0f ? uy : ly;
                 spline_colour(coefficients, size, sx, sy, colour);
-                source[2 * at] = sx;
-                source[2 * at + 1] = sy;
             } else {
                 const float before = -(edges[at] + edges[plane + at]);
                 const float gap = -smaller(above + below, -1e-3f);
@@ -235,15 +237,13 @@ WIDE EXPORT void warp_frame(int size, int nodes, int units, const float *values,
                 float dark = opening * smaller(widened / softness, 1.0f);
                 dark = dark + stretching * (shade * doubled * depth * depth * depth * (1.0f - depth));
                 const int hard_upper = in_upper >= 0.5f, hard_lower = in_lower >= 0.5f;
-                const float sx = hard_upper ? ux : hard_lower ? lx : ix;
-                const float sy = hard_upper ? uy : hard_lower ? ly : iy;
+                sx = hard_upper ? ux : hard_lower ? lx : ix;
+                sy = hard_upper ? uy : hard_lower ? ly : iy;
                 float sharp[3], skin_above[3], skin_below[3], behind[3];
                 spline_colour(coefficients, size, sx, sy, sharp);
                 linear_colour(crop, size, ux, uy, skin_above);
                 linear_colour(crop, size, lx, ly, skin_below);
                 linear_colour(crop, size, ix, iy, behind);
-                source[2 * at] = sx;
-                source[2 * at + 1] = sy;
                 for (int c = 0; c < 3; c++) {
                     const float up = hard_upper ? sharp[c] : skin_above[c];
                     const float down = hard_lower ? sharp[c] : skin_below[c];
@@ -253,7 +253,20 @@ WIDE EXPORT void warp_frame(int size, int nodes, int units, const float *values,
                                 (1.0f - in_upper - in_lower) * deep;
                 }
             }
-            for (int c = 0; c < 3; c++) frame[c * plane + at] = grey_level(colour[c]);
+            int changed = 0;
+            for (int c = 0; c < 3; c++) {
+                const uint8_t level = grey_level(colour[c]);
+                changed |= level != crop[c * plane + at];
+                frame[c * plane + at] = level;
+            }
+            if (source) {
+                source[2 * at] = sx;
+                source[2 * at + 1] = sy;
+            }
+            if (lengths && changed) {
+                const float dx = sx - (float)x, dy = sy - (float)y;
+                lengths[at] = sqrtf(dx * dx + dy * dy);
+            }
         }
     }
 }

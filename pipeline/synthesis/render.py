@@ -11,7 +11,7 @@ from miex.au_sources.action_units import AUArray
 from miex.datasets.base import Face
 from miex.datasets.dataset_format import ABSENT
 from miex.datasets.encoding import encode_frame
-from miex.generators.base import told
+from miex.generators.base import render_with_motion, told
 from miex.pipeline.aus.fidelity import sample_fidelity
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.drift import drift_transform, drifted
@@ -45,12 +45,18 @@ class Rejection:
 
 
 class _Frame:
-    """A rendered frame that is encoded at most once, even if several samples share it."""
+    """A rendered frame that is encoded at most once, even if several samples share it.
 
-    __slots__ = ("_encoded", "image")
+    Args:
+        image: ``uint8 (S, S, 3)`` RGB.
+        motion: Its motion from the photograph in pixels, if the generator states it.
+    """
 
-    def __init__(self, image: NDArray[np.uint8]) -> None:
+    __slots__ = ("_encoded", "image", "motion")
+
+    def __init__(self, image: NDArray[np.uint8], motion: float | None = None) -> None:
         self.image = image
+        self.motion = motion
         self._encoded: bytes | None = None
 
     def encoded(self, config: SynthesisConfig) -> bytes:
@@ -135,8 +141,11 @@ class Renderer:
         if not missing:
             return
         states = [self._prepared[face][1] for face, _ in missing]
-        images = self._generator.render(states, np.stack(list(missing.values())))
-        frames.update(zip(missing, map(_Frame, images), strict=True))
+        images, motion = render_with_motion(
+            self._generator, states, np.stack(list(missing.values()))
+        )
+        known = [None] * len(images) if motion is None else motion.tolist()
+        frames.update(zip(missing, map(_Frame, images, known), strict=True))
 
     def _sides(self, draw: Draw) -> list[AUArray]:
         """Return the inputs of the generator for the stronger side and, if any, the weaker side."""
@@ -164,12 +173,17 @@ class Renderer:
         ]
 
     def _assess(self, draw: Draw, parts: Sequence[_Frame]) -> SampleQuality:
+        onset, apex = parts[0], parts[draw.apex_index]
+        # It is known from the photograph, which the onset must be, and of symmetric frames only;
+        # a dataset holds one kind of measure.
+        stated = onset.motion == 0 and not self._config.asymmetry.share
         return assess(
             self._prepared[draw.face][0],
-            np.stack([part.image for part in parts]),
-            draw.apex_index,
+            onset.image,
+            apex.image,
             self._config.quality,
             self._embed if self._plan.measures_identity(draw.index) else None,
+            apex.motion if stated else None,
         )
 
     def _fidelity(self, draw: Draw, parts: Sequence[_Frame]) -> float | None:

@@ -45,20 +45,36 @@ def test_equal_frames_do_not_move(texture: NDArray[np.uint8]) -> None:
 
 def test_a_moving_sample_counts(face: Face) -> None:
     frames = np.stack([face.crop, moved(face.crop, 1)])
-    verdict = assess(face, frames, 1, QualityConfig(), None)
+    verdict = assess(face, *frames, QualityConfig(), None)
     assert verdict.reason is None
     assert verdict.identity_similarity is None
     assert verdict.motion_iod == pytest.approx(verdict.motion / 50)
 
 
+def test_a_motion_that_the_generator_states_is_taken(face: Face) -> None:
+    frames = np.stack([face.crop, moved(face.crop, 1)])
+    verdict = assess(face, *frames, QualityConfig(), None, known=0.9)
+    assert (verdict.motion, verdict.reason) == (0.9, None)
+    assert verdict.motion_iod == pytest.approx(0.9 / 50)
+
+
+def test_near_the_threshold_the_flow_decides(face: Face) -> None:
+    frames = np.stack([face.crop, moved(face.crop, 1)])
+    flow = motion_between(*frames) / 50
+    for threshold, reason in ((1.1 * flow, "too_little_motion"), (0.9 * flow, None)):
+        config = QualityConfig(min_motion_iod=threshold)
+        # Twice the threshold is stated: too near to be trusted.
+        assert assess(face, *frames, config, None, known=2 * threshold * 50).reason == reason
+
+
 def test_a_sample_without_motion_never_counts(face: Face) -> None:
     frames = np.stack([face.crop, face.crop])
-    assert assess(face, frames, 1, QualityConfig(min_motion_iod=0), None).reason == "no_motion"
+    assert assess(face, *frames, QualityConfig(min_motion_iod=0), None).reason == "no_motion"
 
 
 def test_too_little_motion_is_named(face: Face) -> None:
     frames = np.stack([face.crop, moved(face.crop, 1)])
-    verdict = assess(face, frames, 1, QualityConfig(min_motion_iod=0.5), None)
+    verdict = assess(face, *frames, QualityConfig(min_motion_iod=0.5), None)
     assert verdict.reason == "too_little_motion"
 
 
@@ -66,10 +82,10 @@ def test_a_lost_identity_is_named(face: Face) -> None:
     frames = np.stack([face.crop, moved(face.crop, 1)])
     stranger = np.eye(128, dtype=np.float32)[1]
     config = QualityConfig(min_identity_similarity=0.8)
-    verdict = assess(face, frames, 1, config, lambda image, landmarks: stranger)
+    verdict = assess(face, *frames, config, lambda image, landmarks: stranger)
     assert verdict.reason == "identity_lost"
     assert verdict.identity_similarity == 0
-    same = assess(face, frames, 1, config, lambda image, landmarks: face.embedding)
+    same = assess(face, *frames, config, lambda image, landmarks: face.embedding)
     assert same.reason is None
     assert same.identity_similarity == 1
 
