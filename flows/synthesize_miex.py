@@ -112,8 +112,7 @@ def render_in_cluster(
 def _announced(job: Job) -> list[int]:
     left = pending(job)
     print(
-        f"{job.shards - len(left)} of {quantity(job.shards, 'shard')} are finished, "
-        f"{len(left)} to render"
+        f"shards finished before: {job.shards - len(left)} of {job.shards}, {len(left)} to render"
     )
     return left
 

@@ -12,6 +12,7 @@
     rows: [{name: ..., datasets: [miex], settings: {...}, paper: {COLUMN: {uf1: [.477, .005]}}}]
     columns: [{name: ..., settings: {...}}]            or `recognizers`: one column for each
     claims: [{text: ..., better: [ROW], than: [ROW]}]  judged in words, see `claims`
+    choices: [{text: ..., rows: [ROW]}]  scored in nested folds, see `nested`
     notes: [what else must be known]
     combinations: {dataset: ..., sources: ..., generators: ...}   rows and datasets, see
                                                                   `_with_combinations`
@@ -97,6 +98,13 @@ class Claim(FrozenConfig):
     than: tuple[str, ...] = Field(min_length=1, description="rows whose mean score is lower")
 
 
+class Choice(FrozenConfig):
+    """Rows of which one is chosen in nested folds."""
+
+    text: str = Field(description="what is chosen, in words")
+    rows: tuple[str, ...] = Field(min_length=2, description="rows to choose from")
+
+
 class Experiment(FrozenConfig):
     """See the module."""
 
@@ -113,6 +121,7 @@ class Experiment(FrozenConfig):
     rows: tuple[Row, ...] = Field(min_length=1)
     columns: tuple[Column, ...] = Field(min_length=1)
     claims: tuple[Claim, ...] = ()
+    choices: tuple[Choice, ...] = ()
     notes: tuple[str, ...] = ()
 
     @model_validator(mode="before")
@@ -160,6 +169,8 @@ class Experiment(FrozenConfig):
         rows = {row.name for row in self.rows}
         for claim in self.claims:
             _require_known("row", (*claim.better, *claim.than), rows, f"claim {claim.text!r}")
+        for choice in self.choices:
+            _require_known("row", choice.rows, rows, f"choice {choice.text!r}")
         for name, fields in self.datasets.items():
             sizes = [fields.get(key) for key in ("identities", "samples")]
             if not all(isinstance(size, int) and size > 0 for size in sizes):

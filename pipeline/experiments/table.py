@@ -7,6 +7,7 @@ from typing import Any
 
 from miex.pipeline.experiments.claims import judge_claims
 from miex.pipeline.experiments.config import Column, Published
+from miex.pipeline.experiments.nested import judge_choice
 from miex.pipeline.experiments.plan import Cell, Plan
 from miex.pipeline.recognition.results import Result
 from miex.pipeline.reports.results_page import notes_of
@@ -45,7 +46,7 @@ def make_table(plan: Plan, outcomes: Sequence[Outcome], out: Path) -> dict[str, 
         What ``table.json`` holds: ``standing``, what the clips are in words for every heading;
         ``columns`` and ``rows``; ``cells`` with our ``scores``, averaged as in the paper
         (``scoring``), those of the ``pooled`` counts, the ``paper``'s and the ``baselines``;
-        ``claims``, each with what the scores say about it;
+        ``claims`` and choices, each with what the scores say about it;
         ``departures`` from the paper; and ``notes``.
     """
     experiment = plan.experiment
@@ -69,7 +70,7 @@ def make_table(plan: Plan, outcomes: Sequence[Outcome], out: Path) -> dict[str, 
         "columns": columns,
         "rows": list(plan.rows),
         "cells": cells,
-        "claims": judge_claims(experiment, cells),
+        "claims": [*judge_claims(experiment, cells), *_choices(plan, outcomes)],
         "departures": [*plan.departures, *_started_from(outcomes)],
         "notes": [*experiment.notes, *_notes(outcomes)],
     }
@@ -153,6 +154,19 @@ def _overall(columns: Sequence[Mapping[str, Any]]) -> str:
     there = [each for each in columns if each["clips"] != NO_RESULT] or columns
     worst = [each["clips"] for each in there if not each["comparable"]]
     return "; ".join(dict.fromkeys(worst or [each["clips"] for each in there]))
+
+
+def _choices(plan: Plan, outcomes: Sequence[Outcome]) -> list[str]:
+    experiment = plan.experiment
+    results: dict[str, dict[str, Result]] = {column.name: {} for column in plan.columns}
+    for each in outcomes:
+        if each.result is not None:
+            results[each.cell.column.name][each.cell.row] = each.result
+    return [
+        judge_choice(choice, name, found, experiment.metrics[0])
+        for choice in experiment.choices
+        for name, found in results.items()
+    ]
 
 
 def _cell(outcome: Outcome, plan: Plan, out: Path) -> dict[str, Any]:

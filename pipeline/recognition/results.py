@@ -1,7 +1,7 @@
 """Results of evaluations: predictions of every clip, and their scores.
 
 OUT/result.json           scores, protocol, clips, training data
-OUT/predictions.parquet   seed, fold, clip, label, prediction, score of each class
+OUT/predictions.parquet   seed, fold, key, database, subject, label, prediction, score of each class
 """
 
 import json
