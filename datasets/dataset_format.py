@@ -127,7 +127,7 @@ COLUMN_NOTES: dict[str, str] = {
     "landmarks": "68 landmarks of the template (iBUG 300-W order), x and y in pixels of the frames",
     "asymmetry": "0 where both sides of the face show the AUs alike; -.7 where the left side of the"
     " image shows 30 % of them, .7 where the right side does",
-    "motion": "mean motion of the fastest 5 % of pixels from onset to apex, in pixels of the frames:"
+    "motion": "mean motion of the fastest 5 % of pixels from onset to apex, pixels of the frames:"
     " the displacement that warp applied; optical flow (DIS) of other generators and of asymmetric "
     "datasets",
     "motion_iod": "motion in inter-ocular distances (eye centres) of the template",
