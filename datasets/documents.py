@@ -67,7 +67,7 @@ def read_document(
         if not isinstance(document, dict):
             raise ValueError(f"it holds a {type(document).__name__}, expected an object")
     # RecursionError: thousands of nested brackets.
-    except (ValueError, RecursionError, MemoryError) as error:
+    except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{path} is damaged ({reason}); {remedy}") from None
     sealed = document.pop(_CHECKSUM, None) is not None

@@ -159,6 +159,8 @@ def bit_depth(paths: Iterable[Path]) -> int | None:
                 if deep.depth is not None:
                     return deep.depth
                 brightest.append(brightest_value(deep_values(image, file), deep))
+        except MemoryError:
+            raise
         # A damaged frame raises any exception here; it is reported when it is decoded.
         except Exception:
             continue

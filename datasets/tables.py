@@ -171,6 +171,8 @@ def _xlsx_sheets(path: Path, file: BinaryIO) -> Iterator[TableSheet]:
                 if sheet.title not in hidden:
                     rows = _xlsx_rows(path, sheet, formulas[sheet.title])
                     yield TableSheet(sheet.title, rows, hidden)
+    except MemoryError:
+        raise
     # openpyxl and zipfile raise many kinds of exceptions for damaged files.
     except Exception as error:
         raise _no_excel(path, error) from None
@@ -195,6 +197,8 @@ def _xlsx_rows(path: Path, values: Any, formulas: Any) -> Iterator[Numbered]:
             if seen > _MAX_CELLS:
                 raise ValueError(f"it has more than {_MAX_CELLS} cells")
             yield number, [_xlsx_value(*pair) for pair in zip_longest(row, stated)]
+    except MemoryError:
+        raise
     except Exception as error:
         raise _no_excel(path, error) from None
 
@@ -222,6 +226,8 @@ def _xls_sheets(path: Path, file: BinaryIO) -> Iterator[TableSheet]:
                 sheet = book.sheet_by_index(index)
                 if not sheet.visibility:
                     yield TableSheet(sheet.name, _xls_rows(sheet, book.datemode))
+    except MemoryError:
+        raise
     # xlrd raises many kinds of errors for damaged files.
     except Exception as error:
         raise _no_excel(path, error) from None

@@ -4,6 +4,8 @@ import functools
 import importlib
 import inspect
 import os
+import resource
+import sys
 import typing
 import warnings
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from miex.flows.terminal import Terminal, describe, is_expected
+from miex.flows.terminal import Terminal, describe, is_expected, is_out_of_memory
 
 if typing.TYPE_CHECKING:
     from miex.datasets.flags import Parameter
@@ -53,15 +55,44 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
+_LIGHTER = {"--workers": 1, "--batch-size": 8}
+"""Options that make a command need less memory, with a small value."""
+
+_LEAST_ADDRESS_SPACE = 1 << 30
+"""Address space below which native libraries end the process, or hang, while they are loaded."""
+
+
+def _require_address_space() -> None:
+    """Check that the libraries can be loaded.
+
+    Raises:
+        ValueError: The limit of the shell (`ulimit -v`) is too low.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < _LEAST_ADDRESS_SPACE:
+        raise ValueError(
+            f"out of memory: `ulimit -v` allows {limit >> 20} MiB, the libraries need more than"
+            f" {_LEAST_ADDRESS_SPACE >> 20} MiB; raise the limit (`ulimit -v unlimited`)"
+        )
+
+
 class _Commands(TyperGroup):
     """Turn every expected error into one line, and accept `--debug` in any position."""
+
+    _is_process = False
+    """Whether the command is the whole process, not a call in another program."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         rest = [word for word in args if word != "--debug"]
         return super().parse_args(ctx, ["--debug", *rest] if len(rest) < len(args) else rest)
 
+    def main(self, args: Any = None, *rest: Any, **given: Any) -> Any:
+        self._is_process = args is None
+        return super().main(args, *rest, **given)
+
     def invoke(self, ctx: Any) -> Any:
         try:
+            _require_address_space()
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
             Terminal().fail("; ".join(["interrupted", *map(str, error.args)]))
@@ -79,12 +110,25 @@ class _Commands(TyperGroup):
             if ctx.params.get("debug"):
                 raise
             text = describe(error)
+            if is_out_of_memory(error):
+                text += self._lighter(ctx)
             try:
                 Terminal().fail(text)
             except MemoryError:
                 # Not even the memory for a console is left.
                 os.write(2, f"error: {text}\n".encode(errors="replace"))
+            if is_out_of_memory(error) and self._is_process:
+                # Libraries that could not start their threads hang or crash when they end.
+                sys.stderr.flush()
+                os._exit(2)
             raise typer.Exit(2) from None
+
+    def _lighter(self, ctx: Any) -> str:
+        """Return the options of the command that make it need less memory."""
+        command = self.commands.get(ctx.invoked_subcommand or "")
+        options = {name for each in getattr(command, "params", ()) for name in each.opts}
+        here = [f"{name} {value}" for name, value in _LIGHTER.items() if name in options]
+        return f"; for instance {' or '.join(here)}" if here else ""
 
 
 app = typer.Typer(

@@ -156,8 +156,8 @@ def describe(error: BaseException) -> str:
     """Return an error as one line, without passwords of addresses and with long words cut."""
     if isinstance(error, KeyError):
         text = str(error.args[0]) if error.args else "KeyError"
-    elif isinstance(error, MemoryError) or _says_out_of_memory(error):
-        text = "out of memory: use fewer --workers or a smaller generator.batch_size"
+    elif is_out_of_memory(error):
+        text = "out of memory: use fewer processes, smaller batches or a machine with more memory"
     elif isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         if error.errno == errno.ENOSPC and not isinstance(error, DiskFullError):
@@ -172,8 +172,10 @@ def _cut(word: re.Match[str]) -> str:
     return f"{word[0][:80]}... ({len(word[0])} characters)"
 
 
-def _says_out_of_memory(error: BaseException) -> bool:
-    """Return whether a library ran out of memory: PyTorch and OpenCV have errors of their own."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether the memory is full; PyTorch and OpenCV have errors of their own."""
+    if isinstance(error, MemoryError):
+        return True
     text = str(error).casefold()
     marks = ["out of memory", "can't allocate memory", "insufficient memory", "failed to allocate"]
     # How the loader says that a library does not fit into the memory of the process.

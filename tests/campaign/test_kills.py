@@ -3,7 +3,8 @@
     python tests/campaign/test_kills.py [--kills 6] [--seed 18] [--only COMMAND] [--pairs 3]
 
 Prints one row for each command: kills, runs that were resumed, outputs that are equal byte by byte,
-leftovers, tracebacks; then one row for each command that was started twice at once.
+leftovers, tracebacks; then one row for each command that was started twice at once, and one for
+each whose memory or disk was full in the middle of the work.
 """
 
 import argparse
@@ -89,9 +90,88 @@ def run(command: Sequence[str], out: Path, seconds: float | None = None) -> tupl
     return process.returncode, told
 
 
-def leftovers(out: Path) -> list[str]:
+WORK = {
+    "faces": "miex.pipeline.faces.detection.DlibDetector.landmarks",
+    "synthesize": "miex.generators.warp.WarpGenerator.render",
+    "extract-aus": "miex.au_sources.estimators.landmarks.LandmarkEstimator.estimate",
+    "pretrain": "torch.optim.Adam.step",
+    "evaluate": "torch.optim.Adam.step",
+    "train-generator": "miex.generators.ganimation.adversaries.Adversaries.step",
+}
+"""What each command calls again and again."""
+
+SHORT_OF_MEMORY = """
+import itertools, pkgutil, sys
+from miex.flows.cli import app
+
+place, at = sys.argv.pop(1), int(sys.argv.pop(1))
+owner, _, name = place.rpartition(".")
+work, calls = pkgutil.resolve_name(place), itertools.count(1)
+
+def short(*args, **kwargs):
+    if next(calls) == at:
+        raise MemoryError
+    return work(*args, **kwargs)
+
+setattr(pkgutil.resolve_name(owner), name, short)
+app(prog_name="miex")
+"""
+"""A program that runs a command, whose memory is full at one call of a function."""
+
+
+def fill_memory(name: str, command: list[str], scratch: Path, calls: Sequence[int]) -> list[object]:
+    """Raise `MemoryError` in the middle of a command, resume it; return the row of the table."""
+    right = contents(out_of(name, scratch / f"{name}-whole"))
+    told_right = resumed = equal = left = 0
+    for at in calls:
+        out = out_of(name, scratch / f"{name}-memory-{at}")
+        out.parent.mkdir()
+        short = [sys.executable, "-c", SHORT_OF_MEMORY, WORK[name], str(at), *command[3:]]
+        status, told = run(short, out)
+        told_right += status == 2 and "Traceback" not in told and is_last("out of memory", told)
+        left += bool(leftovers(out, during=True))
+        resumed += run(command, out)[0] == 0
+        equal += contents(out) == right
+        shutil.rmtree(out.parent)
+    return [name, len(calls), told_right, resumed, equal, left]
+
+
+def fill_disk(
+    name: str, command: list[str], scratch: Path, shares: Sequence[float]
+) -> list[object]:
+    """Run a command on disks that are too small for its output, then enlarge them and resume."""
+    whole = out_of(name, scratch / f"{name}-whole")
+    right = contents(whole)
+    size = sum(path.stat().st_size for path in whole.parent.rglob("*") if path.is_file())
+    told_right = resumed = equal = left = 0
+    for share in shares:
+        disk = scratch / f"{name}-disk-{share}"
+        disk.mkdir()
+        mount = f"size={max(8, int(share * size / 1024))}k"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", mount, "tmpfs", str(disk)], check=True)
+        try:
+            out = out_of(name, disk)
+            status, told = run(command, out)
+            told_right += status == 2 and "Traceback" not in told and is_last("disk is full", told)
+            left += bool(leftovers(out, during=True))
+            enlarge = ["mount", "-o", "remount,size=100m", str(disk)]
+            subprocess.run(enlarge, check=True)
+            resumed += run(command, out)[0] == 0
+            equal += contents(out) == right
+        finally:
+            subprocess.run(["umount", "-l", str(disk)], check=True)
+    return [name, len(shares), told_right, resumed, equal, left]
+
+
+def is_last(words: str, told: str) -> bool:
+    return words in (told.strip().splitlines() or [""])[-1]
+
+
+def leftovers(out: Path, during: bool = False) -> list[str]:
+    """Return files that a finished run must not leave; while resumable, only half-written ones."""
+    marks = ("*.partial", "*.lock") if during else LEFTOVERS
     return sorted(
-        str(path.relative_to(out.parent)) for mark in LEFTOVERS for path in out.parent.rglob(mark)
+        str(path.relative_to(out.parent)) for mark in marks for path in out.parent.rglob(mark)
     )
 
 
@@ -153,6 +233,24 @@ def test_a_killed_command_is_resumed_and_two_at_once_make_one_output(name, tmp_p
     assert run_twice(name, command, tmp_path, 1) == [name, 1, 1, 1, 0]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(WORK))
+def test_a_full_memory_in_the_middle_of_the_work(name, tmp_path):
+    command = prepared([name], tmp_path)[name]
+    assert run(command, out_of(name, tmp_path / f"{name}-whole"))[0] == 0
+    assert fill_memory(name, command, tmp_path, [2]) == [name, 1, 1, 1, 1, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(WORK))
+def test_a_full_disk_in_the_middle_of_the_work(name, tmp_path):
+    if os.geteuid() or shutil.which("mount") is None:
+        pytest.skip("not allowed to mount a small disk")
+    command = prepared([name], tmp_path)[name]
+    assert run(command, out_of(name, tmp_path / f"{name}-whole"))[0] == 0
+    assert fill_disk(name, command, tmp_path, [0.5]) == [name, 1, 1, 1, 1, 0]
+
+
 def prepared(names: Sequence[str], scratch: Path) -> dict[str, list[str]]:
     """Return chosen commands, and write the inputs that they need."""
     setup = commands(scratch)
@@ -190,6 +288,14 @@ def main() -> None:
         show(["command", "killed", "resumed", "equal", "leftovers", "tracebacks", "seconds"], rows)
         pairs = [run_twice(name, each, scratch, given.pairs) for name, each in chosen.items()]
         show(["command", "pairs", "both end", "equal", "tracebacks"], pairs)
+        titles = ["command", "tries", "one line", "resumed", "equal", "leftovers"]
+        memory = [fill_memory(name, each, scratch, (1, 2, 5)) for name, each in chosen.items()]
+        show([*titles, "memory"], [[*row, ""] for row in memory])
+        if not os.geteuid():
+            disk = [
+                fill_disk(name, each, scratch, (0.1, 0.5, 0.9)) for name, each in chosen.items()
+            ]
+            show([*titles, "disk"], [[*row, ""] for row in disk])
 
 
 if __name__ == "__main__":

@@ -124,12 +124,14 @@ LIMITED = {
     "faces": ("faces", "samples", "-j", "1"),
     "pretrain": ("pretrain", "DATA", "-r", "ststnet", "--device", "cpu"),
     "extract-aus": ("extract-aus", "samples", "--source", "early_mae"),
+    "evaluate": ("evaluate", "--clips", "smic:DATA", "-p", "loso", "-r", "ststnet"),
+    "train-generator": ("train-generator", "DATA", "--device", "cpu"),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LIMITED)
-@pytest.mark.parametrize("megabytes", [1000])
+@pytest.mark.parametrize("megabytes", [300, 600, 1030, 1200])
 def test_a_full_memory_ends_in_one_line(name: str, megabytes: int, tmp_path: Path) -> None:
     limit = megabytes << 20
     ended = subprocess.run(
@@ -141,4 +143,20 @@ def test_a_full_memory_ends_in_one_line(name: str, megabytes: int, tmp_path: Pat
     )
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr
-    assert "out of memory" in ended.stderr.splitlines()[-1]
+    assert len(ended.stderr.splitlines()) == 1
+    assert "out of memory" in ended.stderr
+
+
+def test_the_advice_at_a_full_memory_names_options_of_the_command(monkeypatch, tmp_path) -> None:
+    def fill(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("miex.datasets.config.build", fill)
+    for words, advice in (
+        (("synthesize",), "--workers 1"),
+        (("pretrain", ".", "-r", "ststnet"), "--batch-size 8"),
+        (("train-generator", "x"), "a machine with more memory"),
+    ):
+        told = refused(*words, "-o", tmp_path / "out")
+        assert told.startswith("error: out of memory: ")
+        assert told.strip().endswith(advice)

@@ -44,7 +44,7 @@ def test_an_error_is_one_line(error: Exception, text: str) -> None:
 def test_a_full_disk_and_full_memory_say_the_way_out() -> None:
     full = OSError(errno.ENOSPC, "No space left on device", "shard")
     assert describe(full).startswith("shard: No space left on device; free some space")
-    assert "fewer --workers" in describe(MemoryError())
+    assert "fewer processes, smaller batches" in describe(MemoryError())
 
 
 def test_long_paths_stay_on_one_line_and_brackets_are_no_markup() -> None:
