@@ -79,7 +79,9 @@ def name_of(content: Mapping[str, Any]) -> str:
         parts.append(f"trained as its {config['preset']}")
     if "pretraining_clips" in content:
         parts.append(f"pretrained on {_clips_by_database(content['pretraining_clips'])}")
-    parts.append("fine-tuned" if config["finetune"] else "not fine-tuned")
+    clips_alone = len(parts) == 1 and config["finetune"]
+    finetuned = "fine-tuned" if config["finetune"] else "not fine-tuned"
+    parts.append("trained on clips alone" if clips_alone else finetuned)
     if "training_clips" in content:
         parts.append(f"trained with {_clips_by_database(content['training_clips'])}")
     return ", ".join(parts)

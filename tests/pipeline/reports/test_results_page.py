@@ -168,6 +168,9 @@ def test_other_clips_are_refused(tmp_path: Path, infos: list[SampleInfo]) -> Non
         write_results_page([one, other], tmp_path / "page")
     assert not (tmp_path / "page").exists()
     assert name_of(one.content) == "ststnet, pretrained on miex@1, fine-tuned"
+    nothing = {"name": "", "samples": 0, "sha256": "", "checkpoint": None}
+    alone = result(tmp_path / "alone", infos, pretrained_on=nothing)
+    assert name_of(alone.content) == "ststnet, trained on clips alone"
 
 
 def test_results_of_one_name_in_folders_of_one_name_keep_their_notes(
