@@ -69,6 +69,12 @@ def open_address(place: str | Path) -> tuple[Any, str]:
     import fsspec
 
     address = address_of(place)
+    if masked(address) != address:
+        raise ValueError(
+            f"{masked(address)} cannot be read: manifests and logs keep addresses, so that one with"
+            " a password, key or token is refused; give it in the environment variables of the"
+            " store (AWS_SECRET_ACCESS_KEY, ...), or copy the files to a folder"
+        )
     try:
         files, root = fsspec.core.url_to_fs(address)
     except ImportError as error:

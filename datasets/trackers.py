@@ -4,9 +4,10 @@ Their own environment variables apply: ``WANDB_MODE=offline``, ``WANDB_PROJECT``
 ``MLFLOW_TRACKING_URI`` and so on.
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,6 +15,7 @@ from uuid import uuid4
 
 from miex.datasets.extras import how_to_install
 from miex.datasets.files import whole_file
+from miex.datasets.paths import masked
 
 TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 
@@ -47,6 +49,7 @@ class Trackers:
 
     Raises:
         ImportError: A tracker is not installed; the message names the extra.
+        ValueError: A tracker cannot be reached; the message names the way out.
     """
 
     def __init__(
@@ -58,32 +61,50 @@ class Trackers:
     ) -> None:
         for name in names:
             _require_installed(name)
-        self._trackers: list[Any] = []
+        self._trackers: dict[str, Any] = {}
         if not names:
             return
         runs = _read_runs(folder) if step else {}
         for name in names:
-            tracker = _create(name, folder, step, runs)
-            tracker.start()
-            self._trackers.append(tracker)
-            if name == "mlflow":
-                runs[name] = tracker.tracker.info.run_id
-            # TensorBoard would make a run of its own for the parameters.
-            if config and name != "tensorboard":
-                tracker.store_init_configuration(_flat(config))
+            with _using(name):
+                tracker = _create(name, folder, step, runs)
+                tracker.start()
+                self._trackers[name] = tracker
+                if name == "mlflow":
+                    runs[name] = tracker.tracker.info.run_id
+                # TensorBoard would make a run of its own for the parameters.
+                if config and name != "tensorboard":
+                    tracker.store_init_configuration(_flat(config))
         with whole_file(folder / RUNS) as temporary:
             temporary.write_text(json.dumps(runs), encoding="utf-8")
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Send numbers of a step."""
-        for tracker in self._trackers:
-            tracker.log(dict(values), step=step)
+        for name, tracker in self._trackers.items():
+            with _using(name):
+                tracker.log(dict(values), step=step)
 
     def close(self) -> None:
         """End the runs."""
-        for tracker in self._trackers:
-            tracker.finish()
-        self._trackers = []
+        for name, tracker in self._trackers.items():
+            with _using(name):
+                tracker.finish()
+        self._trackers = {}
+
+
+@contextlib.contextmanager
+def _using(name: str) -> Iterator[None]:
+    """Turn the errors of a tracker, of many kinds, into one that shows no password."""
+    try:
+        yield
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:
+        said = masked(" ".join(str(error).split()))
+        raise ValueError(
+            f"the tracker {name} fails ({said}); check its environment variables, or leave out"
+            f" --log {name} (metrics.jsonl has the same numbers)"
+        ) from None
 
 
 def _create(name: TrackerName, folder: Path, step: int, runs: dict[str, str]) -> Any:
@@ -97,6 +118,8 @@ def _create(name: TrackerName, folder: Path, step: int, runs: dict[str, str]) ->
         runs.setdefault(name, uuid4().hex[:16])
         project = os.environ.get("WANDB_PROJECT", PROJECT)
         return WandBTracker(project, name=run, dir=str(folder), id=runs[name], resume="allow")
+    # MLflow prints the address of the run, with the password that it may hold.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     return MLflowTracker(
         os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT),
         run_id=runs.get(name),
@@ -123,12 +146,12 @@ def _read_runs(folder: Path) -> dict[str, str]:
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Return nested values by dotted name, each a number or a text."""
+    """Return nested values by dotted name, each a number or a text without passwords."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
             found |= _flat(value, f"{before}{name}.")
         else:
-            plain = isinstance(value, bool | int | float | str)
-            found[f"{before}{name}"] = value if plain else str(value)
+            plain = isinstance(value, bool | int | float)
+            found[f"{before}{name}"] = value if plain else masked(str(value))
     return found

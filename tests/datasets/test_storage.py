@@ -92,3 +92,18 @@ def test_errors_name_the_address_without_its_secrets(tmp_path: Path) -> None:
         storage.read_bytes("memory://nobody/x")
     with pytest.raises(ValueError, match=r"ftp://\*\*\*@.* cannot be (read|written)"):
         storage.read_bytes("ftp://user:secret@127.0.0.1:9/x")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://key:hunter2@bucket/data",
+        "https://me:hunter2@host/faces.parquet",
+        "https://host/faces.parquet?X-Amz-Signature=hunter2",
+        "hf://datasets/me/x?token=hunter2",
+    ],
+)
+def test_an_address_with_a_password_is_refused(address):
+    with pytest.raises(ValueError, match=r"\*\*\*.*environment variables") as told:
+        storage.open_address(address)
+    assert "hunter2" not in str(told.value)

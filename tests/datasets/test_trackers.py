@@ -69,3 +69,20 @@ def test_a_tracker_that_is_not_installed_is_named_with_its_extra(
     with pytest.raises(ImportError, match=rf"--log {name}.*pip install 'miex\[loggers\]'"):
         Trackers((name,), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_password_of_a_tracker_is_shown_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:hunter2@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(ValueError, match=r"mlflow fails .*http://\*\*\*@127.*--log mlflow") as told:
+        Trackers(("mlflow",), tmp_path)
+    assert "hunter2" not in str(told.value) + "".join(capfd.readouterr())
+
+
+def test_passwords_in_a_config_are_not_sent() -> None:
+    config = {"data": {"faces": "https://me:hunter2@host/faces.parquet", "rate": 0.5}}
+    sent = trackers._flat(config)
+    assert sent == {"data.faces": "https://***@host/faces.parquet", "data.rate": 0.5}
