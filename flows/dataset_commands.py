@@ -18,8 +18,12 @@ from miex.flows.command_line import (
     when_interrupted,
 )
 from miex.flows.terminal import Terminal
+from miex.pipeline.workers import start_server
 
 _PANEL = "Datasets"
+
+_WORTH_WORKERS = 500
+"""Samples from which the workers are started before it is known that they are needed."""
 
 _Folder = Annotated[
     Path, typer.Argument(metavar="DIR", help="Dataset that `miex synthesize` made.")
@@ -62,6 +66,8 @@ def synthesize(
 
         typer.echo(yaml.safe_dump(whole.model_dump(mode="json"), sort_keys=False), nl=False)
         return
+    if cluster is None and (whole.samples or 9 * (whole.identities or 0)) >= _WORTH_WORKERS:
+        start_server("pipeline.synthesis.run", workers)
     from miex.flows.synthesis import run_synthesis, show_dataset
 
     terminal = Terminal()

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from typing import Any, TypeVar
 
 _Job = TypeVar("_Job")
@@ -66,8 +67,7 @@ def map_in_processes(
             work(job, number, on_progress)
         return
     context = multiprocessing.get_context("forkserver")
-    # The server imports the module once and forks, so that the workers share its memory pages.
-    context.set_forkserver_preload([work.__module__])
+    start_server(work.__module__.removeprefix("miex."))
     queue = context.SimpleQueue()
     listener = threading.Thread(target=_listen, args=(queue, on_progress), daemon=True)
     listener.start()
@@ -85,6 +85,22 @@ def map_in_processes(
         pool.shutdown(wait=True, cancel_futures=True)
         queue.put(None)
         listener.join()
+
+
+def start_server(module: str, workers: int | None = None) -> None:
+    """Start the process from which `map_in_processes` forks its workers, unless it runs already.
+
+    It imports the module once, so that the workers need not and share its memory pages. Started at
+    the beginning of a command it does so while this process imports the same. Nothing happens
+    where processes cannot be forked, or with one worker.
+
+    Args:
+        module: The module of the function that the workers call, without `miex.`.
+        workers: Number of processes, all cores by default.
+    """
+    if "forkserver" in multiprocessing.get_all_start_methods() and (workers or cores()) > 1:
+        multiprocessing.get_context("forkserver").set_forkserver_preload([f"miex.{module}"])
+        forkserver.ensure_running()
 
 
 def _call(work: Callable[..., Any], job: Any, number: int) -> None:

@@ -27,6 +27,9 @@ from miex.datasets.storage import is_address
 from miex.generators.base import GeneratorConfig
 from miex.pipeline.faces.config import FaceConfig
 
+_SHARDS, _LEAST_ROWS, _MOST_ROWS = 16, 128, 1024
+"""Shards of a dataset, as long as they have the numbers of rows that follow."""
+
 _MAX_SAMPLES = 100_000_000
 """Sample numbers have eight digits; MiE-X has 45,000 samples."""
 
@@ -264,7 +267,12 @@ class SynthesisConfig(FrozenConfig):
     generator: GeneratorConfig = GeneratorConfig()
     quality: QualityConfig = QualityConfig()
     image: ImageConfig = ImageConfig()
-    rows_per_shard: int = Field(1024, ge=1, le=1_000_000)
+    rows_per_shard: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="samples of a shard; by default 128 to 1024, by the number of samples",
+    )
 
     @field_validator("label_space")
     @classmethod
@@ -286,6 +294,17 @@ class SynthesisConfig(FrozenConfig):
         if duplicates:
             raise ValueError(f"duplicate source {', '.join(duplicates)}; name every source once")
         return value
+
+    def shard_rows(self, samples: int) -> int:
+        """Return the number of samples of a shard of a dataset with this many.
+
+        Unless it is set, there are at least 16 shards where a shard has 128 samples or more, so
+        that all cores have work until the end. It must not depend on the number of workers.
+        """
+        if self.rows_per_shard is not None:
+            return self.rows_per_shard
+        parts = -(-samples // (_SHARDS * _LEAST_ROWS))
+        return min(_MOST_ROWS, _LEAST_ROWS * parts)
 
     @classmethod
     def from_yaml(cls, path: Path) -> "SynthesisConfig":

@@ -184,7 +184,7 @@ def _identify(out: Path, table: Path, folder: Path, inputs: Inputs) -> tuple[Job
     """Return the job of opened inputs, and the content of its fingerprint."""
     config, samples = inputs.config, inputs.plan.samples
     identity = identify(config, inputs.description)
-    shards = -(-samples // config.rows_per_shard)
+    shards = -(-samples // config.shard_rows(samples))
     job = Job(config, out, table, folder, identity["fingerprint"], samples, shards)
     job._keep(inputs)
     return job, identity
@@ -192,7 +192,7 @@ def _identify(out: Path, table: Path, folder: Path, inputs: Inputs) -> tuple[Job
 
 def planned(job: Job, number: int) -> range:
     """Return the sample numbers of a shard."""
-    rows = job.config.rows_per_shard
+    rows = job.config.shard_rows(job.samples)
     return range(number * rows, min((number + 1) * rows, job.samples))
 
 

@@ -220,3 +220,11 @@ def test_identities_of_a_large_table_are_drawn_one_by_one(monkeypatch: pytest.Mo
     assert {others.draw(index, 0).face for index in range(plan.samples)} != set(faces)
     everyone = plan_of(SynthesisConfig(identities=20), names)
     assert {everyone.draw(index, 0).face for index in range(everyone.samples)} == set(range(20))
+
+
+@pytest.mark.parametrize(
+    ("samples", "rows"), [(90, 128), (2000, 128), (2049, 256), (9000, 640), (45_000, 1024)]
+)
+def test_the_size_of_shards_follows_from_the_number_of_samples(samples, rows):
+    assert SynthesisConfig().shard_rows(samples) == rows
+    assert SynthesisConfig(rows_per_shard=7).shard_rows(samples) == 7
