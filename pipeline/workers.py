@@ -67,7 +67,7 @@ def map_in_processes(
             work(job, number, on_progress)
         return
     context = multiprocessing.get_context("forkserver")
-    start_server(work.__module__.removeprefix("miex."))
+    _start_server(work.__module__)
     queue = context.SimpleQueue()
     listener = threading.Thread(target=_listen, args=(queue, on_progress), daemon=True)
     listener.start()
@@ -99,8 +99,12 @@ def start_server(module: str, workers: int | None = None) -> None:
         workers: Number of processes, all cores by default.
     """
     if "forkserver" in multiprocessing.get_all_start_methods() and (workers or cores()) > 1:
-        multiprocessing.get_context("forkserver").set_forkserver_preload([f"miex.{module}"])
-        forkserver.ensure_running()
+        _start_server(f"miex.{module}")
+
+
+def _start_server(module: str) -> None:
+    multiprocessing.get_context("forkserver").set_forkserver_preload([module])
+    forkserver.ensure_running()
 
 
 def _call(work: Callable[..., Any], job: Any, number: int) -> None:
