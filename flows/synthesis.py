@@ -54,7 +54,7 @@ def run_synthesis(
         def on_samples(count: int) -> None:
             nonlocal resumed
             stages.of("render", "samples").advance(count, timed=not resumed)
-            stages.announce("render", "fewer --samples or --identities")
+            stages.announce("render", "fewer samples or identities")
             resumed = False
 
         return synthesize(

@@ -99,7 +99,8 @@ class GuidedGenerator:
         if side % SIZE_STEP:
             raise ValueError(
                 f"{face.origin}: crop of {side} pixels a side; these weights of ganimation need a"
-                f" multiple of {SIZE_STEP}, for example --set size={side + -side % SIZE_STEP}"
+                f" multiple of {SIZE_STEP}; prepare the faces with"
+                f" `miex faces --set size={side + -side % SIZE_STEP}`"
             )
         places, window = (torch.from_numpy(part) for part in chart_of(face.landmarks, side))
         wide = F.interpolate(window[None], size=(side, side), mode="bilinear", align_corners=False)

@@ -84,7 +84,8 @@ def read_material(
         if frames.image_size != data.image_size:
             raise ValueError(
                 f"{config.pairs} has crops of {frames.image_size} pixels, {data.path} of"
-                f" {data.image_size}; make both with the same --size"
+                f" {data.image_size}; make both with `miex training-set --size"
+                f" {data.image_size}`"
             )
         people = frames.faces("train")
         moved = Teacher(people, device, gain=motion_gain())

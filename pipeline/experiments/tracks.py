@@ -35,7 +35,7 @@ def missing_tracks(config: SynthesisConfig) -> str | None:
             return (
                 f"samples of {config.sequence.frames} frames need the AUs of the frames between, "
                 f"and {without} of {len(pool)} pairs of {spec.removeprefix(_POOL)} have none; "
-                "extract the pool again with --track (miex extract-aus ... --track)"
+                "extract the pool again with `miex extract-aus ... --track`"
             )
     return None
 

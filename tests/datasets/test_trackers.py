@@ -71,6 +71,13 @@ def test_a_tracker_that_is_not_installed_is_named_with_its_extra(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_errors_of_a_tracker_are_one_line_without_a_password() -> None:
+    told = r"the tracker mlflow fails \(.*http://\*\*\*@host"
+    with pytest.raises(ValueError, match=told), trackers._using("mlflow"):
+        raise RuntimeError("API request to\n http://me:hunter2@host failed")
+
+
+@pytest.mark.slow
 def test_the_password_of_a_tracker_is_shown_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 """The way out that a message names exists: options of commands, and of databases."""
 
 import ast
+import inspect
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("datasets", "au_sources", "generators", "pipeline", "flows")
 
 OTHER_PROGRAMS = {
+    *("--body-background-fill", "--version"),  # a style sheet, and `miex` itself
     *("--force-reinstall", "--no-deps"),  # pip
     *("--watch", "--param"),  # prefect, and our flows' own parser
     "--cache-dir",  # hf download
@@ -30,6 +32,7 @@ def messages(path: Path) -> list[str]:
         for node in ast.walk(tree)
         if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
     }
+    inside = {id(p) for n in ast.walk(tree) if isinstance(n, ast.JoinedStr) for p in n.values}
     texts = []
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
@@ -38,7 +41,7 @@ def messages(path: Path) -> list[str]:
         elif (
             isinstance(node, ast.Constant)
             and isinstance(node.value, str)
-            and id(node) not in docstrings
+            and id(node) not in docstrings | inside
         ):
             texts.append(node.value)
     return texts
@@ -87,6 +90,85 @@ def test_a_command_line_in_a_message_has_the_options_of_its_command():
             if command not in commands:
                 wrong.append((where, command))
             wrong += [(where, command, o) for o in options if o not in commands[command]]
+    assert wrong == []
+
+
+def module_of(path: Path) -> str:
+    return ".".join(("miex", *path.relative_to(ROOT).with_suffix("").parts))
+
+
+def imports_of(tree: ast.AST) -> set[str]:
+    """Return the modules of miex that a tree imports, also inside functions."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("miex"):
+            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {name.name for name in node.names if name.name.startswith("miex")}
+    return found
+
+
+def reached_by() -> dict[str, set[str]]:
+    """Return, by module, the commands whose functions import it, directly or through others."""
+    paths = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
+    trees = {module_of(path): ast.parse(path.read_text("utf-8")) for path in paths}
+    graph = {name: imports_of(tree) & trees.keys() for name, tree in trees.items()}
+    # What a registry opens by its name is imported nowhere.
+    registries = {name for name in trees if name.endswith(".registry")}
+    found: dict[str, set[str]] = {name: set() for name in trees}
+    for name, command in typer.main.get_command(app).commands.items():
+        for each in (command, *getattr(command, "commands", {}).values()):
+            function = inspect.unwrap(each.callback) if each.callback else None
+            if function is None:
+                continue
+            waiting = imports_of_function(function.__name__, trees[function.__module__])
+            found[function.__module__].add(name)
+            while waiting := {one for one in waiting & trees.keys() if name not in found[one]}:
+                for one in waiting:
+                    found[one].add(name)
+                waiting = set().union(*(graph[one] for one in waiting))
+    everybody = set(typer.main.get_command(app).commands)
+    return {
+        module: names if names and module not in registries else everybody
+        for module, names in found.items()
+    }
+
+
+def imports_of_function(name: str, tree: ast.Module) -> set[str]:
+    """Return the imports of a function, of those of its module that it uses, and at the top."""
+    functions = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    if name not in functions:
+        return imports_of(tree)
+    used, waiting = set(), {name}
+    while waiting:
+        used |= waiting
+        names = (n.id for each in waiting for n in ast.walk(functions[each])
+                 if isinstance(n, ast.Name))  # fmt: skip
+        waiting = set(names) & functions.keys() - used
+    top = ast.Module([node for node in tree.body if is_import(node)], [])
+    return imports_of(top).union(*(imports_of(functions[each]) for each in used))
+
+
+def is_import(node: ast.AST) -> bool:
+    return isinstance(node, ast.Import | ast.ImportFrom)
+
+
+def test_an_option_is_one_of_a_command_that_shows_the_message():
+    commands, reached = options_of(), reached_by()
+    assert reached["miex.pipeline.synthesis.render"] >= {"synthesize", "demo"}
+    assert "faces-download" not in reached["miex.pipeline.recognition.training"]
+    wrong = []
+    for where, text in MESSAGES:
+        # `miex doctor` lists what other commands can do.
+        if where == "flows/doctor.py":
+            continue
+        here = reached[module_of(ROOT / where)]
+        known = OTHER_PROGRAMS.union({"--debug", "--help"}, *(commands[name] for name in here))
+        for part in re.split(r"(?=\bmiex [a-z])", text):
+            named = re.match(r"miex ([a-z-]+)", part)
+            own = known | commands.get(named[1], set()) if named else known
+            options = re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z](?![a-z-])", part)
+            wrong += [(where, option, sorted(here)) for option in options if option not in own]
     assert wrong == []
 
 
