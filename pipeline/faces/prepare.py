@@ -29,6 +29,7 @@ from miex.datasets.storage import address_of, cache_folder, is_address, shown
 from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.detection import DlibDetector
 from miex.pipeline.faces.filters import template_cost
+from miex.pipeline.faces.near import search_method
 from miex.pipeline.faces.parts import (
     Chunk,
     DetectorFactory,
@@ -120,7 +121,7 @@ def _prepare_table(
     report.begin()
     for chunk, summary in _prepare(chunks, config, detector, workers):
         report.add(len(chunk.photographs), summary)
-    kept, rejections = _choose(chunks, config)
+    kept, rejections = _choose(chunks, config, len(photographs))
     rejections = [*source.skipped(), *rejections]
     if not kept:
         # A second attempt on the same photographs would have the same result.
@@ -175,6 +176,9 @@ def _notes(
         ValueError: Two photographs have the same origin.
     """
     digest = hashlib.sha256()
+    search = search_method(len(photographs))
+    if search != "exact":
+        detector = f"{detector}; near faces by {search}"
     digest.update(json.dumps([FORMAT, detector, config.record()]).encode())
     seen: set[str] = set()
     licences = {source.name: source.licence}
@@ -258,8 +262,10 @@ def _prepare(
         pool.shutdown(cancel_futures=True)
 
 
-def _choose(chunks: Sequence[Chunk], config: FaceConfig) -> tuple[list[int], list[Rejection]]:
-    """Select the faces to keep among the candidates of all parts.
+def _choose(
+    chunks: Sequence[Chunk], config: FaceConfig, photographs: int
+) -> tuple[list[int], list[Rejection]]:
+    """Select the faces to keep among the candidates of all parts of so many photographs.
 
     Returns:
         Numbers of the kept candidates, counted over all parts from 0, and the rejections of the
@@ -286,6 +292,7 @@ def _choose(chunks: Sequence[Chunk], config: FaceConfig) -> tuple[list[int], lis
         hashes=np.frombuffer(b"".join(table["hash"].to_pylist()), np.uint8).reshape(-1, 32),
         costs=np.array([template_cost(FaceQuality(**row)) for row in qualities], np.float64)
         + _rest_costs(table, config),
+        method=search_method(photographs),
     )
     kept, not_chosen = select(candidates, config)
     return kept, rejections + not_chosen

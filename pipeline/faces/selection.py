@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from miex.datasets.base import Rejection
 from miex.pipeline.faces.config import FaceConfig
-
-_BLOCK = 2048
+from miex.pipeline.faces.near import near_pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +21,7 @@ class Candidates:
         embeddings: Identity embeddings, ``float32 (N, 128)``.
         hashes: Values of `perceptual_hash`, ``uint8 (N, 32)``.
         costs: Values of `template_cost`, ``float64 (N,)``.
+        method: How near faces are found, see `search_method`.
     """
 
     identities: Sequence[str]
@@ -29,6 +29,7 @@ class Candidates:
     embeddings: NDArray[np.float32]
     hashes: NDArray[np.uint8]
     costs: NDArray[np.float64]
+    method: str = "exact"
 
 
 def select(candidates: Candidates, config: FaceConfig) -> tuple[list[int], list[Rejection]]:
@@ -78,35 +79,8 @@ def _near(
     candidates: Candidates, order: NDArray[np.int64], limit: float
 ) -> Iterator[tuple[int, int, float]]:
     """Yield pairs (better row, worse row, distance) below `limit`, ordered by the better row."""
-    for i, j, distance in near_pairs(candidates.embeddings[order], limit):
+    for i, j, distance in near_pairs(candidates.embeddings[order], limit, candidates.method):
         yield int(order[i]), int(order[j]), distance
-
-
-def near_pairs(embeddings: NDArray[np.float32], limit: float) -> Iterator[tuple[int, int, float]]:
-    """Yield every pair of embeddings whose Euclidean distance is below a limit.
-
-    Args:
-        embeddings: ``float32 (N, D)``.
-        limit: Largest distance, exclusive.
-
-    Yields:
-        Rows i and j with i < j and their distance, in ascending order of (i, j).
-    """
-    # |a - b|^2 = |a|^2 + |b|^2 - 2ab needs one matrix product per block of pairs.
-    vectors = embeddings.astype(np.float64)
-    squares = (vectors**2).sum(axis=1)
-    for start in range(0, len(vectors), _BLOCK):
-        stop = min(start + _BLOCK, len(vectors))
-        found: list[NDArray[np.int64]] = []
-        for other in range(start, len(vectors), _BLOCK):
-            end = min(other + _BLOCK, len(vectors))
-            product = vectors[start:stop] @ vectors[other:end].T
-            near = squares[start:stop, None] + squares[other:end] - 2 * product < limit**2
-            pairs = np.argwhere(near) + np.array([start, other])
-            found.append(pairs[pairs[:, 0] < pairs[:, 1]])
-        pairs = np.concatenate(found)
-        for i, j in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].tolist():
-            yield i, j, float(np.linalg.norm(vectors[i] - vectors[j]))
 
 
 def _differing_bits(hashes: NDArray[np.uint8], first: int, second: int) -> int:

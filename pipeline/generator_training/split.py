@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from miex.pipeline.faces.selection import near_pairs
+from miex.pipeline.faces.near import near_pairs
 
 
 def same_person_groups(

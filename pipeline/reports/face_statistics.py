@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from miex.datasets.dataset_format import DatasetFolder
+from miex.pipeline.faces.near import near_pairs
 from miex.pipeline.faces.table import FaceTable, has_face_table
 from miex.pipeline.faces.table_file import QUALITIES
 from miex.pipeline.reports.samples import Samples
@@ -98,14 +99,7 @@ def alike_faces(faces: Faces, distance: float) -> list[tuple[str, str, float]]:
     """Return pairs of identities whose embeddings are closer than a distance, closest first."""
     if faces.embedding is None:
         return []
-    vectors = faces.embedding.astype(np.float32)
-    squares = (vectors**2).sum(axis=1)
-    found = []
-    for start in range(0, len(vectors), 1024):
-        part = vectors[start : start + 1024]
-        gaps = squares[start : start + 1024, None] + squares - 2 * part @ vectors.T
-        for a, b in np.argwhere(gaps < distance**2):
-            if start + a < b and faces.identity[start + a] != faces.identity[b]:
-                gap = float(np.sqrt(max(gaps[a, b], 0.0)))
-                found.append((faces.identity[start + a], faces.identity[b], gap))
+    names = faces.identity
+    pairs = near_pairs(faces.embedding, distance)
+    found = [(names[i], names[j], gap) for i, j, gap in pairs if names[i] != names[j]]
     return sorted(found, key=lambda pair: pair[2])

@@ -147,13 +147,14 @@ def duplicated_faces(evidence: Evidence) -> Iterable[Finding]:
     samples, pixels = evidence.samples, evidence.pixels
     if pixels is None:
         return
-    known = np.flatnonzero(pixels.onset_hash)
+    read = np.flatnonzero(pixels.onset_hash)
     groups = shared_by(samples.template, samples.identity)
     groups += shared_by(
-        pixels.onset_hash[known].tolist(), [samples.identity[row] for row in known.tolist()]
+        pixels.onset_hash[read].tolist(), [samples.identity[row] for row in read.tolist()]
     )
     groups += [list(pair) for pair in same_pictures(samples, pixels)]
-    names = sorted({tuple(group) for group in groups})
+    known = {tuple(group) for group in groups}
+    names = sorted(known)
     people = {name for group in names for name in group}
     if people:
         text = (
@@ -168,9 +169,8 @@ def duplicated_faces(evidence: Evidence) -> Iterable[Finding]:
             f"No photograph stands under two of the {len(evidence.faces.samples_of):,} identities."
         )
         yield Finding("duplicated_faces", "good", text, 0, "faces")
-    alike = [
-        pair for pair in alike_faces(evidence.faces, _SAME_PERSON_DISTANCE) if pair[:2] not in names
-    ]
+    near = alike_faces(evidence.faces, _SAME_PERSON_DISTANCE)
+    alike = [pair for pair in near if pair[:2] not in known]
     if alike:
         text = (
             f"{len(alike):,} pairs of identities look like one person (distance of their "

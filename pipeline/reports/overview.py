@@ -7,7 +7,7 @@ import numpy as np
 
 from miex.datasets.dataset_format import DatasetFolder
 
-_MOST_SAMPLES = 100_000
+_MOST_SAMPLES = 50_000
 """Most samples that sheet and report read, so that they cost the same for every larger dataset."""
 
 

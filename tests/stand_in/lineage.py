@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from miex.datasets.base import Rejection
 from miex.datasets.image_tables import floats
-from miex.pipeline.faces.selection import near_pairs
+from miex.pipeline.faces.near import near_pairs
 from miex.pipeline.faces.table import FaceTable, write_face_table
 from miex.pipeline.faces.table_file import SCHEMA
 
