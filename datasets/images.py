@@ -12,7 +12,7 @@ import struct
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,19 @@ _EXPECTED_IMAGES = (
     "JPEG or PNG)"
 )
 """List of the supported formats for messages."""
+
+_HEIC_SUFFIXES = (".heic", ".heif", ".hif")
+
+
+def not_by_name(name: str) -> str:
+    """Return why a file is not taken for an image by its name, for messages."""
+    suffix = PurePath(name).suffix.lower()
+    if name.startswith("."):
+        return "hidden: its name begins with a dot"
+    if suffix in _HEIC_SUFFIXES:
+        return f"{suffix} (HEIC) cannot be decoded: convert it to JPEG or PNG"
+    return f"its name ends in none of {' '.join(sorted(IMAGE_SUFFIXES))}"
+
 
 MIN_SIDE = 32
 """Smallest side of an image, in pixels."""

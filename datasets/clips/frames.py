@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from miex.datasets.deep_images import depth_of, to_8_bits
 from miex.datasets.images import IMAGE_SUFFIXES, UnusablePhotograph, bit_depth, read_frame
 from miex.datasets.paths import is_utf8, open_regular
 
@@ -29,6 +30,9 @@ _NUMBERED = re.compile(
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 """Suffixes, lower case, of the files that readers take for videos."""
 
+
+_GREY_16 = int.from_bytes(b"Y1\0\x10", "little")
+"""FFmpeg's tag of the pixel format gray16le."""
 
 _MAX_FPS = 10_000
 """Largest plausible number of frames per second in the header of a video."""
@@ -128,12 +132,15 @@ class VideoFrames:
         count: Number of frames that can be decoded from the start.
         fps: Frames per second in its header; None if it states none.
         stated: Number of frames in its header; a trimmed or damaged video has fewer.
+        depth: Significant bits of 16-bit grey, of which cameras often use the low ones; None for
+            all other videos, which are scaled from the bit depth of their format.
     """
 
     path: Path
     count: int
     fps: float | None = field(default=None, compare=False)
     stated: int = field(default=0, compare=False)
+    depth: int | None = field(default=None, compare=False)
 
     @classmethod
     def open(cls, path: Path) -> "VideoFrames":
@@ -161,6 +168,8 @@ class VideoFrames:
     def images(self, numbers: Iterable[int]) -> Iterator[Frame]:
         """See `Frames.images`."""
         video = cv2.VideoCapture(str(self.path))
+        if self.depth is not None:
+            video.set(cv2.CAP_PROP_CONVERT_RGB, 0)
         at = 0
         try:
             for number in numbers:
@@ -173,7 +182,11 @@ class VideoFrames:
                     raise UnreadableFrame(
                         f"{self.path}: frame {number} cannot be decoded; the video ends after {at}"
                     )
-                yield np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+                if self.depth is not None:
+                    grey = to_8_bits(np.asarray(image, np.uint16), self.depth)
+                    yield np.asarray(grey.convert("RGB"), dtype=np.uint8)
+                else:
+                    yield np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
         finally:
             video.release()
 
@@ -185,13 +198,21 @@ def _open_video(path: Path, _size: int, _modified: int) -> VideoFrames:
         if not video.isOpened():
             raise ValueError(f"{path} is no video that can be decoded here")
         stated, fps = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), video.get(cv2.CAP_PROP_FPS)
-        count = sum(1 for _ in iter(video.grab, False))
+        deep = int(video.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)) == _GREY_16
+        if deep:
+            video.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+        count = brightest = 0
+        while video.grab():
+            count += 1
+            if deep:
+                brightest = max(brightest, int(video.retrieve()[1].max()))
     finally:
         video.release()
     if not count:
         raise ValueError(f"{path}: no frame of the video can be decoded")
     usable = np.isfinite(fps) and 0 < fps < _MAX_FPS
-    return VideoFrames(path, count, float(fps) if usable else None, max(stated, 0))
+    depth = depth_of(brightest) if deep else None
+    return VideoFrames(path, count, float(fps) if usable else None, max(stated, 0), depth)
 
 
 def index_frames(folder: Path, names: Collection[str] | None = None) -> FrameFolder:

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from miex.datasets.base import FaceSource, Photograph, Rejection
 from miex.datasets.clips.sheets import read_rows
 from miex.datasets.faces.base import SourceSpec, register_face_source
-from miex.datasets.images import IMAGE_SUFFIXES
+from miex.datasets.images import IMAGE_SUFFIXES, not_by_name
 from miex.datasets.paths import Unusable, in_table, walk_files
 from miex.datasets.registry import Facts
 
@@ -104,7 +104,7 @@ class Folder:
             else:
                 reason = "not_an_image_file"
                 origin = f"{self.name}:{found.as_posix()}"
-                skipped.append(Rejection(origin, reason, "skipped by its name"))
+                skipped.append(Rejection(origin, reason, not_by_name(found.name)))
         skipped.sort(key=lambda rejection: rejection.origin)
         return sorted(images, key=Path.as_posix), skipped
 

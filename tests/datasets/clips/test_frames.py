@@ -126,3 +126,22 @@ def test_videos_say_what_is_wrong(fictitious, tmp_path):
 
 def test_a_folder_is_a_record():
     assert FrameFolder.__dataclass_params__.frozen
+
+
+@pytest.mark.parametrize("bits", [9, 10, 12, 16])
+def test_grey_videos_of_16_bits_keep_the_brightness_of_the_camera(tmp_path, bits):
+    av = pytest.importorskip("av")
+    grey = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (48, 1))
+    values = grey.astype(np.uint16) * 257 if bits == 16 else grey.astype(np.uint16) << (bits - 8)
+    with av.open(str(tmp_path / "v.mkv"), "w") as file:
+        stream = file.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "gray16le"
+        for number in range(5):
+            frame = av.VideoFrame.from_ndarray(values, format="gray16le")
+            frame.pts = number
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    video = VideoFrames.open(tmp_path / "v.mkv")
+    assert (video.count, video.depth) == (5, bits)
+    for image in video.images([1, 4]):
+        assert np.array_equal(image, np.stack([grey] * 3, -1))

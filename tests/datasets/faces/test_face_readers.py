@@ -351,3 +351,13 @@ class TestEmotionNet:
             list(read_list(tmp_path / "nothing.txt"))
         with pytest.raises(FileNotFoundError, match="no URL list"):
             EmotionNet([], tmp_path)
+
+
+def test_files_that_are_no_images_by_their_name_say_why(tmp_path):
+    for name in ("a.jpg", "b.HEIC", "notes.txt", ".c.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+    skipped = open_face_source(f"folder:{tmp_path}").skipped()
+    told = {rejection.origin: rejection.detail for rejection in skipped}
+    assert "convert it to JPEG or PNG" in told["folder:b.HEIC"]
+    assert ".jpg .mpo" in told["folder:notes.txt"]
+    assert "hidden" in told["folder:.c.jpg"]
