@@ -277,13 +277,30 @@ def require_plain(folder: Path, text: object, where: str) -> Path:
         where: Place of the path, for the message.
 
     Raises:
-        ValueError: No text, an absolute path, or a path that leaves the folder, also by a link.
+        ValueError: No text, an absolute path, or a path that leaves the folder. A link in the
+            folder is followed, as the caches of the Hugging Face Hub need.
     """
     if isinstance(text, str) and text and "\0" not in text:
         path = PurePosixPath(text)
         if not path.is_absolute() and ".." not in path.parts and "\\" not in text:
             return folder / path
     raise ValueError(f"{where} names a file outside its folder: {text!r}")
+
+
+def plain_name(text: str, where: str) -> str:
+    """Return a name from a file of others under which a file is written, if it is a plain one.
+
+    Args:
+        text: The name.
+        where: Place of the name, for the message.
+
+    Raises:
+        ValueError: The name has a separator or a NUL byte, is no name, or is too long.
+    """
+    plain = text not in ("", ".", "..") and not any(mark in text for mark in "/\\\0")
+    if not plain or len(os.fsencode(text)) > _MAX_NAME - len(".0000.webp"):
+        raise ValueError(f"{where}: {text[:80]!r} is no plain name for a file")
+    return text
 
 
 def masked(text: str) -> str:

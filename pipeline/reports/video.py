@@ -13,6 +13,7 @@ from PIL import Image
 
 from miex.datasets.dataset_format import DatasetFolder, decode_frames
 from miex.datasets.files import whole_file
+from miex.datasets.paths import plain_name
 from miex.pipeline.reports.full_frame import find_place, full_frames
 from miex.pipeline.reports.motion_panel import flow_length, measure_flow, motion_panel
 
@@ -97,7 +98,9 @@ def write_videos(
             frames, seconds = full_frames(dataset, row, place), _times(row, fps)
         else:
             frames, seconds = clip_of(row, fps, size, motion=motion)
-        paths += _write(out / f"{row['sample_id']}.{kind}", frames, seconds, loops)
+        paths += _write(
+            out / f"{plain_name(row['sample_id'], str(folder))}.{kind}", frames, seconds, loops
+        )
     return paths
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from miex.datasets.dataset_format import MANIFEST, DatasetFolder
 from miex.datasets.files import remove_partial, sha256_file, whole_file
+from miex.datasets.paths import plain_name
 
 _CARD = "README.md"
 
@@ -48,7 +49,7 @@ def export_webdataset(
         DiskFullError: The disk is full.
     """
     dataset = DatasetFolder.open(folder)
-    name = str(dataset.manifest["name"])
+    name = plain_name(dataset.manifest["name"], str(dataset.folder / MANIFEST))
     _require_free(out, name, folder)
     shards: list[Path] = []
     rows = _checked_rows(dataset)
@@ -107,6 +108,6 @@ def _write_shard(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    member = tarfile.TarInfo(name)
+    member = tarfile.TarInfo(plain_name(name, "a sample"))
     member.size = len(content)
     tar.addfile(member, io.BytesIO(content))

@@ -92,7 +92,7 @@ def run(command: Sequence[str], out: Path, seconds: float | None = None) -> tupl
 
 WORK = {
     "faces": "miex.pipeline.faces.detection.DlibDetector.landmarks",
-    "synthesize": "miex.generators.warp.WarpGenerator.render",
+    "synthesize": "miex.generators.warp.WarpGenerator.prepare",
     "extract-aus": "miex.au_sources.estimators.landmarks.LandmarkEstimator.estimate",
     "pretrain": "torch.optim.Adam.step",
     "evaluate": "torch.optim.Adam.step",
@@ -289,7 +289,7 @@ def main() -> None:
         pairs = [run_twice(name, each, scratch, given.pairs) for name, each in chosen.items()]
         show(["command", "pairs", "both end", "equal", "tracebacks"], pairs)
         titles = ["command", "tries", "one line", "resumed", "equal", "leftovers"]
-        memory = [fill_memory(name, each, scratch, (1, 2, 5)) for name, each in chosen.items()]
+        memory = [fill_memory(name, each, scratch, (1, 2, 3)) for name, each in chosen.items()]
         show([*titles, "memory"], [[*row, ""] for row in memory])
         if not os.geteuid():
             disk = [

@@ -16,6 +16,7 @@ from miex.datasets.paths import (
     in_table,
     inside,
     open_regular,
+    plain_name,
     require_plain,
     split_options,
     walk_files,
@@ -108,6 +109,13 @@ def test_options_that_are_none(tmp_path):
 def test_a_manifest_names_files_of_its_folder_only(tmp_path, text):
     with pytest.raises(ValueError, match="outside its folder"):
         require_plain(tmp_path, text, "manifest.json")
+
+
+@pytest.mark.parametrize("text", ["../x", "/x", "", "..", "a\\b", "a\0", "a/b", "é" * 130])
+def test_names_of_written_files_are_plain(text):
+    assert plain_name("miex-00000042", "x") == "miex-00000042"
+    with pytest.raises(ValueError, match=r"data: .* is no plain name for a file"):
+        plain_name(text, "data")
 
 
 def test_unusable_says_what_and_why(tmp_path):
