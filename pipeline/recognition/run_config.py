@@ -25,7 +25,9 @@ class RunConfig(FrozenConfig):
         "auto", description="device: auto, cpu, cuda, cuda:1, ..."
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto is bf16 on an accelerator that supports it, else fp32"
+        "auto",
+        description="auto is bf16 on an accelerator that supports it, else fp32; a CPU with AMX"
+        " trains large networks three times as fast with bf16",
     )
     checkpoint_seconds: float = Field(
         60.0, gt=0, description="interval at which the state is written"

@@ -23,6 +23,7 @@ from miex.datasets.device import exact_kernels
 from miex.datasets.files import remove_partial
 from miex.datasets.interrupts import deferred_interrupt
 from miex.datasets.processes import Processes
+from miex.pipeline.recognition import optimization
 from miex.pipeline.recognition.batch_statistics import (
     answers_differ,
     recompute_batch_statistics,
@@ -39,7 +40,6 @@ from miex.pipeline.recognition.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from miex.pipeline.recognition.optimization import clip_gradients, create_optimizer, learning_rate
 from miex.pipeline.recognition.order import batches_of, draw_weights
 from miex.pipeline.recognition.recognizers.base import (
     IS_CLIP,
@@ -210,8 +210,8 @@ class _Loop:
             )
         self.recognizer, self.data, self.card = recognizer, data, card
         self.run, self.hyper = run, hyper
-        recognizer.to(self.device)
-        self.optimizer = create_optimizer(recognizer, hyper)
+        optimization.place(recognizer, self.device, self.bf16)
+        self.optimizer = optimization.create_optimizer(recognizer, hyper)
         infos = [data.inputs.infos[index] for index in data.indices]
         self.weights = draw_weights(infos, run.balance, data.synthetic_share)
         self.epoch_steps = len(self._epoch(0))
@@ -319,7 +319,7 @@ class _Loop:
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(terms["loss"])
         self.processes.share_gradients(self.recognizer.parameters())
-        clip_gradients(self.recognizer, self.hyper)
+        optimization.clip_gradients(self.recognizer, self.hyper)
         self.optimizer.step()
         self.processes.share_buffers(self.recognizer.buffers())
         self.step += 1
@@ -346,7 +346,7 @@ class _Loop:
             )
 
     def _rate(self, step: int) -> float:
-        return learning_rate(self.hyper, step, self.epoch_steps)
+        return optimization.learning_rate(self.hyper, step, self.epoch_steps)
 
     def _epoch(self, epoch: int) -> list[NDArray[np.int64]]:
         return batches_of(
