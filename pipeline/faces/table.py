@@ -70,19 +70,17 @@ def write_face_table(
     if rows <= ROWS_PER_PART:
         write_table_file(path, batches, notes, rejections)
         return
-    parts, names = [], []
     count = -(-rows // ROWS_PER_PART)
     share = -(-len(rejections) // count)
-    for number, part in enumerate(_divided(batches)):
+    waiting, parts = _Waiting(batches), []
+    for number in range(count):
         file = path / f"part-{number:05d}.parquet"
-        write_table_file(file, [part], notes, rejections[number * share : (number + 1) * share])
-        names.append(part["identity"])
+        size = min(ROWS_PER_PART, rows - number * ROWS_PER_PART)
+        left_out = rejections[number * share : (number + 1) * share]
+        write_table_file(file, waiting.take(size), notes, left_out)
         footer = hashlib.sha256(footer_of(file)).hexdigest()
-        parts.append({"path": file.name, "rows": len(part), "footer": footer})
-    identities = _write_identities(
-        path / _IDENTITIES,
-        pa.chunked_array([chunk for column in names for chunk in column.chunks], pa.string()),
-    )
+        parts.append({"path": file.name, "rows": size, "footer": footer})
+    identities = _write_identities(path / _IDENTITIES, pa.chunked_array(waiting.names, pa.string()))
     index = {
         "format": _FORMAT,
         "notes": {**asdict(notes), "config": notes.config.model_dump(mode="json")},
@@ -93,17 +91,26 @@ def write_face_table(
     write_document(path / INDEX, index)
 
 
-def _divided(batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Yield tables of `ROWS_PER_PART` rows each, the last one shorter."""
-    waiting: list[pa.Table] = []
-    for batch in batches:
-        waiting.append(batch)
-        while sum(map(len, waiting)) >= ROWS_PER_PART:
-            whole = pa.concat_tables(waiting)
-            yield whole[:ROWS_PER_PART]
-            waiting = [whole[ROWS_PER_PART:].combine_chunks()]
-    if sum(map(len, waiting)):
-        yield pa.concat_tables(waiting)
+class _Waiting:
+    """Batches of faces that are taken in portions; one batch is in memory at a time.
+
+    Attributes:
+        names: Identities of the faces that were taken.
+    """
+
+    def __init__(self, batches: Iterable[pa.Table]) -> None:
+        self._batches = iter(batches)
+        self._rest: pa.Table | None = None
+        self.names: list[pa.Array] = []
+
+    def take(self, count: int) -> Iterator[pa.Table]:
+        """Yield tables with the next so many faces in all."""
+        while count:
+            batch = next(self._batches) if self._rest is None else self._rest
+            part, self._rest = batch[:count], batch[count:] if len(batch) > count else None
+            self.names += part["identity"].chunks
+            count -= len(part)
+            yield part
 
 
 def _write_identities(path: Path, names: pa.ChunkedArray) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -216,14 +216,18 @@ class ParquetPart:
         self.path = path
         self._footer = footer
 
-    @cached_property
+    @property
     def metadata(self) -> pq.FileMetaData:
-        """The parsed footer.
+        """The parsed footer, which is kept for the parts that were used last.
 
         Raises:
             FileNotFoundError: The file is missing.
             ValueError: The footer is damaged.
         """
+        return _parsed(self)
+
+    def parse(self) -> pq.FileMetaData:
+        """Read, verify and parse the footer; see `metadata`."""
         content = footer_of(self.path)
         if self._footer not in (None, sha256(content).hexdigest()):
             raise DamagedFile(f"{shown(self.path)} is damaged: its footer has changed; {REMEDY}")
@@ -258,6 +262,12 @@ class ParquetPart:
     def damaged(self, error: Exception) -> ValueError:
         """Return the error for content that cannot be read."""
         return ValueError(f"{shown(self.path)} is damaged ({error}); {REMEDY}")
+
+
+@lru_cache(maxsize=4)
+def _parsed(part: ParquetPart) -> pq.FileMetaData:
+    # The footer of 65,536 faces takes some ten megabytes when it is parsed.
+    return part.parse()
 
 
 def footer_of(path: Path) -> bytes:

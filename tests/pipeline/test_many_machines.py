@@ -11,7 +11,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -187,6 +190,51 @@ def test_a_folder_that_is_not_shared_is_named(
     config = SynthesisConfig(faces=str(sample_table), identities=1, samples=2)
     with pytest.raises(ValueError, match=r"shard 0, but it is not here: .*s3://BUCKET"):
         synthesize(config, tmp_path / "data", cluster="tcp://host:8786")
+
+
+def test_ray_gets_every_number_and_its_errors_are_raised_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stand-in for Ray: what is called of it, and what it raises."""
+
+    class RayError(Exception):
+        pass
+
+    class RayTaskError(RayError):
+        cause = ValueError("wrong")
+
+    def remote(**options: Any) -> Any:
+        assert options == {"max_retries": 3}
+        return lambda function: SimpleNamespace(
+            remote=lambda *given: SimpleNamespace(future=lambda: future_of(function, given))
+        )
+
+    def future_of(function: Callable[..., None], given: Any) -> Future[None]:
+        future: Future[None] = Future()
+        if given[1] == "lost":
+            future.set_exception(RayError("no answer"))
+        elif given[1] == "wrong":
+            future.set_exception(RayTaskError())
+        else:
+            future.set_result(function(*given))
+        return future
+
+    addresses: list[str] = []
+    stand_in = SimpleNamespace(
+        init=lambda address, logging_level: addresses.append(address) or nullcontext(),
+        remote=remote,
+        exceptions=SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError),
+    )
+    monkeypatch.setitem(sys.modules, "ray", stand_in)
+    monkeypatch.setattr("miex.pipeline.clusters._PATIENCE", 0)
+    done: list[int] = []
+    map_on_cluster(pow, 2, range(5), "ray", "ray://host:10001", on_done=done.append)
+    assert sorted(done) == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="wrong"):
+        map_on_cluster(pow, "wrong", [1], "ray", "ray://host:10001")
+    with pytest.raises(ConnectionError, match=r"no Ray cluster answers at ray://host:10001"):
+        map_on_cluster(pow, "lost", [1], "ray", "ray://host:10001")
+    assert set(addresses) == {"ray://host:10001"}
 
 
 @pytest.mark.parametrize(
