@@ -245,7 +245,7 @@ class Monitor:
         self._faults: dict[str, int] = {}
         kept = ""
         if self._path.is_file():
-            lines = self._path.read_text("utf-8").splitlines()
+            lines = self._path.read_text("utf-8", errors="replace").splitlines()
             kept = "".join(f"{line}\n" for line in lines if _step_of(line) <= step)
         with whole_file(self._path) as temporary:
             temporary.write_text(kept, "utf-8")

@@ -65,7 +65,7 @@ def _lines(path: Path) -> list[str]:
         return []
     return [
         line
-        for line in path.read_text(encoding="utf-8").splitlines(keepends=True)
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
         if line.endswith("\n")
     ]
 

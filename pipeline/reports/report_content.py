@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 from miex.au_sources.action_units import AU_NAMES, AU_WORDS, format_aus
 from miex.datasets.dataset_format import RUN_LOG, DatasetFolder, count_rejections
+from miex.datasets.documents import read_document
 from miex.pipeline.reports import charts, maps
 from miex.pipeline.reports.comparison import MEASURE_WORDS, Compared, measures_of
 from miex.pipeline.reports.evidence import Evidence, Finding
@@ -130,20 +132,24 @@ def _manifest_content(dataset: DatasetFolder) -> dict[str, Any]:
         "bytes": sum(shard["bytes"] for shard in manifest["shards"]),
         "rejected": count_rejections(manifest),
         "rejections": list(islice(dataset.rejections(), _LISTED_REJECTIONS)),
-        "run": _run_figures(run.read_text("utf-8"), manifest) if run.is_file() else [],
+        "run": _run_figures(run, manifest) if run.is_file() else [],
     }
 
 
-def _run_figures(text: str, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _run_figures(path: Path, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the entries of `run.json` as words and values, and frames per second."""
     try:
-        run = json.loads(text)
-    except ValueError:
+        run = read_document(path, "log of the run", "it is not needed", must_be_sealed=False)
+    except (ValueError, OSError):
         return [("note", "the log of the run is damaged")]
-    figures = _flat({name: run[name] for name in run if name != "checksum"}, "")
+    figures = _flat(run, "")
     seconds = run.get("seconds")
     render = seconds.get("render") if isinstance(seconds, Mapping) else None
-    if render and run.get("samples") == manifest["counts"]["written"]:
+    if (
+        isinstance(render, int | float)
+        and render
+        and run.get("samples") == manifest["counts"]["written"]
+    ):
         figures.append(("frames per second", f"{manifest['counts']['frames'] / render:,.0f}"))
     return figures
 

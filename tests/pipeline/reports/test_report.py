@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from miex.au_sources.expert import ExpertSource
 from miex.au_sources.expert_table import load_table
 from miex.au_sources.pool import AUPool
 from miex.datasets.dataset_format import MANIFEST
+from miex.pipeline.reports import report_content
 from miex.pipeline.reports.references import PUBLISHED, real_databases
 from miex.pipeline.reports.report import write_report
 
@@ -280,3 +282,13 @@ def test_published_figures_equal_the_public_files(shared):
             places = 1 if measure == "psnr" else 3
             expected = np.quantile(values, (0.05, 0.5, 0.95)).round(places)
             np.testing.assert_allclose([entry.low, entry.median, entry.high], expected)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"seconds": {"render": "x"}}', b"{}"])
+def test_a_damaged_log_of_the_run_costs_only_its_figures(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "run.json"
+    path.write_bytes(content)
+    manifest = {"counts": {"written": None, "frames": 10}}
+    figures = report_content._run_figures(path, manifest)
+    damaged = [("note", "the log of the run is damaged")]
+    assert figures == damaged or all(name != "frames per second" for name, _ in figures)
