@@ -68,7 +68,7 @@ _CROPS = ImageConfig(format="webp")
 
 _REJECTIONS_KEY = b"miex.rejections"
 
-REMEDY = "prepare the faces again with `miex faces`"
+REMEDY = "prepare the faces with `miex faces`"
 """What to do with a table that cannot be read, for messages."""
 
 

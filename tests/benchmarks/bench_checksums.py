@@ -38,7 +38,7 @@ WATCHED = (
     "miex.datasets.dataset_format.known_sha256",
     "miex.pipeline.synthesis.shard_files.known_sha256",
     "miex.pipeline.recognition.shard_samples.known_sha256",
-    "miex.pipeline.synthesis.job.has_valid_seal",
+    "miex.pipeline.synthesis.records.has_valid_seal",
     "miex.au_sources.pool_file._checksum",
     "filelock.FileLock.acquire",
     "filelock.FileLock.release",

@@ -115,7 +115,10 @@ def test_the_shown_config_is_a_config_file(tmp_path: Path) -> None:
         (("synthesize", "-c", "nowhere.yaml"), "no config in YAML at nowhere.yaml"),
         (("synthesize", "--seed", "-1"), "seed: Input should be greater than or equal to 0"),
         (("synthesize", "--set", "sedd=1"), "sedd: there is no such field"),
-        (("synthesize", "--faces", "nowhere.parquet"), "no face table at nowhere.parquet"),
+        (
+            ("synthesize", "--faces", "nowhere.parquet"),
+            "nowhere.parquet; prepare the faces with",
+        ),
         (("synthesize", "--generator", "magic"), "no generator is called 'magic'"),
         (("faces", "folder:nowhere"), "nowhere"),
         (("faces", "samples", "--out", "table.csv"), "a face table ends in .parquet"),
@@ -154,7 +157,7 @@ def test_debug_shows_the_traceback(place: str, monkeypatch: pytest.MonkeyPatch) 
     [
         (KeyboardInterrupt(), 130, "finished shards are kept in"),
         (OSError(errno.ENOSPC, "No space left on device"), 2, "free some space"),
-        (MemoryError(), 2, "fewer --workers"),
+        (MemoryError(), 2, "for instance --workers 1"),
         (RuntimeError("a worker process was killed"), 2, "a worker process was killed"),
     ],
 )

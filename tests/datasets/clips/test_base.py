@@ -102,7 +102,7 @@ def test_annotations_need_no_frames(name, fictitious):
 def test_a_report_for_people(fictitious):
     report = open_clips(fictitious("casme2").spec).report()
     assert summary(report) == (
-        "casme2: 7 of 8 clips, 2 subjects, 69 frames; 1 values repaired; 1 left out (1 no_frames)"
+        "casme2: 7 of 8 clips, 2 subjects, 69 frames; 1 value repaired; 1 left out (1 no_frames)"
     )
     text = markdown(report)
     assert "| clips listed | 8 (published: 255) |" in text

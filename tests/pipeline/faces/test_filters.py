@@ -137,7 +137,7 @@ def test_same_person_does_not_chain():
 
 
 def test_selection_agrees_with_pairs_taken_one_by_one(monkeypatch):
-    monkeypatch.setattr("miex.pipeline.faces.selection._BLOCK", 7)
+    monkeypatch.setattr("miex.pipeline.faces.near._BLOCK", 7)
     rng = np.random.default_rng(3)
     rows = [
         (f"p{rng.integers(25)}", rng.uniform(0, 6.28), rng.integers(4), rng.integers(5))
