@@ -29,6 +29,9 @@ def move_frames(
         aus: ``(N, K)`` intensities for the K basis fields.
         inversion_steps: Fixed-point steps that invert the field.
         constants: Inverse stretches of the upper and the lower lip, and the shade of the gap.
+
+    Returns:
+        Frames ``uint8 (N, 3, S, S)``, and where each pixel was read, ``(N, S, S, 2)`` in pixels.
     """
     size = states[0].crop.shape[-1]
     frames = torch.empty((len(states), 3, size, size), dtype=torch.uint8)
@@ -46,7 +49,12 @@ def measure_frames(
     inversion_steps: int,
     constants: tuple[float, float, float],
 ) -> tuple[Tensor, NDArray[np.float32]]:
-    """Render frames on the CPU, and return them with their motion; see `_warp_render`."""
+    """Render frames on the CPU and measure their motion; arguments as in `move_frames`.
+
+    Returns:
+        Frames ``uint8 (N, 3, S, S)``; motion ``(N,)``, the mean displacement of the fastest
+        5 % of the pixels, of those that change, in pixels of the frame.
+    """
     size = states[0].crop.shape[-1]
     frames = torch.empty((len(states), 3, size, size), dtype=torch.uint8)
     lengths = np.empty((size, size), np.float32)

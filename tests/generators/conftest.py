@@ -8,6 +8,7 @@ import pytest
 
 from miex.au_sources.face_motion import motion_table
 from miex.datasets.base import Face, FaceQuality
+from miex.generators.base import FaceGenerator, GeneratorConfig, create_generator
 
 SKIN, LIPS, LINE, BROW = (205, 150, 125), (170, 75, 80), (95, 40, 45), (70, 45, 35)
 
@@ -58,3 +59,8 @@ def draw_face(size: int = 128, seed: int = 0, yaw: float = 0.0) -> Face:
 def face_of() -> Callable[..., Face]:
     """`draw_face(size, seed, yaw)`."""
     return draw_face
+
+
+@pytest.fixture(scope="module")
+def warp() -> FaceGenerator:
+    return create_generator(GeneratorConfig(name="warp", device="cpu"))

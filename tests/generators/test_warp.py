@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from au_vectors import aus
 
 from miex.au_sources.action_units import AU_NAMES
 from miex.au_sources.face_motion import fit_pose, landmark_motion
@@ -14,18 +15,6 @@ from miex.generators._warp_interior import find_geometry
 from miex.generators._warp_render import render_frames
 from miex.generators._warp_sampling import read_spline, resize, spline_coefficients
 from miex.generators.base import GeneratorConfig, create_generator
-
-
-@pytest.fixture(scope="module")
-def warp():
-    return create_generator(GeneratorConfig(name="warp", device="cpu"))
-
-
-def aus(**intensities: float) -> np.ndarray:
-    vector = np.zeros((1, 17), np.float32)
-    for name, value in intensities.items():
-        vector[0, AU_NAMES.index(name)] = value
-    return vector
 
 
 def apex(warp, face, **intensities: float) -> np.ndarray:

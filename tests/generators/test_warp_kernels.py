@@ -6,23 +6,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from au_vectors import aus
 
-from miex.au_sources.action_units import AU_NAMES
 from miex.generators._warp_render import measure_frames, move_frames
-from miex.generators.base import GeneratorConfig, create_generator
 from miex.pipeline.synthesis.quality import motion_between
-
-
-@pytest.fixture(scope="module")
-def warp():
-    return create_generator(GeneratorConfig(name="warp", device="cpu"))
-
-
-def aus(**intensities: float) -> np.ndarray:
-    vector = np.zeros((1, 17), np.float32)
-    for name, value in intensities.items():
-        vector[0, AU_NAMES.index(name)] = value
-    return vector
 
 
 def test_the_motion_is_that_of_the_pixels_that_change(warp, face_of):
