@@ -28,8 +28,8 @@ _COMMENT = re.compile(rb"#[^\n]*\n")
 
 
 @dataclass(frozen=True, slots=True)
-class Deep:
-    """What the header of an image says about its bits.
+class BitDepth:
+    """Bit depth of an image of more than 8 bits per channel, as its header states it.
 
     Attributes:
         depth: Number of significant bits, None if the header does not state it.
@@ -41,7 +41,7 @@ class Deep:
     hint: int | None = None
 
 
-def look(image: Image.Image, file: io.BufferedReader) -> Deep | None:
+def read_bit_depth(image: Image.Image, file: io.BufferedReader) -> BitDepth | None:
     """Return what the header says of an image of more than 8 bits per channel, None for others.
 
     Args:
@@ -59,10 +59,10 @@ def look(image: Image.Image, file: io.BufferedReader) -> Deep | None:
             return _tiff(image) if grey or max(_bits(image)) > 8 else None
         case "JPEG2000":
             precision = _jpeg2000_precision(begin)
-            return Deep(precision if precision < 16 else None) if precision > 8 else None
+            return BitDepth(precision if precision < 16 else None) if precision > 8 else None
         case "PPM":
             return _ppm(begin, grey)
-    return Deep() if grey else None
+    return BitDepth() if grey else None
 
 
 def _begin(file: io.BufferedReader, count: int) -> bytes:
@@ -73,10 +73,10 @@ def _begin(file: io.BufferedReader, count: int) -> bytes:
     return content
 
 
-def _png(begin: bytes) -> Deep:
+def _png(begin: bytes) -> BitDepth:
     _, mark, behind = begin.partition(b"sBIT")
     stated = behind[0] if mark and behind and 8 <= behind[0] < 16 else None
-    return Deep(hint=stated)
+    return BitDepth(hint=stated)
 
 
 def _bits(image: Image.Image) -> tuple[int, ...]:
@@ -88,13 +88,13 @@ def _tag(image: Image.Image, number: int) -> object:
     return getattr(image, "tag_v2", {}).get(number)
 
 
-def _tiff(image: Image.Image) -> Deep:
+def _tiff(image: Image.Image) -> BitDepth:
     stated = _tag(image, _MAX_SAMPLE_VALUE)
     value = stated[0] if isinstance(stated, tuple) and stated else stated
     if isinstance(value, int) and 255 < value <= 65535:
-        return Deep(value.bit_length())
+        return BitDepth(value.bit_length())
     packed = max(_bits(image))
-    return Deep(packed if 8 < packed < 16 else None)
+    return BitDepth(packed if 8 < packed < 16 else None)
 
 
 def _jpeg2000_precision(begin: bytes) -> int:
@@ -103,16 +103,16 @@ def _jpeg2000_precision(begin: bytes) -> int:
     return (begin[at + 42] & 0x7F) + 1 if 0 <= at < len(begin) - 42 else 8
 
 
-def _ppm(begin: bytes, grey: bool) -> Deep | None:
+def _ppm(begin: bytes, grey: bool) -> BitDepth | None:
     # Magic number, width, height, largest value.
     header = _COMMENT.sub(b" ", begin).split(maxsplit=4)
     if len(header) > 3 and header[3] == b"65535":
-        return Deep()
+        return BitDepth()
     # Pillow scales to the largest value in the header: grey to 16 bits, colour to 8.
-    return Deep(16) if grey else None
+    return BitDepth(16) if grey else None
 
 
-def brightest_value(values: NDArray[np.uint16], deep: Deep) -> int:
+def brightest_value(values: NDArray[np.uint16], deep: BitDepth) -> int:
     """Return the brightest pixel, at least the largest value of the depth that a header hints at.
 
     Values beyond a hint say that the significant bits are the high ones, as in the standard.

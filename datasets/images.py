@@ -20,12 +20,12 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from miex.datasets.deep_images import (
     BACKDROP,
-    Deep,
+    BitDepth,
     brightest_value,
     common_depth,
     deep_values,
     depth_of,
-    look,
+    read_bit_depth,
     to_8_bits,
 )
 from miex.datasets.paths import SpecialFile, open_regular
@@ -166,7 +166,7 @@ def bit_depth(paths: Iterable[Path]) -> int | None:
             with open_regular(path) as file, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 image: Image.Image = Image.open(file, formats=IMAGE_FORMATS)
-                deep = look(image, file)
+                deep = read_bit_depth(image, file)
                 if deep is None:
                     break
                 if deep.depth is not None:
@@ -231,7 +231,7 @@ def _decode(file: io.BufferedReader, limits: _Limits) -> tuple[NDArray[np.uint8]
                 "too_small", f"{width} x {height} pixels, at least {limits.min_side} are needed"
             )
         orientation = _orientation(image)
-        deep = look(image, file)
+        deep = read_bit_depth(image, file)
         if deep is not None:
             image = _shrink(_from_deep(image, file, deep, limits.depth), limits.max_side)
             image = image.convert("RGB")
@@ -247,7 +247,7 @@ def _decode(file: io.BufferedReader, limits: _Limits) -> tuple[NDArray[np.uint8]
 
 
 def _from_deep(
-    image: Image.Image, file: io.BufferedReader, deep: Deep, common: int | None
+    image: Image.Image, file: io.BufferedReader, deep: BitDepth, common: int | None
 ) -> Image.Image:
     try:
         values = deep_values(image, file)
