@@ -43,3 +43,18 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(number)
+
+
+def seed_device(seed: int, device: torch.device) -> None:
+    """Seed PyTorch's generators of the CPU and of the device.
+
+    The numbers are those of `torch.manual_seed`, which without CUDA also formats the stack of calls
+    each time, for an error message: 4 ms, a fifth of a training step of STSTNet.
+
+    Args:
+        seed: Below 2^63.
+        device: The device of the network.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)

@@ -337,7 +337,13 @@ def _finished(path: Path, fold: Fold, material: Material, evaluation: str) -> di
 
 def _prediction(seed: int, fold: str, each: Mapping[str, Any]) -> Prediction:
     return Prediction(
-        seed, fold, each["key"], each["prediction"], tuple(each["scores"]), each["majority"]
+        seed,
+        fold,
+        each["key"],
+        each["prediction"],
+        tuple(each["scores"]),
+        each["majority"],
+        each.get("last_epoch"),
     )
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,14 +156,16 @@ def run_fold(
         _require_unseen(checkpoint, fold)
         recognizer = _start_from(recognizer, checkpoint, config, protocol.space)
         card = replace(card, weights=recognizer.weights, stages=checkpoint.card.stages)
-    best = list(fold.test)
+    last_epoch: Sequence[int | None] = [None] * len(fold.test)
     if pretraining is not None and together:
         refused = _fit_together(recognizer, config, material, card, fold, seed)
     elif config.finetune:
-        about["epoch"] = finetune(
+        tuned = finetune(
             recognizer, config, material, card, fold, seed, on_step, about["warnings"].append
         )
-    logits = predict(recognizer, clips, best, device=config.run.device)
+        about["epoch"] = tuned.epoch
+        last_epoch = tuned.last_epoch or last_epoch
+    logits = predict(recognizer, clips, fold.test, device=config.run.device)
     majority = Counter(info.label for info in training).most_common(1)[0][0]
     about |= {"weights": recognizer.weights, **_counts(material, fold, refused)}
     return {
@@ -174,8 +176,9 @@ def run_fold(
                 "prediction": int(row.argmax()),
                 "scores": [float(value) for value in row],
                 "majority": majority,
+                "last_epoch": last,
             }
-            for index, row in zip(best, logits, strict=True)
+            for index, row, last in zip(fold.test, logits, last_epoch, strict=True)
         ],
     }
 
@@ -271,6 +274,20 @@ def _fit_together(
     return count_refused(inputs, refused)
 
 
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """Result of the training on the clips of a fold.
+
+    Attributes:
+        epoch: The epoch that is tested; None for a fitted recognizer, which has no epochs.
+        last_epoch: Predicted class of each test clip after the last epoch; None unless the epoch
+            was chosen on the test clips.
+    """
+
+    epoch: int | None
+    last_epoch: tuple[int, ...] | None = None
+
+
 def finetune(
     recognizer: AnyRecognizer,
     config: EvaluationConfig,
@@ -280,12 +297,8 @@ def finetune(
     seed: int,
     on_step: OnStep | None = None,
     on_warning: OnWarning | None = None,
-) -> int | None:
-    """Train on the clips of the fold.
-
-    Returns:
-        The epoch that is tested; None for a fitted recognizer, which has no epochs.
-    """
+) -> Tuned:
+    """Train on the clips of the fold."""
     clips = material.clips
     hyper = recognizer.config.hyperparameters(
         config.finetuning, "fine_tuning" if card.stages else "training"
@@ -301,13 +314,14 @@ def finetune(
     run = config.run.model_copy(update={"seed": seed})
     chosen_by = {clips.infos[index].person for index in judges}
     data = finetuning_data(config, material, fold, indices, chosen_by)
-    kept: dict[str, Any] = {"score": -1.0, "epoch": hyper.epochs, "state": None}
+    kept: dict[str, Any] = {"score": -1.0, "epoch": hyper.epochs, "state": None, "last": None}
 
     def judge(epoch: int) -> None:
         assert not isinstance(recognizer, FittedRecognizer)
         logits = predict(recognizer, clips, judges, device=config.run.device)
         labels = [clips.infos[index].label for index in judges]
-        counts = confusion(labels, logits.argmax(1), recognizer.classes)
+        kept["last"] = tuple(map(int, logits.argmax(1)))
+        counts = confusion(labels, kept["last"], recognizer.classes)
         found = getattr(scores(counts), config.selection_by)
         if found > kept["score"]:
             state = {name: each.clone() for name, each in recognizer.state_dict().items()}
@@ -326,4 +340,6 @@ def finetune(
     )
     if kept["state"] is not None and not isinstance(recognizer, FittedRecognizer):
         recognizer.load_state_dict(kept["state"])
-    return None if isinstance(recognizer, FittedRecognizer) else int(kept["epoch"])
+    if isinstance(recognizer, FittedRecognizer):
+        return Tuned(None)
+    return Tuned(int(kept["epoch"]), kept["last"] if config.selection == "oracle" else None)

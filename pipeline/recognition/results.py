@@ -49,6 +49,8 @@ class Prediction:
         prediction: Predicted class.
         scores: Score of each class.
         majority: Most frequent class of the training clips of the fold.
+        last_epoch: Predicted class after the last epoch of a training whose epoch was chosen on the
+            test clips; else None.
     """
 
     seed: int
@@ -57,6 +59,7 @@ class Prediction:
     prediction: int
     scores: tuple[float, ...]
     majority: int
+    last_epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,8 @@ def summarize(
         over seeds), ``mean_over_folds`` (the same of the mean of the scores of each fold, and the
         deviation over folds), ``databases`` (pooled, for each), ``other`` (the numbers that papers
         also report, by their names), ``interval`` (bootstrap over subjects, the seeds' counts
-        summed), ``baselines``, and the confusion matrices.
+        summed), ``baselines``, the confusion matrices, and for an oracle ``last_epoch``, the pooled
+        scores after the last epoch of the same trainings.
 
     Raises:
         ValueError: A clip has no prediction or two of one seed, or a prediction has no clip.
@@ -180,7 +184,21 @@ def summarize(
         },
         "baselines": {name: asdict(each) for name, each in baselines.items()},
         "confusion": {str(seed): matrix.tolist() for seed, matrix in matrices.items()},
+        **_after_last_epoch(by_key, whole, size),
     }
+
+
+def _after_last_epoch(
+    by_key: Mapping[str, SampleInfo], runs: Mapping[int, Sequence[Prediction]], size: int
+) -> dict[str, Any]:
+    """Return the entry ``last_epoch``, or nothing if a prediction lacks it."""
+    found = []
+    for run in runs.values():
+        last = [each.last_epoch for each in run if each.last_epoch is not None]
+        if len(last) < len(run):
+            return {}
+        found.append(scores(confusion([by_key[each.key].label for each in run], last, size)))
+    return {"last_epoch": _over_seeds(found, list(runs))}
 
 
 def _require_complete(

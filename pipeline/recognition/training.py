@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from miex.datasets.device import exact_kernels
+from miex.datasets.device import exact_kernels, seed_device
 from miex.datasets.files import remove_partial
 from miex.datasets.interrupts import deferred_interrupt
 from miex.datasets.processes import Processes
@@ -307,7 +307,7 @@ class _Loop:
         self.torn = True
         rank = self.processes.rank
         generator = Generator().manual_seed(_seed(self.run.seed, self.step, 2 * rank))
-        torch.manual_seed(_seed(self.run.seed, self.step, 2 * rank + 1))
+        seed_device(_seed(self.run.seed, self.step, 2 * rank + 1), self.device)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(self.step)
         with torch.no_grad():

@@ -92,6 +92,12 @@ def notes_of(content: Mapping[str, Any]) -> list[str]:
     found = []
     if content["oracle"]:
         found.append("NOT A RESULT: the epoch was chosen on the test clips")
+        if "last_epoch" in content:
+            last = content["last_epoch"]["mean"]
+            found.append(
+                f"after the last epoch the same trainings have UF1 {last['uf1']:.3f}, UAR"
+                f" {last['uar']:.3f}: that is a result"
+            )
     said = content.get("clips_in_paper")
     if said:
         found.append(

@@ -23,6 +23,7 @@ from miex.pipeline.recognition.evaluation_config import EvaluationConfig, Materi
 from miex.pipeline.recognition.protocols import find_protocol
 from miex.pipeline.recognition.recognizers.base import create_recognizer
 from miex.pipeline.recognition.results import PREDICTIONS, Result, require_comparable
+from miex.pipeline.reports.results_page import notes_of
 
 CONFIG = EvaluationConfig(
     recognizer="dere_grl",
@@ -227,6 +228,9 @@ def test_oracle_selection_needs_a_flag_and_stamps_the_result(
     assert (
         found["oracle"]["pooled"]["mean"]["accuracy"] > found["last"]["pooled"]["mean"]["accuracy"]
     )
+    assert found["oracle"]["last_epoch"]["seeds"] == found["last"]["pooled"]["seeds"]
+    assert "last_epoch" not in found["last"]
+    assert any("after the last epoch" in each for each in notes_of(found["oracle"]))
 
 
 def test_validation_selection_never_looks_at_the_test(

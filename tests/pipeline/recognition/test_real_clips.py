@@ -129,8 +129,9 @@ def test_the_epoch_is_chosen_without_people_of_the_clips_that_only_train(
     config = CONFIG.model_copy(update={"selection": "validation", "validation_share": 0.34})
     recognizer = create_recognizer("dere_grl", 3)
     card = Card("dere_grl", recognizer.config.model_dump(mode="json"), "three_class", "random")
-    epoch = finetune(recognizer, config, material, card, fold, 0)
-    assert epoch in {1, 2, 3}
+    tuned = finetune(recognizer, config, material, card, fold, 0)
+    assert tuned.epoch in {1, 2, 3}
+    assert tuned.last_epoch is None
 
 
 def test_a_tested_clip_that_is_given_again_trains_once(
