@@ -29,11 +29,16 @@ def recognizers() -> None:
     """List the recognizers: name, paper and representation."""
     from miex.pipeline.recognition.recognizer_config import recognizer_facts, recognizer_names
 
-    rows = []
-    for name in recognizer_names():
-        facts = recognizer_facts(name)
-        rows.append((name, *(str(facts.get(key, "")) for key in ("citation", "looks_at"))))
-    Terminal().table("Recognizers", ("name", "paper", "looks at"), rows)
+    terminal = Terminal()
+    facts = {name: recognizer_facts(name) for name in recognizer_names()}
+    rows = [
+        (name, *(str(each.get(key, "")) for key in ("citation", "looks_at")))
+        for name, each in facts.items()
+    ]
+    terminal.table("Recognizers", ("name", "paper", "looks at"), rows)
+    for name, each in facts.items():
+        if each.get("from_random"):
+            terminal.tell(f"{name} without pretrained weights: {each['from_random']}")
 
 
 @app.command(

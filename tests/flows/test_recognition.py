@@ -166,6 +166,9 @@ def test_the_recognizers_are_listed_with_their_papers() -> None:
     assert result.exit_code == 0
     assert "uamrn" in result.stdout
     assert "MiE-X" in result.stdout or "ECCV 2022" in result.stdout
+    said = " ".join(result.stdout.split())
+    assert "branches without pretrained weights: expect chance" in said
+    assert "fusion=early" in said
 
 
 def test_the_list_of_recognizers_needs_no_torch() -> None:
