@@ -7,6 +7,7 @@ applies the model, the landmark estimator inverts it.
 """
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -173,6 +174,7 @@ def as_landmarks(landmarks: ArrayLike) -> Points:
     return points
 
 
+@cache
 def _landmark_confidence() -> Points:
     """Return weights ``(68,)`` of the landmarks in the pose fit.
 
@@ -185,39 +187,101 @@ def _landmark_confidence() -> Points:
     return weights
 
 
-def _affine_start(neutral: Points, points: Points, weights: Points) -> tuple[float, Points]:
-    """Return the scale and rotation nearest to an affine map (POS, DeMenthon & Davis 1995)."""
-    root = np.sqrt(weights)[:, None]
-    design = np.column_stack([neutral, np.ones(len(neutral))])
-    affine = np.linalg.lstsq(design * root, points * root, rcond=None)[0][:3].T
+@cache
+def _affine_fit() -> Points:
+    """Return the matrix ``(3, 68)`` that maps landmarks to the nearest affine map, transposed."""
+    root = np.sqrt(_landmark_confidence())[:, None]
+    design = np.column_stack([motion_table().neutral, np.ones(LANDMARK_COUNT)])
+    fit: Points = np.linalg.pinv(design * root)[:3] * root[:, 0]
+    return fit
+
+
+def _affine_starts(points: Points) -> tuple[Points, Points]:
+    """Return scales ``(N,)`` and rotations ``(N, 3, 3)`` (POS, DeMenthon & Davis 1995).
+
+    They are those nearest to the affine maps of the neutral shape to ``(N, 68, 2)`` landmarks.
+    """
+    affine = (_affine_fit() @ points).transpose(0, 2, 1)
     left, singular, right = np.linalg.svd(affine, full_matrices=False)
     rows = left @ right
-    return float(singular.mean()), np.vstack([rows, np.cross(rows[0], rows[1])])
+    third = np.cross(rows[:, 0], rows[:, 1])[:, None]
+    return singular.mean(axis=1), np.concatenate([rows, third], axis=1)
 
 
-def _rotate(vector: Points) -> Points:
-    """Return rotation matrix of a rotation vector (Rodrigues' formula)."""
-    angle = float(np.linalg.norm(vector))
-    if angle < 1e-12:
-        return np.eye(3)
-    x, y, z = vector / angle
-    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    turn: Points = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
-    return turn
+def _rotations(vectors: Points) -> Points:
+    """Return the matrices ``(N, 3, 3)`` of rotation vectors ``(N, 3)`` (Rodrigues' formula)."""
+    angles = np.maximum(np.sqrt((vectors**2).sum(axis=1)), 1e-12)
+    x, y, z = (vectors / angles[:, None]).T
+    zero = np.zeros_like(x)
+    cross = np.array([[zero, -z, y], [z, zero, -x], [-y, x, zero]]).transpose(2, 0, 1)
+    sine, cosine = np.sin(angles)[:, None, None], np.cos(angles)[:, None, None]
+    turns: Points = np.eye(3) + sine * cross + (1 - cosine) * (cross @ cross)
+    return turns
 
 
 def _huber(residuals: Points) -> Points:
-    """Return the Huber weights ``(68,)`` of residuals ``(68, 2)``, scaled by their median."""
-    lengths = np.linalg.norm(residuals, axis=1)
-    limit = _HUBER_THRESHOLD * 1.4826 * max(float(np.median(lengths)), 1e-9)
-    weights: Points = np.minimum(1.0, limit / np.maximum(lengths, 1e-12))
+    """Return the Huber weights ``(N, 68)`` of residuals ``(N, 2, 68)``, scaled by their median."""
+    lengths = np.sqrt((residuals**2).sum(axis=1))
+    half = LANDMARK_COUNT // 2
+    middle = np.partition(lengths, (half - 1, half), axis=1)[:, half - 1 : half + 1]
+    limits = _HUBER_THRESHOLD * 1.4826 * np.maximum(middle.mean(axis=1), 1e-9)
+    weights: Points = np.minimum(1.0, limits[:, None] / np.maximum(lengths, 1e-12))
     return weights
 
 
-def fit_pose(landmarks: ArrayLike) -> HeadPose:
-    """Fit the head pose under which the neutral shape explains 68 landmarks.
+def _pose_steps(points: Points, scale: Points, rotation: Points, translation: Points) -> Points:
+    """Return a Gauss-Newton step ``(N, 6)`` of each pose: turn, relative scale and shift."""
+    turned = rotation @ motion_table().neutral.T
+    seen = scale[:, None, None] * turned[:, :2] + translation[:, :, None]
+    residuals = points.transpose(0, 2, 1) - seen
+    x, y, z = np.moveaxis(scale[:, None, None] * turned, 1, 0)
+    # A turn by the small vector w moves X by w x X.
+    design = np.zeros((len(points), 6, 2, LANDMARK_COUNT))
+    design[:, 0, 1], design[:, 1, 0] = -z, z
+    design[:, 2, 0], design[:, 2, 1] = -y, x
+    design[:, 3, 0], design[:, 3, 1] = x, y
+    design[:, 4, 0] = design[:, 5, 1] = 1.0
+    weights = (_landmark_confidence() * _huber(residuals))[:, None, None]
+    weighted = (design * weights).reshape(len(points), 6, -1)
+    normal = weighted @ design.reshape(len(points), 6, -1).transpose(0, 2, 1)
+    return np.asarray(
+        np.linalg.solve(normal, weighted @ residuals.reshape(len(points), -1, 1))[..., 0]
+    )
 
-    Iteratively re-weighted Gauss-Newton on scale, rotation and translation, Huber weights.
+
+def fit_poses(landmarks: Points | Sequence[ArrayLike]) -> list[HeadPose]:
+    """Fit the head poses under which the neutral shape explains 68 landmarks of each face.
+
+    Iteratively re-weighted Gauss-Newton on scale, rotation and translation, Huber weights. The pose
+    of a face does not depend on the other faces.
+
+    Args:
+        landmarks: N times ``(68, 2)`` x and y, pixels, iBUG 300-W order.
+
+    Raises:
+        ValueError: Not 68 finite points that span a plane.
+    """
+    if not len(landmarks):
+        return []
+    points = np.stack([as_landmarks(each) for each in landmarks])
+    neutral, confidence = motion_table().neutral, _landmark_confidence()
+    scale, rotation = _affine_starts(points)
+    offsets = points - scale[:, None, None] * (neutral @ rotation[:, :2].transpose(0, 2, 1))
+    translation = np.average(offsets, axis=1, weights=confidence)
+    left = np.arange(len(points))
+    for _ in range(_POSE_STEPS):
+        step = _pose_steps(points[left], scale[left], rotation[left], translation[left])
+        rotation[left] = _rotations(step[:, :3]) @ rotation[left]
+        scale[left] *= np.exp(step[:, 3])
+        translation[left] += step[:, 4:]
+        left = left[np.abs(step[:, :4]).max(axis=1) >= _POSE_TOLERANCE]
+        if not len(left):
+            break
+    return [HeadPose(*each) for each in zip(scale.tolist(), rotation, translation, strict=True)]
+
+
+def fit_pose(landmarks: ArrayLike) -> HeadPose:
+    """Fit the head pose of one face; see `fit_poses`.
 
     Args:
         landmarks: ``(68, 2)`` x and y, pixels, iBUG 300-W order.
@@ -225,32 +289,7 @@ def fit_pose(landmarks: ArrayLike) -> HeadPose:
     Raises:
         ValueError: Not 68 finite points that span a plane.
     """
-    points = as_landmarks(landmarks)
-    neutral = motion_table().neutral
-    confidence = _landmark_confidence()
-    scale, rotation = _affine_start(neutral, points, confidence)
-    translation = np.average(points - scale * neutral @ rotation[:2].T, axis=0, weights=confidence)
-    for _ in range(_POSE_STEPS):
-        turned = neutral @ rotation.T
-        residuals = points - (scale * turned[:, :2] + translation)
-        root = np.sqrt(confidence * _huber(residuals))
-        x, y, z = turned.T
-        zero, one = np.zeros_like(x), np.ones_like(x)
-        # A turn by the small vector w moves X by w x X; columns: w, relative scale, t.
-        columns = np.array(
-            [
-                [zero, z * scale, -y * scale, x * scale, one, zero],
-                [-z * scale, zero, x * scale, y * scale, zero, one],
-            ]
-        )
-        design = (columns * root).transpose(2, 0, 1).reshape(-1, 6)
-        step = np.linalg.lstsq(design, (residuals * root[:, None]).reshape(-1), rcond=None)[0]
-        rotation = _rotate(step[:3]) @ rotation
-        scale *= float(np.exp(step[3]))
-        translation = translation + step[4:]
-        if np.abs(step[:4]).max() < _POSE_TOLERANCE:
-            break
-    return HeadPose(scale, rotation, translation)
+    return fit_poses([landmarks])[0]
 
 
 def _aperture(points: Points, eye: tuple[int, ...]) -> float:

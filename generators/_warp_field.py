@@ -29,6 +29,9 @@ NODES = 48
 _STIFFNESS = 1e-3
 """Ridge of the thin plates: smooths them where landmarks of a turned face coincide."""
 
+_QUERIES = 256
+"""Number of positions at which the plates are evaluated together."""
+
 _RING = 1.4
 """Radius of the ring around the face on which the motion is 0, relative to its outline."""
 
@@ -43,15 +46,21 @@ _LOWER_LIP = (55, 56, 57, 58, 59, 65, 66, 67)
 
 def _kernel(points: Points, centres: Points) -> Points:
     """Return the thin-plate kernel ``r² log r²`` (Duchon 1977), ``(points, centres)``."""
-    squared = np.subtract.outer(points[:, 0].copy(), centres[:, 0].copy())
+    kernel = np.empty((len(points), len(centres)))
+    _fill_kernel(kernel, np.empty((2, *kernel.shape)), points, centres)
+    return kernel
+
+
+def _fill_kernel(kernel: Points, scratch: Points, points: Points, centres: Points) -> None:
+    """Write the thin-plate kernel into an array; `scratch` has room for two of its shape."""
+    squared, other = scratch
+    np.subtract(points[:, 0, None], centres[:, 0], out=squared)
     squared *= squared
-    other = np.subtract.outer(points[:, 1].copy(), centres[:, 1].copy())
+    np.subtract(points[:, 1, None], centres[:, 1], out=other)
     other *= other
     squared += other
     squared += 1e-12
-    squared *= np.log(squared, out=other)
-    kernel: Points = squared
-    return kernel
+    np.multiply(squared, np.log(squared, out=other), out=kernel)
 
 
 def _affine_part(points: Points) -> Points:
@@ -120,26 +129,66 @@ def plates(
     Returns:
         ``(q, k)`` for each subset.
     """
-    in_all = np.logical_and.reduce([np.isin(np.arange(len(points)), band) for band in bands])
-    core, rest = np.flatnonzero(in_all), np.flatnonzero(~in_all)
+    taken = np.zeros((len(bands), len(points)), bool)
+    for mask, band in zip(taken, bands, strict=True):
+        mask[band] = True
+    in_all = taken.all(axis=0)
+    count = int(in_all.sum())
+    order = np.argsort(~in_all, kind="stable")
+    points, values, taken = points[order], values[order], taken[:, order]
     within = _kernel(points, points)
-    border = np.vstack([within[np.ix_(core, rest)], _affine_part(points[rest]).T])
-    right = np.vstack([values[core], np.zeros((3, values.shape[1]))])
+    border = np.vstack([within[:count, count:], _affine_part(points[count:]).T])
+    right = np.vstack([values[:count], np.zeros((3, values.shape[1]))])
     weights = _solve(
-        _plate_system(within[np.ix_(core, core)], points[core]), np.hstack([border, right])
+        _plate_system(within[:count, :count], points[:count]), np.hstack([border, right])
     )
-    towards = _kernel(queries, points)
-    design = np.hstack([towards[:, core], _affine_part(queries)])
-    common = _product(design, weights)
-    fields = []
-    for band in bands:
-        own = np.flatnonzero(np.isin(rest, band))
-        index = rest[own]
+    extras = []
+    for mask in taken:
+        own = np.flatnonzero(mask[count:])
+        index = count + own
         corner = within[np.ix_(index, index)] + _STIFFNESS * np.eye(len(index))
         across = _product(border[:, own].T, weights)
-        extra = _solve(corner - across[:, own], values[index] - across[:, len(rest) :])
-        reach = towards[:, index] - common[:, own]
-        fields.append(common[:, len(rest) :] + _product(reach, extra))
+        extra = _solve(corner - across[:, own], values[index] - across[:, len(points) - count :])
+        extras.append((own, extra))
+    return _evaluate(points, count, weights, extras, queries)
+
+
+def _evaluate(
+    points: Points,
+    count: int,
+    weights: Points,
+    extras: list[tuple[NDArray[np.intp], Points]],
+    queries: Points,
+) -> list[Points]:
+    """Evaluate the plates of `plates`.
+
+    Args:
+        points: ``(n, 2)``, those that all plates have in common first.
+        count: Number of common points.
+        weights: ``(count + 3, n - count + k)``: solutions of the common system for the n - count
+            other points, and for the values.
+        extras: For each plate, which of the other points it has, and their weights.
+        queries: ``(q, 2)``.
+    """
+    rest = len(points) - count
+    wide = weights.shape[1]
+    # The kernels of the other points stand between the kernels and the affine part: weight 0.
+    padded = np.vstack([weights[:count], np.zeros((rest, wide)), weights[count:]])
+    fields = [np.empty((len(queries), wide - rest)) for _ in extras]
+    rows = np.empty((min(_QUERIES, len(queries)), len(padded)))
+    scratch = np.empty((2, len(rows), len(points)))
+    # In parts that stay in the cache of a core.
+    for start in range(0, len(queries), _QUERIES):
+        part = queries[start : start + _QUERIES]
+        design = rows[: len(part)]
+        _fill_kernel(design[:, : len(points)], scratch[:, : len(part)], part, points)
+        design[:, len(points)] = 1.0
+        design[:, len(points) + 1 :] = part
+        common = _product(design, padded)
+        reach = design[:, count : len(points)] - common[:, :rest]
+        for field, (own, extra) in zip(fields, extras, strict=True):
+            change = _product(reach[:, own], extra)
+            np.add(common[:, rest:], change, out=field[start : start + len(part)])
     return fields
 
 

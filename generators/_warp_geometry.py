@@ -163,18 +163,18 @@ class FaceGeometry:
             Pixels above the upper edge and pixels below the lower edge of the nearest aperture;
             both negative inside it. Outside the corners both edges are the chord.
         """
-        apertures = (*self.eyes, self.mouth)
-        above, below = [], []
-        for aperture in apertures:
-            t, y = aperture.coordinates(points)
+        nearest = np.where(self.descent(points) > 0.5, 2, self.nearer_eye(points).astype(int))
+        above, below = np.empty(nearest.shape), np.empty(nearest.shape)
+        # Far from an aperture there is no gap between the layers.
+        far = _FAR * self.unit
+        for number, aperture in enumerate((*self.eyes, self.mouth)):
+            here = nearest == number
+            t, y = aperture.coordinates(points[here])
             upper, lower = aperture.heights(t)
             up, down = upper - y, y - lower
-            # Far from an aperture there is no gap between the layers.
-            far = _FAR * self.unit
-            above.append(np.where(down > far, -down, up))
-            below.append(np.where(up > far, -up, down))
-        nearest = np.where(self.descent(points) > 0.5, 2, self.nearer_eye(points).astype(int))
-        return np.choose(nearest, above), np.choose(nearest, below)
+            above[here] = np.where(down > far, -down, up)
+            below[here] = np.where(up > far, -up, down)
+        return above, below
 
 
 def outline_distance(outline: Points, size: int) -> NDArray[np.float32]:
@@ -182,12 +182,12 @@ def outline_distance(outline: Points, size: int) -> NDArray[np.float32]:
     mask = np.zeros((size, size), np.uint8)
     cv2.fillPoly(mask, [np.round(outline * 16).astype(np.int32)], 255, shift=4)
     inside, outside = (
-        cv2.distanceTransform(part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float64)
+        cv2.distanceTransform(part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         for part in (mask, 255 - mask)
     )
     # The last bits of OpenCV depend on the number of threads; squared distances are integers.
-    exact = np.sqrt(np.rint(outside**2)) - np.sqrt(np.rint(inside**2))
-    return exact.astype(np.float32)
+    exact = np.sqrt(np.rint((inside + outside).astype(np.float64) ** 2))
+    return np.where(inside > 0, -exact, exact).astype(np.float32)
 
 
 def pixel_centres(size: int, count: int) -> Points:

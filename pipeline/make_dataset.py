@@ -12,7 +12,7 @@ from miex.datasets.storage import exists, is_address, staged
 from miex.pipeline.clusters import ClusterKind, kind_of, map_on_cluster
 from miex.pipeline.reports.animation import FLIP, write_flip
 from miex.pipeline.reports.card import dataset_card
-from miex.pipeline.reports.report import write_report
+from miex.pipeline.reports.report import draw_gallery, write_report
 from miex.pipeline.reports.sheet import contact_sheet
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.job import Job, OnFaces, planned, start
@@ -20,7 +20,7 @@ from miex.pipeline.synthesis.manifest import write_json
 from miex.pipeline.synthesis.records import pending
 from miex.pipeline.synthesis.run import OnSamples, complete, render_shard
 from miex.pipeline.synthesis.shard_files import shard_path
-from miex.pipeline.workers import OnStage, map_in_processes
+from miex.pipeline.workers import OnStage, beside, map_in_processes
 
 
 def synthesize(
@@ -78,7 +78,7 @@ def synthesize(
             render_on_cluster(job, todo, kind, cluster, on_samples=on_samples)
         if todo:
             _log_run(job, left, prepared - began, time.perf_counter() - prepared)
-        return finish(job, on_stage)
+        return finish(job, on_stage, workers)
 
 
 def synthesize_as_stage(
@@ -168,12 +168,13 @@ def _log_run(job: Job, samples: int, prepare: float, render: float) -> None:
     write_json(job.out / RUN_LOG, log)
 
 
-def finish(job: Job, on_stage: OnStage | None = None) -> dict[str, Any]:
+def finish(job: Job, on_stage: OnStage | None = None, workers: int | None = None) -> dict[str, Any]:
     """Write the manifest, the dataset card, the pictures of samples and the report.
 
     Args:
         job: A job of which every shard is rendered.
         on_stage: Progress callback; the stages are ``sheet``, ``frames`` and ``gallery``.
+        workers: Number of processes, all cores by default.
 
     Returns:
         The manifest.
@@ -184,23 +185,38 @@ def finish(job: Job, on_stage: OnStage | None = None) -> dict[str, Any]:
     manifest = complete(job)
     if not exists(job.out / RUN_LOG):
         write_json(job.out / RUN_LOG, {"folder": str(job.folder)})
-    write_card_and_report(job.out, manifest, on_stage)
+    write_card_and_report(job.out, manifest, on_stage, workers)
     return manifest
 
 
 def write_card_and_report(
-    folder: Path, manifest: Mapping[str, Any], on_stage: OnStage | None = None
+    folder: Path,
+    manifest: Mapping[str, Any],
+    on_stage: OnStage | None = None,
+    workers: int | None = None,
 ) -> None:
     """Write the dataset card, the contact sheet, `flip.webp` and the report of a dataset.
+
+    The pictures are drawn in other processes, where there are some, while this one examines the
+    samples.
 
     Args:
         folder: The dataset folder, or its address.
         manifest: Its manifest.
         on_stage: Progress callback; the stages are ``sheet``, ``frames`` and ``gallery``.
+        workers: Number of processes, all cores by default.
     """
-    with staged(folder) as local:
+    with staged(folder) as local, beside(workers, on_stage) as submit:
         with whole_file(local / "README.md") as card:
             card.write_text(dataset_card(manifest), encoding="utf-8")
-        contact_sheet(folder, local / "sheet.png", on_stage=on_stage)
-        write_flip(folder, local / FLIP)
-        write_report(folder, local / "report", on_stage=on_stage)
+        gallery = submit(draw_gallery, folder)
+        pictures = submit(_draw_pictures, folder, local)
+        write_report(
+            folder, local / "report", workers=workers, gallery=gallery.result, on_stage=on_stage
+        )
+        pictures.result()
+
+
+def _draw_pictures(folder: Path, local: Path, on_stage: OnStage | None) -> None:
+    contact_sheet(folder, local / "sheet.png", on_stage=on_stage)
+    write_flip(folder, local / FLIP)

@@ -39,7 +39,7 @@ from miex.au_sources.estimators.base import (
 from miex.au_sources.face_motion import (
     LANDMARK_COUNT,
     as_landmarks,
-    fit_pose,
+    fit_poses,
     motion_table,
 )
 from miex.datasets.registry import Facts
@@ -131,8 +131,8 @@ def upright(landmarks: ArrayLike) -> UprightFaces:
     """
     table = motion_table()
     residuals, rotations = [np.zeros((0, LANDMARK_COUNT, 2))], [np.zeros((0, 2, 3))]
-    for face in np.asarray(landmarks, dtype=np.float64):
-        pose = fit_pose(face)
+    faces = np.asarray(landmarks, dtype=np.float64)
+    for face, pose in zip(faces, fit_poses(faces), strict=True):
         roll = np.radians(pose.roll)
         turn_back = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
         rotation = turn_back @ pose.rotation[:2]

@@ -27,7 +27,7 @@ from miex.pipeline.faces.table_file import (
     pack_rejections,
     unpack_rejections,
 )
-from miex.pipeline.workers import leave_with_parent
+from miex.pipeline.workers import keep_freed_memory, leave_with_parent
 
 DetectorFactory = Callable[[FaceConfig], FaceDetector]
 
@@ -120,6 +120,7 @@ def start_worker(config: FaceConfig, factory: DetectorFactory) -> None:
     # There is one process per core already, so that further threads would slow all of them down.
     os.environ["OMP_NUM_THREADS"] = "1"
     cv2.setNumThreads(1)
+    keep_freed_memory()
     leave_with_parent()
     _worker = (config, factory(config))
 

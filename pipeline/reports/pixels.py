@@ -1,7 +1,6 @@
 """Measure the frames of a dataset in one pass: equal frames, foreign faces, PSNR and SSIM."""
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from miex.datasets.dataset_format import DatasetFolder
 from miex.pipeline.reports.selection import open_shard
+from miex.pipeline.workers import cores
 
 SCREENED, COMPARED = 50_000, 1_500
 """How many pairs are decoded, and for how many of them SSIM is computed, at most. Decoding a
@@ -57,15 +57,17 @@ def inspect_pixels(
     screened: int = SCREENED,
     compared: int = COMPARED,
     seed: int = 0,
+    workers: int | None = None,
     on_samples: Callable[[int, int], None] | None = None,
 ) -> Pixels:
-    """Read every onset and apex frame once, on all cores; memory holds one row group per core.
+    """Read every onset and apex frame once, in threads; memory holds one row group per thread.
 
     Args:
         dataset: What to look at.
         screened: How many pairs to decode at most.
         compared: Of how many of them to compute SSIM at most.
         seed: Chooses them.
+        workers: Number of threads, at most 8; all cores by default.
         on_samples: Progress callback: (samples done, samples in total).
 
     Raises:
@@ -88,12 +90,11 @@ def inspect_pixels(
         decoded=task > 0,
         unreadable=[],
     )
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     # These threads use all cores; those of OpenCV and Arrow would compete with them.
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        with ThreadPoolExecutor(max(1, min(cores or 1, 8))) as pool:
+        with ThreadPoolExecutor(min(workers or cores(), 8)) as pool:
             parts = list(_parts(dataset))
             ends = [*(start for _, _, start in parts[1:]), count]
             done = pool.map(lambda part: _inspect(part, task, found), parts)

@@ -26,6 +26,7 @@ from miex.pipeline.reports.numbers import (
     together_rows,
     write_numbers,
 )
+from miex.pipeline.reports.overview import open_overview
 from miex.pipeline.reports.pixels import Pixels, inspect_pixels
 from miex.pipeline.reports.plots.base import Plots, draw_plots
 from miex.pipeline.reports.references import RealDatabase, real_databases
@@ -70,6 +71,8 @@ def write_report(
     out: Path | None = None,
     *,
     against: Path | None = None,
+    workers: int | None = None,
+    gallery: Callable[[], str] | None = None,
     on_stage: OnStage | None = None,
 ) -> Path:
     """Write `index.html`, `numbers.json` and CSV tables about a dataset or AU pools.
@@ -81,6 +84,8 @@ def write_report(
         out: Folder of the report; by default `report` in the dataset folder, `NAME-report` beside
             the first of pools or of several targets.
         against: A dataset folder or AU pool to compare with, distribution by distribution.
+        workers: Number of threads, at most 8; all cores by default.
+        gallery: Returns the gallery of the dataset, see `draw_gallery`, if it is drawn elsewhere.
         on_stage: Progress callback; the stages are ``frames`` and ``gallery``.
 
     Returns:
@@ -92,7 +97,7 @@ def write_report(
         DiskFullError: The disk is full; no half-written file stays.
     """
     paths = [Path(target)] if isinstance(target, str | Path) else [Path(path) for path in target]
-    report = examine(paths, against, on_stage)
+    report = examine(paths, against, on_stage, workers)
     folder = Path(out) if out is not None else _default_folder(paths)
     samples = report.evidence.samples
     text = load_template(
@@ -103,12 +108,7 @@ def write_report(
         words=lambda name: "unknown" if name in (None, "null") else name.replace("_", " "),
     ).render(
         content(report.evidence, report.findings, report.other, report.compared, report.plots),
-        gallery=gallery_section(
-            samples.dataset,
-            samples=_GALLERY,
-            seed=1,
-            on_samples=stage_reporter(on_stage, "gallery"),
-        ),
+        gallery=gallery() if gallery else draw_gallery(samples.dataset, on_stage),
     )
     path = folder / "index.html"
     with whole_file(path) as temporary:
@@ -117,8 +117,27 @@ def write_report(
     return path
 
 
+def draw_gallery(target: DatasetFolder | Path | None, on_stage: OnStage | None = None) -> str:
+    """Draw the gallery of the report on a dataset.
+
+    Args:
+        target: The dataset or its folder; None for pools, which have no gallery.
+        on_stage: Progress callback; the stage is ``gallery``.
+
+    Raises:
+        FileNotFoundError: See `write_report`.
+        ValueError: See `write_report`.
+    """
+    dataset = open_overview(target) if isinstance(target, Path) else target
+    tell = stage_reporter(on_stage, "gallery")
+    return gallery_section(dataset, samples=_GALLERY, seed=1, on_samples=tell)
+
+
 def examine(
-    targets: Sequence[Path], against: Path | None = None, on_stage: OnStage | None = None
+    targets: Sequence[Path],
+    against: Path | None = None,
+    on_stage: OnStage | None = None,
+    workers: int | None = None,
 ) -> Report:
     """Compute statistics and findings without writing anything.
 
@@ -126,6 +145,7 @@ def examine(
         targets: See `write_report`.
         against: See `write_report`.
         on_stage: See `write_report`.
+        workers: See `write_report`.
 
     Raises:
         FileNotFoundError: See `write_report`.
@@ -137,7 +157,7 @@ def examine(
         beside = []
     samples = join(_distinct(parts[: len(parts) - len(beside)]))
     other = None if against is None else open_target(against)
-    pixels = _pixels(samples.dataset, stage_reporter(on_stage, "frames"))
+    pixels = _pixels(samples.dataset, workers, stage_reporter(on_stage, "frames"))
     evidence = Evidence(
         samples=samples,
         groups=describe_groups(samples),
@@ -150,7 +170,7 @@ def examine(
     second = None
     if other is not None:
         tell = stage_reporter(on_stage, f"frames of {other.name}")
-        second = (other, _pixels(other.dataset, tell))
+        second = (other, _pixels(other.dataset, workers, tell))
     compared = [] if second is None else compare_samples((samples, pixels), second)
     return Report(evidence, find(evidence), second, compared, draw_plots(evidence))
 
@@ -169,9 +189,13 @@ def _reference(pool: Samples) -> RealDatabase:
 
 
 def _pixels(
-    dataset: DatasetFolder | None, on_samples: Callable[[int, int], None] | None
+    dataset: DatasetFolder | None,
+    workers: int | None,
+    on_samples: Callable[[int, int], None],
 ) -> Pixels | None:
-    return None if dataset is None else inspect_pixels(dataset, on_samples=on_samples)
+    if dataset is None:
+        return None
+    return inspect_pixels(dataset, workers=workers, on_samples=on_samples)
 
 
 def _distinct(parts: Sequence[Samples]) -> list[Samples]:

@@ -27,7 +27,7 @@ from miex.datasets.storage import is_address
 from miex.generators.base import GeneratorConfig
 from miex.pipeline.faces.config import FaceConfig
 
-_SHARDS, _LEAST_ROWS, _MOST_ROWS = 16, 128, 1024
+_SHARDS, _LEAST_ROWS, _MOST_ROWS = 64, 128, 1024
 """Shards of a dataset, as long as they have the numbers of rows that follow."""
 
 _MAX_SAMPLES = 100_000_000
@@ -298,7 +298,7 @@ class SynthesisConfig(FrozenConfig):
     def shard_rows(self, samples: int) -> int:
         """Return the number of samples of a shard of a dataset with this many.
 
-        Unless it is set, there are at least 16 shards where a shard has 128 samples or more, so
+        Unless it is set, there are some 64 shards where a shard has 128 samples or more, so
         that all cores have work until the end. It must not depend on the number of workers.
         """
         if self.rows_per_shard is not None:

@@ -8,6 +8,7 @@ from miex.au_sources.face_motion import (
     RIGHT_EYE,
     HeadPose,
     fit_pose,
+    fit_poses,
     landmark_motion,
     motion_table,
     skin_table,
@@ -196,3 +197,16 @@ def test_bad_landmarks_are_refused(landmarks, message):
         fit_pose(landmarks)
     with pytest.raises(ValueError, match=message):
         landmark_motion(landmarks)
+
+
+def test_the_pose_of_a_face_does_not_depend_on_the_others():
+    rng = np.random.default_rng(0)
+    turns = [(0, 0, 0), (30, 5, -3), (-25, 10, 5), (0, -20, -15)]
+    faces = [seen(*turn).project(motion_table().neutral) for turn in turns]
+    faces = [face + rng.normal(0, 0.5, face.shape) for face in faces]
+    together, alone = fit_poses(faces), [fit_pose(face) for face in faces]
+    for one, other in zip(together, alone, strict=True):
+        assert one.scale == other.scale
+        assert np.array_equal(one.rotation, other.rotation)
+        assert np.array_equal(one.translation, other.translation)
+    assert fit_poses([]) == []

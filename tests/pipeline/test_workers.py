@@ -1,4 +1,5 @@
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -6,9 +7,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from miex.pipeline.workers import map_in_processes, map_in_threads
+from miex.pipeline import workers
+from miex.pipeline.workers import beside, keep_freed_memory, map_in_processes, map_in_threads
 
 SCRIPT = """
 import time
@@ -77,3 +80,50 @@ def test_an_error_arrives(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="shard 0"):
         map_in_processes(work, tmp_path, range(2), workers=1)
+
+
+def count_up_to(number: int, on_stage: workers.OnStage | None) -> tuple[int, int]:
+    for step in range(number):
+        if on_stage:
+            on_stage("count", step + 1, number)
+    return os.getpid(), number
+
+
+def fail(_on_stage: workers.OnStage | None) -> None:
+    raise ValueError("no picture")
+
+
+def wait(_job: object, _number: int, _report: object) -> None:
+    pass
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_calls_run_beside_and_report_their_stages(count):
+    map_in_processes(wait, None, range(2), workers=2)
+    stages: list[tuple[str, int, int]] = []
+    with beside(count, lambda *stage: stages.append(stage)) as submit:
+        done = submit(count_up_to, 3)
+        process, number = done.result()
+    assert number == 3
+    assert (process == os.getpid()) == (count == 1)
+    assert stages == [("count", 1, 3), ("count", 2, 3), ("count", 3, 3)]
+    with pytest.raises(ValueError, match="no picture"), beside(count) as submit:
+        submit(fail).result()
+
+
+def test_no_process_is_started_for_calls_beside(monkeypatch):
+    monkeypatch.setattr(workers, "_server_runs", False)
+    with beside(2) as submit:
+        process, _ = submit(count_up_to, 1).result()
+    assert process == os.getpid()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
+def test_freed_memory_is_reused():
+    keep_freed_memory()
+    assert np.ones(10**5).sum() == 10**5
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(100):
+        np.ones(10**5)
+    # Mapped anew, each array would cost 195 pages.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 5000

@@ -223,7 +223,7 @@ def test_identities_of_a_large_table_are_drawn_one_by_one(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("samples", "rows"), [(90, 128), (2000, 128), (2049, 256), (9000, 640), (45_000, 1024)]
+    ("samples", "rows"), [(90, 128), (2000, 128), (8193, 256), (45_000, 768), (90_000, 1024)]
 )
 def test_the_size_of_shards_follows_from_the_number_of_samples(samples, rows):
     assert SynthesisConfig().shard_rows(samples) == rows
