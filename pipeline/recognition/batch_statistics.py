@@ -80,36 +80,3 @@ def _even_batches(
     order = np.random.default_rng(seed).permutation(indices)[:_MOST_SAMPLES]
     count = max(1, min(-(-len(order) // batch_size), len(order) // 2))
     return np.array_split(order, count)
-
-
-def answers_differ(
-    recognizer: Recognizer, inputs: CachedInputs, indices: Sequence[int], device: torch.device
-) -> bool:
-    """Return whether the logits of up to 32 samples differ.
-
-    A network with only inactive hidden units (dead ReLUs) gives every sample the bias of its last
-    layer as logits, up to rounding.
-
-    Args:
-        recognizer: The recognizer; in eval mode afterwards.
-        inputs: Cached representations.
-        indices: Training samples.
-        device: The device.
-    """
-    step = max(1, len(indices) // _LOOKED_AT)
-    looked_at = np.asarray(indices, np.int64)[::step][:_LOOKED_AT]
-    if len(looked_at) < 2:
-        return True
-    recognizer.eval()
-    with torch.no_grad():
-        for batch, _ in Batches(inputs, [looked_at], device):
-            logits = recognizer(batch).float()
-    spread = (logits.amax(0) - logits.amin(0)).max()
-    return bool(spread > _SPREAD * (1 + logits.abs().max()))
-
-
-_LOOKED_AT = 32
-
-_SPREAD = 1e-5
-"""Smallest spread of the logits relative to their size: float32 rounds at 1e-7, and the spread of
-an untrained network of any recognizer is 1e-3 or more."""

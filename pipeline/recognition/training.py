@@ -24,10 +24,7 @@ from miex.datasets.files import remove_partial
 from miex.datasets.interrupts import deferred_interrupt
 from miex.datasets.processes import Processes
 from miex.pipeline.recognition import optimization
-from miex.pipeline.recognition.batch_statistics import (
-    answers_differ,
-    recompute_batch_statistics,
-)
+from miex.pipeline.recognition.batch_statistics import recompute_batch_statistics
 from miex.pipeline.recognition.cache import Batches, CachedInputs
 from miex.pipeline.recognition.checkpoint import (
     CHECKPOINT,
@@ -40,6 +37,7 @@ from miex.pipeline.recognition.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
+from miex.pipeline.recognition.dead_networks import death, one_answer
 from miex.pipeline.recognition.order import batches_of, draw_weights
 from miex.pipeline.recognition.recognizers.base import (
     IS_CLIP,
@@ -243,6 +241,8 @@ class _Loop:
                         self._prepare_for_test()
                         on_epoch(epoch + 1)
                 self._prepare_for_test()
+                if not self.dead_since:
+                    self._warn(one_answer(*self._learnt_from()))
         except KeyboardInterrupt:
             # In the middle of a step the state is inconsistent.
             if not self.torn:
@@ -268,20 +268,18 @@ class _Loop:
 
     def _look_alive(self, epoch: int, loss: float) -> None:
         """Warn of a network with the same output for all samples."""
-        if self.dead_since or answers_differ(
-            self.recognizer, self.data.inputs, self.data.indices, self.device
-        ):
-            return
-        self.dead_since = epoch + 1
-        message = (
-            f"{self.recognizer.name} has died in epoch {epoch + 1}: it gives every sample the same"
-            f" logits (loss {loss:.3f}, log of classes {math.log(self.recognizer.classes):.3f});"
-            " lower the learning rate, or start from pretrained weights"
-        )
-        if self.log:
-            self.log.warn(self.step, epoch + 1, message)
-        if self.on_warning:
+        if not self.dead_since and self._warn(death(*self._learnt_from(), epoch + 1, loss)):
+            self.dead_since = epoch + 1
+
+    def _learnt_from(self) -> tuple[Recognizer, CachedInputs, Sequence[int], torch.device]:
+        return self.recognizer, self.data.inputs, self.data.indices, self.device
+
+    def _warn(self, message: str | None) -> bool:
+        if message and self.log:
+            self.log.warn(self.step, -(-self.step // self.epoch_steps), message)
+        if message and self.on_warning:
             self.on_warning(message)
+        return bool(message)
 
     def _run_epoch(self, epoch: int, on_step: OnStep | None) -> float:
         """Run the remaining steps of an epoch; return the mean of their losses."""

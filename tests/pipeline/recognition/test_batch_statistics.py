@@ -129,7 +129,18 @@ def test_a_network_that_dies_is_named_while_it_trains(data: Data, tmp_path: Path
 
 
 def test_a_network_that_lives_is_not_called_dead(data: Data) -> None:
-    recognizer = ststnet(learning_rate=1e-6)  # learns nothing in three epochs, but answers
+    recognizer = ststnet(epochs=15)
     said: list[str] = []
     train(recognizer, data, card_of(recognizer), "finetune", CPU, on_warning=said.append)
     assert said == []
+
+
+def test_a_network_with_one_answer_for_all_is_named(data: Data) -> None:
+    recognizer = ststnet(learning_rate=1e-6)  # its logits differ and are not those of a dead one
+    with torch.no_grad():
+        recognizer.head.bias.copy_(torch.tensor([9.0, 0.0, 0.0]))
+    said: list[str] = []
+    train(recognizer, data, card_of(recognizer), "finetune", CPU, on_warning=said.append)
+    assert len(said) == 1
+    assert "ststnet has learnt nothing" in said[0]
+    assert "the same class" in said[0]
