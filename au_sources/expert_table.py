@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -240,7 +241,12 @@ def load_table(name_or_path: str | Path) -> ExpertTable:
             f" {', '.join(table_names())} or the path of a YAML file"
         )
     remedy = f"give one of {', '.join(table_names())} or the path of a YAML file"
-    text = read_text(path, "expert table", remedy)
+    return _parsed(path, read_text(path, "expert table", remedy))
+
+
+@lru_cache(maxsize=32)
+def _parsed(path: Path, text: str) -> ExpertTable:
+    """Parse a table; a run reads each of them several times, and YAML takes 40 ms."""
     try:
         content = yaml.load(text, Loader=_TableLoader)
     except (yaml.YAMLError, RecursionError) as error:

@@ -240,7 +240,7 @@ class DatasetFolder:
             FileNotFoundError: It is missing.
             ValueError: It is damaged, or was changed.
         """
-        path = self.shards[number]
+        path = self.folder / self.manifest["shards"][number]["path"]
         try:
             path = local_file(path)
             right = known_sha256(path) == self.manifest["shards"][number]["sha256"]

@@ -116,7 +116,7 @@ def synthesize(
         settings: Any other field, nested ones with dots; they win over `fields`.
         workers: Processes; one per core by default.
         cluster: Address of a running Dask or Ray cluster that renders instead of this machine:
-            ``tcp://HOST:8786``, ``ray://HOST:10001``.
+            ``tcp://HOST:8786``, or ``ray://HOST:10001``, which was never run on a real cluster.
         progress: Whether to show progress on standard error.
         **fields: Options of `miex synthesize`: ``identities=10``, ``frames=8``, ``seed=1``.
 

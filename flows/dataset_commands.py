@@ -51,8 +51,9 @@ def synthesize(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Running cluster that renders the shards: tcp://HOST:8786 of a Dask scheduler or"
-            " ray://HOST:10001; this machine's processes by default.",
+            help="Running cluster that renders the shards: tcp://HOST:8786 of a Dask scheduler"
+            " (tested with two workers), or ray://HOST:10001 of Ray (never run on a real Ray"
+            " cluster); this machine's processes by default.",
         ),
     ] = None,
     show_config: Annotated[

@@ -30,7 +30,8 @@ _OPTIONAL_PACKAGES = {
     "mediapipe": "AU estimation from 52 blendshapes (pip install 'miex[mediapipe]'); brings "
     "opencv-contrib-python, which overwrites the headless cv2",
     "distributed": "shards on a Dask cluster: --cluster tcp://HOST:8786 (pip install 'miex[dask]')",
-    "ray": "untested: --cluster ray://HOST:10001 (pip install 'miex[ray]')",
+    "ray": "shards on a Ray cluster, never run: --cluster ray://HOST:10001 "
+    "(pip install 'miex[ray]')",
     "s3fs": "files at s3:// addresses (pip install 'miex[s3]')",
     "faiss-cpu": "duplicates among more than 100,000 faces (pip install 'miex[scale]')",
     "gradio": "the page of `miex app` (pip install 'miex[app]')",

@@ -53,10 +53,11 @@ def synthesize_miex(
         workers: Number of shards that are rendered at a time; one per core by default. A running
             cluster has workers of its own.
         task_runner: What renders them: threads or processes of this machine, or a Dask or Ray
-            cluster (extras `miex[dask]`, `miex[ray]`).
-        cluster: Address of a running cluster: tcp://HOST:8786 of a Dask scheduler,
-            ray://HOST:10001 of Ray. Without it, dask and ray start one on this machine. Its workers
-            need no Prefect server.
+            cluster (extras `miex[dask]`, `miex[ray]`). Ray was never run: its calls are tested
+            against a stand-in only.
+        cluster: Address of a running cluster: tcp://HOST:8786 of a Dask scheduler (tested),
+            ray://HOST:10001 of Ray (never run). Without it, dask and ray start one on this machine.
+            Its workers need no Prefect server.
 
     Returns:
         The dataset folder.

@@ -7,6 +7,7 @@ which permits research use only), and the 128-dimensional ResNet embedding (dlib
 """
 
 import importlib.metadata
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -73,17 +74,26 @@ class FaceDetector(Protocol):
         """
         ...
 
-    def embed(
-        self, image: NDArray[np.uint8], landmarks: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """Return the identity embedding of a face.
+    def align(self, image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return the part of an image that `embed_all` takes.
 
         Args:
             image: ``uint8 (H, W, 3)`` RGB.
             landmarks: ``float32 (68, 2)`` pixels of the image.
 
         Returns:
-            ``float32 (128,)``; Euclidean distances between embeddings are comparable.
+            ``uint8 (150, 150, 3)`` RGB, the face in a fixed position.
+        """
+        ...
+
+    def embed_all(self, chips: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Return the identity embeddings of aligned faces; each depends on its face only.
+
+        Args:
+            chips: N faces, see `align`.
+
+        Returns:
+            ``float32 (N, 128)``; Euclidean distances between embeddings are comparable.
         """
         ...
 
@@ -161,7 +171,23 @@ class DlibDetector:
     def embed(
         self, image: NDArray[np.uint8], landmarks: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """See `FaceDetector.embed`."""
+        """Return the identity embedding of one face, as `embed_all` within 1e-6.
+
+        Args:
+            image: ``uint8 (H, W, 3)`` RGB.
+            landmarks: ``float32 (68, 2)`` pixels of the image.
+
+        Returns:
+            ``float32 (128,)``.
+        """
+        return self._embedding.embed(self.align(image, landmarks))
+
+    def embed_all(self, chips: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """See `FaceDetector.embed_all`."""
+        return self._embedding.embed_all(chips)
+
+    def align(self, image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """See `FaceDetector.align`."""
         points = self._dlib.points(
             [self._dlib.point(round(float(x)), round(float(y))) for x, y in landmarks]
         )
@@ -173,7 +199,7 @@ class DlibDetector:
         chip = self._dlib.get_face_chip(
             np.ascontiguousarray(image), shape, size=CHIP_SIDE, padding=_CHIP_PADDING
         )
-        return self._embedding.embed(chip)
+        return np.asarray(chip, np.uint8)
 
     def _rectangle(self, box: Box) -> Any:
         return self._dlib.rectangle(*(round(edge) for edge in box))

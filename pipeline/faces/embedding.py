@@ -6,6 +6,7 @@ in the installed package. On a CPU, PyTorch computes it about eight times as fas
 embeddings agree within 1e-6 (`tests/pipeline/faces/test_embedding.py`).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ from miex.datasets.device import one_thread
 
 _MEAN = (122.782, 117.001, 104.298)
 """Mean of red, green and blue that dlib's input layer subtracts (`input_rgb_image_sized`)."""
+
+_BATCH = 4
+"""Faces that are computed together: in larger batches a face takes as long."""
 
 _STAGES = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True))
 """Number of channels and of residual blocks of each stage, and whether it halves the size."""
@@ -94,7 +98,6 @@ class FaceEmbedding(nn.Module):
         embeddings: Tensor = self.last(features.mean(dim=(2, 3)))
         return embeddings
 
-    @torch.inference_mode()
     def embed(self, chip: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Compute the embedding of one aligned face.
 
@@ -104,10 +107,35 @@ class FaceEmbedding(nn.Module):
         Returns:
             ``float32 (128,)``.
         """
-        image = torch.from_numpy(np.ascontiguousarray(chip)).permute(2, 0, 1)[None]
+        embeddings = self._computed(chip[None])
+        return np.asarray(embeddings[0], np.float32)
+
+    def embed_all(self, chips: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Compute the embeddings of aligned faces in batches of `_BATCH`, the last one padded.
+
+        Convolutions round differently for another number of images, but not for other images: an
+        embedding does not depend on the other faces. From `embed` it differs by 1e-6 at most.
+
+        Args:
+            chips: N times ``uint8 (150, 150, 3)`` RGB.
+
+        Returns:
+            ``float32 (N, 128)``.
+        """
+        found = np.empty((len(chips), 128), np.float32)
+        for start in range(0, len(chips), _BATCH):
+            batch = np.zeros((_BATCH, *chips[start].shape), np.uint8)
+            count = min(_BATCH, len(chips) - start)
+            batch[:count] = chips[start : start + count]
+            found[start : start + count] = self._computed(batch)[:count]
+        return found
+
+    @torch.inference_mode()
+    def _computed(self, chips: NDArray[np.uint8]) -> NDArray[np.float32]:
+        images = torch.from_numpy(np.ascontiguousarray(chips)).permute(0, 3, 1, 2)
         with one_thread():
-            output = self(image.float().contiguous(memory_format=torch.channels_last))
-        return np.asarray(output[0].numpy(), np.float32)
+            output = self(images.float().contiguous(memory_format=torch.channels_last))
+        return np.asarray(output.numpy(), np.float32)
 
 
 class _Block(nn.Module):

@@ -22,7 +22,7 @@ MODELS = {
 CHIP_SIDE = 150
 """Side of the aligned face that is the input of the embedding network, in pixels."""
 
-EMBEDDING_VERSION = "PyTorch 1"
+EMBEDDING_VERSION = "PyTorch 2"
 """Version of the computation, stored in face tables; it changes if the embeddings change."""
 
 

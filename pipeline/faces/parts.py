@@ -20,7 +20,7 @@ from miex.datasets.seals import SEAL, UNSEALED, has_valid_seal
 from miex.pipeline.faces.config import FaceConfig
 from miex.pipeline.faces.detection import FaceDetector
 from miex.pipeline.faces.filters import perceptual_hash
-from miex.pipeline.faces.preparation import prepare_face
+from miex.pipeline.faces.preparation import prepare_photographs
 from miex.pipeline.faces.table_file import (
     SCHEMA,
     face_to_row,
@@ -69,8 +69,7 @@ def make_part(chunk: Chunk, config: FaceConfig, detector: FaceDetector) -> PartS
     """Prepare the photographs of a chunk and write its part file atomically."""
     rows: list[dict[str, object]] = []
     rejections: list[Rejection] = []
-    for photograph in chunk.photographs:
-        result = prepare_face(photograph, config, detector)
+    for result in prepare_photographs(chunk.photographs, config, detector):
         if isinstance(result, Rejection):
             rejections.append(result)
         else:

@@ -1,5 +1,8 @@
 """Preparation of a single photograph: detection, measurement, filtering and cropping."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,16 +30,38 @@ _RIGID = slice(17, 48)
 def prepare_face(
     photograph: Photograph, config: FaceConfig, detector: FaceDetector
 ) -> Face | Rejection:
-    """Turn a photograph into a face, or reject it.
+    """Turn a photograph into a face, or reject it; see `prepare_photographs`."""
+    return prepare_photographs([photograph], config, detector)[0]
+
+
+def prepare_photographs(
+    photographs: Sequence[Photograph], config: FaceConfig, detector: FaceDetector
+) -> list[Face | Rejection]:
+    """Turn photographs into faces, or reject them. No result depends on the other photographs.
 
     Args:
-        photograph: The file, the region to search, identity and origin.
+        photographs: Files, regions to search, identities and origins.
         config: Crop geometry and thresholds.
         detector: Face detector.
 
     Returns:
-        The face if it meets every threshold, otherwise a rejection with its reason.
+        For each photograph the face if it meets every threshold, otherwise a rejection with its
+        reason.
     """
+    found = [_candidate(photograph, config, detector) for photograph in photographs]
+    candidates = [each for each in found if not isinstance(each, Rejection)]
+    # Computed after the filters and together, since the embedding takes most of the time.
+    embeddings = iter(detector.embed_all([chip for _, chip in candidates]))
+    return [
+        each if isinstance(each, Rejection) else replace(each[0], embedding=next(embeddings))
+        for each in found
+    ]
+
+
+def _candidate(
+    photograph: Photograph, config: FaceConfig, detector: FaceDetector
+) -> tuple[Face, NDArray[np.uint8]] | Rejection:
+    """Return a face without its embedding and the input of the embedding, or a rejection."""
     try:
         opened = open_photograph(photograph.path, config.max_megapixels, config.max_side)
     except UnusablePhotograph as error:
@@ -61,9 +86,10 @@ def prepare_face(
     except ValueError as error:
         return Rejection(photograph.origin, "bad_landmarks", str(error))
     height, width = opened.pixels.shape[:2]
+    crop = cut(opened.pixels, matrix, config.size)
     quality = FaceQuality(
         face_size=eye_centre_distance(landmarks) / opened.scale,
-        sharpness=_sharpness(opened.pixels, landmarks, config),
+        sharpness=_sharpness(opened.pixels, landmarks, config, crop),
         yaw=pose.yaw,
         pitch=pose.pitch,
         roll=pose.roll,
@@ -80,17 +106,17 @@ def prepare_face(
     )
     if rejection is not None:
         return rejection
-    return Face(
-        crop=cut(opened.pixels, matrix, config.size),
+    face = Face(
+        crop=crop,
         landmarks=transform_points(matrix, landmarks),
         identity=photograph.identity,
         origin=photograph.origin,
         sha256=opened.sha256,
         quality=quality,
-        # Computed after the filters, since the embedding takes most of the time.
-        embedding=detector.embed(opened.pixels, landmarks),
+        embedding=np.zeros(128, np.float32),
         transform=_from_full_size(matrix, opened.scale),
     )
+    return face, detector.align(opened.pixels, landmarks)
 
 
 def _from_full_size(matrix: Points, scale: float) -> Points:
@@ -158,11 +184,22 @@ def _shift(box: Box, x: int, y: int) -> Box:
 
 
 def _sharpness(
-    image: NDArray[np.uint8], landmarks: NDArray[np.float32], config: FaceConfig
+    image: NDArray[np.uint8],
+    landmarks: NDArray[np.float32],
+    config: FaceConfig,
+    crop: NDArray[np.uint8],
 ) -> float:
-    """Measure `FaceQuality.sharpness` on a crop of `REFERENCE_SIZE`."""
+    """Measure `FaceQuality.sharpness` on a crop of `REFERENCE_SIZE`, if it is not that of a face.
+
+    Args:
+        image: The photograph.
+        landmarks: ``(68, 2)`` pixels of the photograph.
+        config: Crop geometry.
+        crop: The crop of the face, of any size.
+    """
     matrix = crop_transform(landmarks, REFERENCE_SIZE, config.eye_distance, config.eye_height)
-    crop = cut(image, matrix, REFERENCE_SIZE)
+    if config.size != REFERENCE_SIZE:
+        crop = cut(image, matrix, REFERENCE_SIZE)
     return sharpness(crop, transform_points(matrix, landmarks))
 
 

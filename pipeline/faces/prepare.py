@@ -215,12 +215,12 @@ def _parts_folder(out: Path) -> Path:
 
 
 def _chunks(photographs: Sequence[Photograph], folder: Path, fingerprint: str) -> list[Chunk]:
-    """Divide the photographs into chunks of 4 to 32.
+    """Divide the photographs into chunks of 4 to 32, a multiple of 4, the batch of the embedding.
 
     Small chunks let a short list of photographs occupy every core, and limit what an interruption
     loses.
     """
-    size = min(max(len(photographs) // 64, 4), 32)
+    size = 4 * min(max(len(photographs) // 256, 1), 8)
     return [
         Chunk(
             folder / f"part-{start // size:06d}.parquet",

@@ -177,6 +177,8 @@ class Plan:
             image shows 30 % of the intensity, 0.7 if the side on the right does.
         """
         config = self._config.asymmetry
+        if not config.share:
+            return 0.0
         happens, side, position = self._rng(_SIDE_STREAM, index).random(3)
         if happens >= config.share:
             return 0.0

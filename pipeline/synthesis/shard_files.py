@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,10 @@ def write_shard(
     tally = Tally()
     frames = "frames.list.element.bytes"
     # The frames are compressed images, which a second compression does not make smaller.
-    compression = {name: "NONE" if name == frames else "ZSTD" for name in _leaf_columns(schema)}
+    compression = {
+        name: "NONE" if name == frames else "ZSTD"
+        for name in _leaf_columns(schema.remove_metadata())
+    }
     with (
         whole_file(path, sealed=True) as temporary,
         pq.ParquetWriter(
@@ -151,6 +155,7 @@ def write_shard(
     return _record(folder, path, footer, tally)
 
 
+@cache
 def _leaf_columns(schema: pa.Schema) -> list[str]:
     sink = pa.BufferOutputStream()
     pq.write_table(schema.empty_table(), sink)

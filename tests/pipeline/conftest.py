@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from store import bucket, start  # noqa: F401
 
 from miex.datasets.dataset_format import (
     COLUMN_NOTES,

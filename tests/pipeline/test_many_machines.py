@@ -5,12 +5,11 @@ Everything runs on this machine: the store (moto), a Dask scheduler and two work
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,72 +17,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from store import free_port
 
 from miex.datasets import storage
 from miex.pipeline.clusters import kind_of, map_on_cluster
 from miex.pipeline.make_dataset import synthesize
 from miex.pipeline.synthesis.config import SynthesisConfig
 from miex.pipeline.synthesis.verify import verify
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Start a module of Python in a folder of its own; all are ended after the test."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def run(name: str, module: str, *arguments: str) -> subprocess.Popen[bytes]:
-        folder = tmp_path / name
-        folder.mkdir(exist_ok=True)
-        with (folder / "log.txt").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
-                cwd=folder,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "MIEX_CACHE": str(folder / "cache")},
-                start_new_session=True,
-            )
-        started.append(process)
-        return process
-
-    yield run
-    for process in started:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-@pytest.fixture
-def bucket(
-    start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> str:
-    pytest.importorskip("s3fs")
-    pytest.importorskip("moto")
-    port = free_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "MIEX_CACHE": str(tmp_path / "cache"),
-    }.items():
-        monkeypatch.setenv(name, value)
-    start("store", "moto.server", "-H", "127.0.0.1", "-p", str(port))
-    files, _ = storage.open_address("s3://bucket")
-    until = time.monotonic() + 60
-    while True:
-        try:
-            files.mkdir("bucket")
-            return "s3://bucket"
-        except Exception:
-            assert time.monotonic() < until, "the store does not start"
-            time.sleep(0.5)
 
 
 class Cluster:

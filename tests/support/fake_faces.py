@@ -57,11 +57,15 @@ class FakeDetector:
         centre = np.array([(left + right) / 2, top + 0.35 * (bottom - top)])
         return (centre + 0.45 * (right - left) * neutral).astype(np.float32)
 
-    def embed(self, image, landmarks):
+    def align(self, image, landmarks):
         x, y = landmarks[30].astype(int)
-        person = int(np.median(image[y - 3 : y + 4, x - 3 : x + 4, 1])) // 16
-        vector = np.random.default_rng(person).normal(size=128)
-        return (vector / np.linalg.norm(vector)).astype(np.float32)
+        return image[y - 3 : y + 4, x - 3 : x + 4]
+
+    def embed_all(self, chips):
+        people = [int(np.median(chip[..., 1])) // 16 for chip in chips]
+        vectors = [np.random.default_rng(person).normal(size=128) for person in people]
+        scaled = [vector / np.linalg.norm(vector) for vector in vectors]
+        return np.reshape(scaled, (len(chips), 128)).astype(np.float32)
 
 
 class ListSource:

@@ -54,7 +54,7 @@ def test_a_damaged_model_is_named(tmp_path: Path) -> None:
 def test_a_face_table_remembers_how_embeddings_were_computed() -> None:
     name = DlibDetector(FaceConfig()).name
     assert importlib.metadata.version("face_recognition_models") in name
-    assert name.endswith("embedding PyTorch 1")
+    assert name.endswith("embedding PyTorch 2")
 
 
 def test_an_embedding_does_not_depend_on_the_number_of_threads() -> None:
@@ -71,3 +71,14 @@ def test_an_embedding_does_not_depend_on_the_number_of_threads() -> None:
         torch.set_num_threads(number)
     assert np.array_equal(found[0], found[1])
     assert np.array_equal(found[0], found[2])
+
+
+def test_an_embedding_does_not_depend_on_the_other_faces() -> None:
+    network = read_model(model_file(EMBEDDING_MODEL))
+    rng = np.random.default_rng(0)
+    chips = [rng.integers(0, 255, (150, 150, 3), dtype=np.uint8) for _ in range(10)]
+    together = network.embed_all(chips)
+    assert together.shape == (10, 128)
+    assert np.array_equal(network.embed_all(chips[7:]), together[7:])
+    np.testing.assert_allclose(network.embed(chips[3]), together[3], atol=1e-6)
+    assert network.embed_all([]).shape == (0, 128)
