@@ -18,9 +18,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import openpyxl
-import xlrd
-
 from miex.datasets.cells import ErrorCell, plain_cell
 from miex.datasets.excel_limits import require_bounded
 from miex.datasets.paths import SpecialFile, open_regular
@@ -157,6 +154,9 @@ def open_sheets(path: Path, wanted: Columns | None = None) -> Iterator[TableShee
 
 
 def _xlsx_sheets(path: Path, file: BinaryIO) -> Iterator[TableSheet]:
+    # Imported here since most commands read no Excel file, and it takes a tenth of a second.
+    import openpyxl
+
     try:
         with zipfile.ZipFile(file) as archive:
             require_bounded(archive)
@@ -214,6 +214,8 @@ def _xlsx_value(cell: Any, formula: Any) -> object:
 
 
 def _xls_sheets(path: Path, file: BinaryIO) -> Iterator[TableSheet]:
+    import xlrd
+
     content = file.read(_MAX_XLS + 1)
     if len(content) > _MAX_XLS:
         raise _no_excel(path, ValueError(f"it is larger than {_MAX_XLS >> 20} MiB"))
@@ -239,6 +241,8 @@ def _xls_rows(sheet: Any, datemode: int) -> Iterator[Numbered]:
 
 
 def _xls_value(cell: Any, datemode: int) -> object:
+    import xlrd
+
     if cell.ctype == xlrd.XL_CELL_ERROR:
         return ErrorCell(xlrd.error_text_from_code.get(cell.value, "#ERROR"))
     if cell.ctype in (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK):

