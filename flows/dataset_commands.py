@@ -68,7 +68,7 @@ def synthesize(
         typer.echo(yaml.safe_dump(whole.model_dump(mode="json"), sort_keys=False), nl=False)
         return
     if cluster is None and (whole.samples or 9 * (whole.identities or 0)) >= _WORTH_WORKERS:
-        start_server("pipeline.synthesis.run", workers)
+        start_server("pipeline.synthesis.run", "flows.cli", workers=workers)
     from miex.flows.synthesis import run_synthesis, show_dataset
 
     terminal = Terminal()

@@ -105,24 +105,25 @@ def _listening(context: Any, on_message: Callable[[Any], None] | None) -> Iterat
         listener.join()
 
 
-def start_server(module: str, workers: int | None = None) -> None:
+def start_server(*modules: str, workers: int | None = None) -> None:
     """Start the process from which `map_in_processes` forks its workers, unless it runs already.
 
-    It imports the module once, so that the workers need not and share its memory pages. Started at
+    It imports the modules once, so that the workers need not and share its memory pages. Started at
     the beginning of a command it does so while this process imports the same. Nothing happens
     where processes cannot be forked, or with one worker.
 
     Args:
-        module: The module of the function that the workers call, without `miex.`.
+        modules: Modules, without `miex.`: that of the function that the workers call, and that of
+            the command, which each worker would import otherwise.
         workers: Number of processes, all cores by default.
     """
     if "forkserver" in multiprocessing.get_all_start_methods() and (workers or cores()) > 1:
-        _start_server(f"miex.{module}")
+        _start_server(*(f"miex.{module}" for module in modules))
 
 
-def _start_server(module: str) -> None:
+def _start_server(*modules: str) -> None:
     global _server_runs
-    multiprocessing.get_context("forkserver").set_forkserver_preload([module])
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
     forkserver.ensure_running()
     _server_runs = True
 
@@ -139,15 +140,16 @@ def beside(workers: int | None, on_stage: OnStage | None = None) -> Iterator[_Su
     run, or with one worker, each call is made when it is submitted: starting it would take longer.
 
     Args:
-        workers: Number of processes in all, this one included; all cores by default.
+        workers: Number of further processes, all cores by default; this one is expected to wait
+            for them in the end.
         on_stage: Called in this process with the progress that the calls report.
 
     Yields:
         A function that submits ``work(*arguments, on_stage)``, with `work` at the top level of a
         module and picklable arguments, and returns its future.
     """
-    count = (workers or cores()) - 1
-    if count < 1 or not _server_runs:
+    count = workers or cores()
+    if count < 2 or not _server_runs:
         yield partial(_at_once, on_stage)
         return
     context = multiprocessing.get_context("forkserver")
