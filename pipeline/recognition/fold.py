@@ -165,22 +165,33 @@ def run_fold(
         )
         about["epoch"] = tuned.epoch
         last_epoch = tuned.last_epoch or last_epoch
-    logits = predict(recognizer, clips, fold.test, device=config.run.device)
-    majority = Counter(info.label for info in training).most_common(1)[0][0]
     about |= {"weights": recognizer.weights, **_counts(material, fold, refused)}
     return {
         "training": about,
-        "predictions": [
-            {
-                "key": clips.infos[index].key,
-                "prediction": int(row.argmax()),
-                "scores": [float(value) for value in row],
-                "majority": majority,
-                "last_epoch": last,
-            }
-            for index, row, last in zip(fold.test, logits, last_epoch, strict=True)
-        ],
+        "predictions": _predictions(recognizer, config, clips, fold, last_epoch),
     }
+
+
+def _predictions(
+    recognizer: AnyRecognizer,
+    config: EvaluationConfig,
+    clips: CachedInputs,
+    fold: Fold,
+    last_epoch: Sequence[int | None],
+) -> list[dict[str, Any]]:
+    """Return the prediction of every test clip as a fold's file holds it."""
+    logits = predict(recognizer, clips, fold.test, device=config.run.device)
+    trained_on = Counter(clips.infos[index].label for index in fold.train)
+    return [
+        {
+            "key": clips.infos[index].key,
+            "prediction": int(row.argmax()),
+            "scores": [float(value) for value in row],
+            "majority": trained_on.most_common(1)[0][0],
+            "last_epoch": last,
+        }
+        for index, row, last in zip(fold.test, logits, last_epoch, strict=True)
+    ]
 
 
 def _counts(material: Material, fold: Fold, refused: Refused) -> dict[str, int]:
