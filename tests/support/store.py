@@ -51,8 +51,10 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 def bucket(
     start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> str:
-    pytest.importorskip("s3fs")
+    s3fs = pytest.importorskip("s3fs")
     pytest.importorskip("moto")
+    # A file system that an earlier test opened would go on asking that test's server.
+    s3fs.S3FileSystem.clear_instance_cache()
     port = free_port()
     for name, value in {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",

@@ -33,7 +33,7 @@ def write_pool(path: Path) -> Path:
     return path
 
 
-@pytest.fixture(params=["memory", "file", "s3"])
+@pytest.fixture(params=["memory", "file", pytest.param("s3", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Address of an empty folder; s3 needs the extra `miex[s3]` and moto."""
     monkeypatch.setenv("MIEX_CACHE", str(tmp_path / "cache"))
