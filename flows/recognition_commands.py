@@ -37,8 +37,8 @@ def recognizers() -> None:
     ]
     terminal.table("Recognizers", ("name", "paper", "looks at"), rows)
     for name, each in facts.items():
-        if each.get("from_random"):
-            terminal.tell(f"{name} without pretrained weights: {each['from_random']}")
+        if each.get("from_random_weights"):
+            terminal.tell(f"{name} without pretrained weights: {each['from_random_weights']}")
 
 
 @app.command(

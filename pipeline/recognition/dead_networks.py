@@ -19,7 +19,7 @@ _SPREAD = 1e-5
 an untrained network of any recognizer is 1e-3 or more."""
 
 
-def death(
+def dead_warning(
     recognizer: Recognizer,
     inputs: CachedInputs,
     indices: Sequence[int],
@@ -53,7 +53,7 @@ def death(
     )
 
 
-def one_answer(
+def constant_class_warning(
     recognizer: Recognizer, inputs: CachedInputs, indices: Sequence[int], device: torch.device
 ) -> str | None:
     """Return a sentence if all of up to 256 training samples get the same class, else None.

@@ -37,7 +37,7 @@ from miex.pipeline.recognition.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from miex.pipeline.recognition.dead_networks import death, one_answer
+from miex.pipeline.recognition.dead_networks import constant_class_warning, dead_warning
 from miex.pipeline.recognition.order import batches_of, draw_weights
 from miex.pipeline.recognition.recognizers.base import (
     IS_CLIP,
@@ -236,13 +236,13 @@ class _Loop:
             with exact_kernels(self.device), deferred_interrupt() as self.interrupted:
                 for epoch in range(self.step // self.epoch_steps, self.epochs):
                     loss = self._run_epoch(epoch, on_step)
-                    self._look_alive(epoch, loss)
+                    self._warn_if_dead(epoch, loss)
                     if on_epoch:
                         self._prepare_for_test()
                         on_epoch(epoch + 1)
                 self._prepare_for_test()
                 if not self.dead_since:
-                    self._warn(one_answer(*self._learnt_from()))
+                    self._warn(constant_class_warning(*self._training_samples()))
         except KeyboardInterrupt:
             # In the middle of a step the state is inconsistent.
             if not self.torn:
@@ -266,12 +266,14 @@ class _Loop:
         )
         self.processes.share_buffers(self.recognizer.buffers())
 
-    def _look_alive(self, epoch: int, loss: float) -> None:
+    def _warn_if_dead(self, epoch: int, loss: float) -> None:
         """Warn of a network with the same output for all samples."""
-        if not self.dead_since and self._warn(death(*self._learnt_from(), epoch + 1, loss)):
+        if not self.dead_since and self._warn(
+            dead_warning(*self._training_samples(), epoch + 1, loss)
+        ):
             self.dead_since = epoch + 1
 
-    def _learnt_from(self) -> tuple[Recognizer, CachedInputs, Sequence[int], torch.device]:
+    def _training_samples(self) -> tuple[Recognizer, CachedInputs, Sequence[int], torch.device]:
         return self.recognizer, self.data.inputs, self.data.indices, self.device
 
     def _warn(self, message: str | None) -> bool:

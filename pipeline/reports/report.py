@@ -124,6 +124,9 @@ def draw_gallery(target: DatasetFolder | Path | None, on_stage: OnStage | None =
         target: The dataset or its folder; None for pools, which have no gallery.
         on_stage: Progress callback; the stage is ``gallery``.
 
+    Returns:
+        A piece of HTML; without pictures for pools.
+
     Raises:
         FileNotFoundError: See `write_report`.
         ValueError: See `write_report`.

@@ -37,8 +37,8 @@ class ApexME(Recognizer):
     citation = "Liu et al., ECCV 2022 (MiE-X)"
     year = 2022
     looks_at = "apex, 128 px stored, 224 px seen"
-    from_random = (
-        "expect chance: it sees the apex alone, in which a motion of a pixel is no larger than"
+    from_random_weights = (
+        "expect little: it sees the apex alone, in which a motion of a pixel is no larger than"
         " what differs between faces"
     )
     toy = _miex.TOY

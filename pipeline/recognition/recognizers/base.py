@@ -59,8 +59,8 @@ class RecognizerFacts:
         citation: The paper in a few words, `Liong et al., FG 2019`.
         year: Year of the paper.
         looks_at: The representation in a few words.
-        from_random: What to expect if it starts from random weights, where that differs much from
-            pretrained ones; empty otherwise.
+        from_random_weights: What to expect if it starts from random weights, where that differs
+            much from pretrained ones; empty otherwise.
         Config: The class of its config.
         clip_frames: Frames of a real clip that it needs.
         takes_flow_images: Whether it looks at whole-face flow, and so at clips that are published
@@ -76,7 +76,7 @@ class RecognizerFacts:
     citation: ClassVar[str]
     year: ClassVar[int]
     looks_at: ClassVar[str]
-    from_random: ClassVar[str] = ""
+    from_random_weights: ClassVar[str] = ""
     Config: ClassVar[type[RecognizerConfig]]
     clip_frames: ClassVar[ClipFrames] = ClipFrames()
     takes_flow_images: ClassVar[bool] = False

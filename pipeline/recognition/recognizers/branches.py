@@ -49,7 +49,7 @@ class Branches(Recognizer):
     citation = "Liu et al., ECCV 2022 (MiE-X)"
     year = 2022
     looks_at = "onset and apex, 128 px stored, 224 px seen"
-    from_random = (
+    from_random_weights = (
         "expect chance: both networks pool appearance before onset and apex meet. With"
         " evaluation.config.fusion=early it has a training accuracy of .99 in place of .26 after 40"
         " steps on 840 clear samples"
