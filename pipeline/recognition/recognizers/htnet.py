@@ -155,7 +155,7 @@ class _Aggregation(nn.Module):
         neighbours = functional.unfold(tokens.movedim(-1, 1), 3, padding=1).transpose(1, 2)
         weight, bias = self.convolution.weight.flatten(1), self.convolution.bias
         convolved = functional.linear(neighbours, weight, bias)
-        normed = self.norm(convolved.unflatten(1, tokens.shape[1:3]))
+        normed = self.norm(convolved.reshape(*tokens.shape[:3], -1))
         pooled: Tensor = self.pool(normed.movedim(-1, 1)).movedim(1, -1)
         return pooled
 
