@@ -301,13 +301,15 @@ def _claim(out: Path, identity: Mapping[str, Any]) -> str:
                 f"{out} holds another evaluation (see {path.name}; they differ in {names}); give"
                 f" another folder, or delete {out} to begin anew"
             )
-    else:
-        write_document(path, json.loads(text))
+    write_document(path, json.loads(text))
     return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
 
 
 def _deciding(identity: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields that determine the predictions: no paths, no intervals of saving."""
+    """Return the fields that determine the predictions of a seed: no paths, no saving intervals.
+
+    The seeds themselves are left out, so that more of them can be added to a finished evaluation.
+    """
     about = {
         name: {key: each for key, each in value.items() if key not in ("databases", "datasets")}
         if isinstance(value, dict)
@@ -319,7 +321,8 @@ def _deciding(identity: dict[str, Any]) -> dict[str, Any]:
         for name, value in identity["config"]["run"].items()
         if name not in ("checkpoint_seconds", "tensorboard", "log")
     }
-    return identity | {"about": about, "config": identity["config"] | {"run": run}}
+    config = {name: value for name, value in identity["config"].items() if name != "seeds"}
+    return identity | {"about": about, "config": config | {"run": run}}
 
 
 def _finished(path: Path, fold: Fold, material: Material, evaluation: str) -> dict[str, Any] | None:

@@ -97,7 +97,7 @@ def test_a_killed_evaluation_goes_on(
     assert again.predictions.equals(result.predictions)
     assert Result.open(tmp_path).content == json.loads(json.dumps(again.content))
     with pytest.raises(ValueError, match="holds another evaluation"):
-        evaluate(CONFIG.model_copy(update={"seeds": (5,)}), material, tmp_path)
+        evaluate(CONFIG.model_copy(update={"fold_seed": 5}), material, tmp_path)
 
 
 def test_clips_that_take_no_part_are_named(

@@ -44,6 +44,23 @@ def test_folds_of_another_evaluation_are_not_taken_over(
         evaluate(short.model_copy(update={"pretraining": {"epochs": 2}}), material, tmp_path)
 
 
+def test_seeds_can_be_added_to_a_finished_evaluation(tmp_path: Path, clips: CachedInputs) -> None:
+    one, two = (
+        CONFIG.model_copy(update={"seeds": seeds, "finetuning": {"epochs": 1}})
+        for seeds in ((1,), (0, 1))
+    )
+    first = evaluate(one, Material(clips), tmp_path)
+    done = sorted((tmp_path / "folds" / "seed-1").iterdir())
+    stamps = [path.stat().st_mtime_ns for path in done]
+    both = evaluate(two, Material(clips), tmp_path)
+    assert len(done) > 1
+    assert [path.stat().st_mtime_ns for path in done] == stamps
+    at_once = evaluate(two, Material(clips), tmp_path / "at_once")
+    assert both.content == at_once.content
+    assert both.predictions.equals(at_once.predictions)
+    assert evaluate(one, Material(clips), tmp_path).content == first.content
+
+
 def test_a_database_that_was_moved_is_the_same_evaluation(
     tmp_path: Path, clips: CachedInputs
 ) -> None:
