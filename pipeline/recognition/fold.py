@@ -181,13 +181,14 @@ def _predictions(
 ) -> list[dict[str, Any]]:
     """Return the prediction of every test clip as a fold's file holds it."""
     logits = predict(recognizer, clips, fold.test, device=config.run.device)
-    trained_on = Counter(clips.infos[index].label for index in fold.train)
+    labels = Counter(clips.infos[index].label for index in fold.train)
+    majority = labels.most_common(1)[0][0]
     return [
         {
             "key": clips.infos[index].key,
             "prediction": int(row.argmax()),
             "scores": [float(value) for value in row],
-            "majority": trained_on.most_common(1)[0][0],
+            "majority": majority,
             "last_epoch": last,
         }
         for index, row, last in zip(fold.test, logits, last_epoch, strict=True)
