@@ -18,6 +18,9 @@ _SPREAD = 1e-5
 """Smallest spread of the logits relative to their size: float32 rounds at 1e-7, and the spread of
 an untrained network of any recognizer is 1e-3 or more."""
 
+_LEARNT = 0.1
+"""Smallest UAR on training samples, as a share of the way from chance to 1."""
+
 
 def dead_warning(
     recognizer: Recognizer,
@@ -53,12 +56,15 @@ def dead_warning(
     )
 
 
-def constant_class_warning(
+def untrained_warning(
     recognizer: Recognizer, inputs: CachedInputs, indices: Sequence[int], device: torch.device
 ) -> str | None:
-    """Return a sentence if all of up to 256 training samples get the same class, else None.
+    """Return a sentence if up to 256 training samples are told apart hardly better than by chance.
 
-    None too if these samples have the same label.
+    The limit is a tenth of the way from the UAR of chance to 1, .40 for three classes. A network
+    that gives all samples the same class has the UAR of chance.
+
+    None if these samples have the same label.
 
     Args:
         recognizer: The trained recognizer; in eval mode afterwards.
@@ -67,12 +73,23 @@ def constant_class_warning(
         device: The device.
     """
     logits, labels = _answers(recognizer, inputs, indices, device, _LOOKED_AT_FOR_CLASSES)
-    if len(set(labels.tolist())) < 2 or len(set(logits.argmax(1).tolist())) > 1:
+    answers, classes = logits.argmax(1), sorted(set(labels.tolist()))
+    if len(classes) < 2:
         return None
+    uar = float(
+        torch.stack([(answers[labels == each] == each).float().mean() for each in classes]).mean()
+    )
+    chance = 1 / len(classes)
+    if uar > chance + _LEARNT * (1 - chance):
+        return None
+    found = (
+        "it gives every training sample the same class"
+        if len(set(answers.tolist())) == 1
+        else f"its UAR on training samples is {uar:.2f} (chance {chance:.2f})"
+    )
     return (
-        f"{recognizer.name} has learnt nothing: after the last epoch it gives every training sample"
-        " the same class; train for longer, change the learning rate, or start from a pretrained"
-        " recognizer"
+        f"{recognizer.name} has learnt nothing: after the last epoch {found}; train for longer,"
+        " change the learning rate, or start from a pretrained recognizer"
     )
 
 

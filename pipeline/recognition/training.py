@@ -37,7 +37,7 @@ from miex.pipeline.recognition.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from miex.pipeline.recognition.dead_networks import constant_class_warning, dead_warning
+from miex.pipeline.recognition.dead_networks import dead_warning, untrained_warning
 from miex.pipeline.recognition.order import batches_of, draw_weights
 from miex.pipeline.recognition.recognizers.base import (
     IS_CLIP,
@@ -242,7 +242,7 @@ class _Loop:
                         on_epoch(epoch + 1)
                 self._prepare_for_test()
                 if not self.dead_since:
-                    self._warn(constant_class_warning(*self._training_samples()))
+                    self._warn(untrained_warning(*self._training_samples()))
         except KeyboardInterrupt:
             # In the middle of a step the state is inconsistent.
             if not self.torn:

@@ -9,6 +9,7 @@ from toy_recognition import ToyInputs, ToySamples
 
 from miex.pipeline.recognition.batch_statistics import recompute_batch_statistics
 from miex.pipeline.recognition.checkpoint import Card, load_checkpoint
+from miex.pipeline.recognition.dead_networks import untrained_warning
 from miex.pipeline.recognition.prediction import predict
 from miex.pipeline.recognition.recognizers.base import AnyRecognizer, create_recognizer
 from miex.pipeline.recognition.run_config import RunConfig
@@ -144,3 +145,34 @@ def test_a_network_with_one_answer_for_all_is_named(data: Data) -> None:
     assert len(said) == 1
     assert "ststnet has learnt nothing" in said[0]
     assert "the same class" in said[0]
+
+
+class Answers(nn.Module):
+    """Give the samples, in their order, the given classes."""
+
+    name, classes = "answers", 3
+
+    def __init__(self, answers: list[int]) -> None:
+        super().__init__()
+        self.remaining = answers
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        count = len(next(iter(inputs.values())))
+        given, self.remaining = self.remaining[:count], self.remaining[count:]
+        return nn.functional.one_hot(torch.tensor(given), 3).float()
+
+
+@pytest.mark.parametrize(
+    ("right", "said"),
+    [(0, "the same class"), (1, "UAR on training samples is 0.37 (chance 0.33)"), (3, None)],
+)
+def test_a_network_that_hardly_leaves_the_most_frequent_class_is_named(
+    data: Data, right: int, said: str | None
+) -> None:
+    labels = [info.label for info in data.inputs.infos]
+    indices = [index for each in range(3) for index in np.flatnonzero(np.equal(labels, each))[:10]]
+    # Of the other two classes one has `right` of 10 samples right: UAR (1 + right / 10) / 3.
+    answers = [0] * 10 + [1] * right + [0] * (20 - right)
+    network: Any = Answers(answers)
+    warning = untrained_warning(network, data.inputs, indices, torch.device("cpu"))
+    assert (warning is None) if said is None else (warning is not None and said in warning)
