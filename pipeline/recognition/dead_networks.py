@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from miex.pipeline.recognition.cache import Batches, CachedInputs
+from miex.pipeline.recognition.metrics import confusion, scores
 from miex.pipeline.recognition.recognizers.base import Recognizer
 
 _LOOKED_AT_FOR_LOGITS = 32
@@ -64,7 +65,7 @@ def untrained_warning(
     The limit is a tenth of the way from the UAR of chance to 1, .40 for three classes. A network
     that gives all samples the same class has the UAR of chance.
 
-    None if these samples have the same label.
+    None if these samples have the same label. Only the classes that they have count.
 
     Args:
         recognizer: The trained recognizer; in eval mode afterwards.
@@ -73,13 +74,12 @@ def untrained_warning(
         device: The device.
     """
     logits, labels = _answers(recognizer, inputs, indices, device, _LOOKED_AT_FOR_CLASSES)
-    answers, classes = logits.argmax(1), sorted(set(labels.tolist()))
-    if len(classes) < 2:
+    answers = logits.argmax(1)
+    counted = scores(confusion(labels.numpy(), answers.numpy(), recognizer.classes))
+    recalls = [recall for recall, clips in zip(counted.recall, counted.clips, strict=True) if clips]
+    if len(recalls) < 2:
         return None
-    uar = float(
-        torch.stack([(answers[labels == each] == each).float().mean() for each in classes]).mean()
-    )
-    chance = 1 / len(classes)
+    uar, chance = sum(recalls) / len(recalls), 1 / len(recalls)
     if uar > chance + _LEARNT * (1 - chance):
         return None
     found = (

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from miex.datasets.config import parse_assignments
 from miex.pipeline.experiments.config import Experiment, load_experiment
 from miex.pipeline.experiments.plan import Inputs, Scale
 from miex.pipeline.experiments.run import run_experiment
@@ -142,7 +143,12 @@ def side_by_side(out: Path) -> str:
 
 
 def compare(
-    name: str, experiment: Experiment, inputs: Inputs, out: Path, rows: Sequence[str]
+    name: str,
+    experiment: Experiment,
+    inputs: Inputs,
+    out: Path,
+    rows: Sequence[str],
+    settings: Fields,
 ) -> None:
     """Evaluate one recognizer; datasets and cached inputs are shared by all recognizers."""
     folder = out / name
@@ -159,6 +165,7 @@ def compare(
             samples=SAMPLES,
             recognizers=(name,),
             rows=tuple(rows),
+            settings=settings,
             stand_in="rendered clips",
         ),
         on_stage=lambda what, done, total: print(f"{name}: {what} {done}/{total}", flush=True),
@@ -178,6 +185,13 @@ def main() -> None:
     parser.add_argument(
         "--row", action="append", default=[], help="pattern of the rows to run, such as 'nothing*'"
     )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="field of each evaluation, such as evaluation.finetuning.epochs=18",
+    )
     parser.add_argument("-o", "--out", type=Path, required=True)
     options = parser.parse_args()
     experiment = resized(load_experiment(options.experiment))
@@ -187,7 +201,7 @@ def main() -> None:
     )
     (options.out / "datasets").mkdir(parents=True, exist_ok=True)
     for name in options.recognizer or recognizer_names():
-        compare(name, experiment, inputs, options.out, options.row)
+        compare(name, experiment, inputs, options.out, options.row, parse_assignments(options.set))
         (options.out / "table.md").write_text(side_by_side(options.out), encoding="utf-8")
 
 
